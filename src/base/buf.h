@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* buf.h - growable text with a hard maximum and a sticky error: heads under construction, records,
+ * JSON. Not for bodies (chain.h is). */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stdarg.h>
+
+#include "base/span.h"
+
+struct buf {
+    char *p;
+    size_t n, cap;
+    size_t max;   /* 0: no limit */
+    enum err err; /* OK, ERR_LIMIT or ERR_NOMEM; sticky: later calls do nothing */
+};
+
+void buf_init(struct buf *b, size_t max);
+/* Frees the memory; usable again. */
+void buf_done(struct buf *b);
+/* Empties, keeps the memory, clears the error. */
+void buf_reset(struct buf *b);
+/* Room for |n| more bytes at p + n, or NULL (and the error is set). Commit with b->n += written. */
+char *buf_reserve(struct buf *b, size_t n);
+void buf_add(struct buf *b, struct span s);
+void buf_text(struct buf *b, const char *text);
+void buf_char(struct buf *b, char c);
+void buf_dec(struct buf *b, uint64_t v);
+PRINTF(2, 3) void buf_fmt(struct buf *b, const char *fmt, ...);
+PRINTF(2, 0) void buf_vfmt(struct buf *b, const char *fmt, va_list ap);
+/* Drops the first |n| bytes. */
+void buf_drop(struct buf *b, size_t n);
+struct span buf_span(const struct buf *b);
+/* The text with a closing NUL that does not count; "" after an error or when empty. Valid until the
+ * next call. */
+const char *buf_cstr(struct buf *b);
+
+#endif
