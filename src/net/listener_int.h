@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* listener_int.h - bodies of group and listener, for their files. */
+#ifndef NET_LISTENER_INT_H
+#define NET_LISTENER_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "net/listener.h"
+
+/* Open connections of one listener name on all loops. Made once per name, freed with the group. */
+struct listener_count {
+    struct listener_count *next;
+    char *name;
+    _Atomic unsigned open;
+};
+
+struct group_member {
+    struct loop *loop;
+    _Atomic unsigned connections; /* any thread */
+    struct listener *listeners;   /* the loop's own thread */
+};
+
+struct loop_group {
+    unsigned n;
+    struct group_member *members;
+    pthread_mutex_t lock; /* for adding to |counts|, which only grows at its head */
+    _Atomic(struct listener_count *) counts;
+};
+
+struct listener {
+    struct loop *loop;
+    struct loop_group *group;
+    struct group_member *member;
+    struct listener *next; /* of the member */
+    struct listener_count *count;
+    int fd;
+    struct watch *watch; /* NULL: stopped */
+    struct listener_settings *settings;
+    const struct listener_events *events;
+    void *arg;
+    struct timer backoff; /* no descriptors: look again then */
+    struct fresh *fresh;  /* connections that are not open yet */
+    unsigned n_fresh;
+    bool freed;
+    struct task free_task;
+};
+
+struct group_member *group_member_of(struct loop_group *g, const struct loop *l);
+/* NULL: out of memory. */
+struct listener_count *group_count_of(struct loop_group *g, const char *name);
+/* The member that should carry a connection that |own| accepted. */
+struct group_member *group_choose(struct loop_group *g, struct group_member *own);
+
+static inline void group_count_up(struct group_member *m, struct listener_count *c)
+{
+    atomic_fetch_add_explicit(&m->connections, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->open, 1, memory_order_relaxed);
+}
+
+static inline void group_count_down(struct group_member *m, struct listener_count *c)
+{
+    atomic_fetch_sub_explicit(&m->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&c->open, 1, memory_order_relaxed);
+}
+
+/* listener_fresh.c: an accepted descriptor, counted, on its way to be open. Takes |fd| and the
+ * reference |settings|. */
+void fresh_begin(struct listener *li, int fd, const struct address *peer,
+                 struct listener_settings *settings, uint64_t accepted_us);
+/* All of |li|, without a word. */
+void fresh_drop_all(struct listener *li);
+
+#endif

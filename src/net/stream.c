@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "net/stream_int.h"
+
+#define IOV_MAX_HERE  64u
+#define WRITE_MAX     (1u << 20) /* bytes of one sendmsg(2) */
+#define LINGER_ROUNDS 16u        /* reads per turn of a lingering stream */
+
+uint8_t *stream_scratch(void)
+{
+    static _Thread_local uint8_t scratch[STREAM_RECORD_MAX];
+
+    return scratch;
+}
+
+/* Errors. */
+
+void stream_fail(struct stream *s, enum err e, const char *why)
+{
+    if (s->failure)
+        return;
+    s->failure = e;
+    s->error = span_dup(span_of(why));
+}
+
+enum err stream_fail_out(struct stream *s, enum err e, const char *why)
+{
+    s->out_err = e;
+    chain_done(&s->out);
+    stream_fail(s, e, why);
+    return e;
+}
+
+enum err stream_fail_errno(struct stream *s, int errnum)
+{
+    enum err e = err_from_errno(errnum);
+    char text[128];
+
+    /* The GNU one: returns the text, perhaps not in |text|. */
+    stream_fail(s, e, strerror_r(errnum, text, sizeof text));
+    return e;
+}
+
+/* Events. */
+
+static unsigned wanted(const struct stream *s)
+{
+    unsigned events = s->out.len ? WATCH_WRITE : 0;
+
+    switch (s->state) {
+    case STREAM_HANDSHAKE: return events | WATCH_READ;
+    case STREAM_LINGER: return events | (s->transport_eof ? 0 : WATCH_READ);
+    case STREAM_BROKEN:
+    case STREAM_GONE: return 0;
+    case STREAM_CLEAR:
+    case STREAM_TLS: break;
+    }
+    if (!s->in_err && (s->armed & STREAM_READABLE || s->write_wants_read))
+        events |= WATCH_READ;
+    /* The socket has room while a file is being loaded: waiting for that would spin. */
+    if (s->armed & STREAM_WRITABLE && !stream_is_loading(s) && !s->write_wants_read)
+        events |= WATCH_WRITE;
+    return events;
+}
+
+void stream_update(struct stream *s)
+{
+    if (s->state == STREAM_GONE)
+        return;
+    watch_arm(s->watch, wanted(s));
+    if (s->armed & STREAM_READABLE && stream_has_pending(s))
+        stream_kick(s, STREAM_READABLE);
+}
+
+void stream_deliver(struct stream *s, unsigned events)
+{
+    if (events && s->fn)
+        s->fn(s->arg, events);
+    stream_update(s);
+}
+
+static void run_kick(struct task *t)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream, kick);
+    unsigned events = s->kicks;
+
+    s->kicked = false;
+    s->kicks = 0;
+    if (s->state == STREAM_GONE || s->state == STREAM_LINGER)
+        return;
+    if (!stream_has_pending(s))
+        events &= ~(unsigned)STREAM_READABLE;
+    stream_deliver(s, events & (s->armed | STREAM_OPEN | STREAM_FAILED));
+}
+
+void stream_kick(struct stream *s, unsigned events)
+{
+    s->kicks |= events;
+    if (s->kicked)
+        return;
+    s->kicked = true;
+    loop_defer(s->loop, &s->kick);
+}
+
+static void on_ready(struct stream *s, unsigned events)
+{
+    unsigned tell = 0;
+
+    if (events & WATCH_READ) {
+        s->starved = false;
+        tell |= STREAM_READABLE;
+        if (s->write_wants_read) {
+            s->write_wants_read = false;
+            tell |= STREAM_WRITABLE;
+        }
+    }
+    if (events & WATCH_WRITE && stream_flush(s) != ERR_AGAIN && !stream_is_loading(s))
+        tell |= STREAM_WRITABLE;
+    stream_shut_if_due(s);
+    stream_deliver(s, tell & s->armed);
+}
+
+static void release(struct stream *s);
+
+static void linger_on(struct stream *s, unsigned events)
+{
+    if (events & WATCH_WRITE) {
+        stream_push(s);
+        stream_shut_if_due(s);
+    }
+    for (unsigned i = 0; i < LINGER_ROUNDS && !s->transport_eof; i++) {
+        ssize_t n = recv(s->fd, stream_scratch(), STREAM_RECORD_MAX, MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        if (n < 0)
+            s->out_err = err_from_errno(errno);
+        s->transport_eof = n <= 0;
+    }
+    /* A peer that has ended its half may still be reading ours. */
+    if (s->out_err || (s->transport_eof && s->out.len == 0))
+        release(s);
+    else
+        stream_update(s);
+}
+
+static void on_watch(void *arg, unsigned events)
+{
+    struct stream *s = arg;
+
+    switch (s->state) {
+    case STREAM_HANDSHAKE: stream_tls_handshake(s); break;
+    case STREAM_LINGER: linger_on(s, events); break;
+    case STREAM_CLEAR:
+    case STREAM_TLS: on_ready(s, events); break;
+    case STREAM_BROKEN:
+    case STREAM_GONE: break;
+    }
+}
+
+/* Life. */
+
+static void run_free(struct task *t)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream, free_task);
+
+    stream_tls_free(s);
+    sallyport_report_free(s->report);
+    free(s->error);
+    free(s);
+}
+
+/* Everything but the memory: callers may be in the middle of it. */
+static void release(struct stream *s)
+{
+    if (s->state == STREAM_LINGER) {
+        timer_clear(s->loop, &s->linger);
+        loop_hook_remove(s->loop, &s->hook);
+    }
+    s->state = STREAM_GONE;
+    stream_load_drop(s);
+    chain_done(&s->out);
+    watch_close(s->watch);
+    s->watch = NULL;
+    (void)close(s->fd);
+    s->fd = -1;
+    loop_defer(s->loop, &s->free_task);
+}
+
+static void on_linger_end(struct timer *t)
+{
+    release(CONTAINER_OF(t, struct stream, linger));
+}
+
+static void on_loop_end(struct loop_hook *h)
+{
+    release(CONTAINER_OF(h, struct stream, hook));
+}
+
+enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_fn fn, void *arg,
+                    struct stream **ret)
+{
+    struct stream *s = calloc(1, sizeof *s);
+    const int one = 1;
+
+    if (!s)
+        return ERR_NOMEM;
+    if (sallyport_report_new(NULL, &s->report) != 0) {
+        free(s);
+        return ERR_NOMEM;
+    }
+    enum err e = watch_new(l, fd, on_watch, s, &s->watch);
+
+    if (e) {
+        sallyport_report_free(s->report);
+        free(s);
+        return e;
+    }
+    /* Answers go out in one write; waiting for its ACK would only delay the next. Fails on Unix
+     * sockets, which do not wait. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    s->loop = l;
+    s->fd = fd;
+    s->fn = fn;
+    s->arg = arg;
+    s->kick.run = run_kick;
+    s->free_task.run = run_free;
+    s->linger.fire = on_linger_end;
+    s->hook.leave = on_loop_end;
+    stream_set_peer(s, peer);
+    *ret = s;
+    return OK;
+}
+
+void stream_shut_if_due(struct stream *s)
+{
+    if (!s->must_shut || s->shut || (s->out.len && !s->out_err))
+        return;
+    s->shut = true;
+    (void)shutdown(s->fd, SHUT_WR);
+}
+
+void stream_shutdown(struct stream *s)
+{
+    if (s->must_shut)
+        return;
+    s->must_shut = true;
+    stream_tls_close_notify(s);
+    stream_push(s);
+    stream_shut_if_due(s);
+    stream_update(s);
+}
+
+/* Is there anything to wait for: an answer under way, or bytes that would make the kernel reset? */
+static bool is_worth_lingering(const struct stream *s)
+{
+    if (s->in_err == ERR_EOF)
+        return s->out.len > 0;
+    return s->out_err == OK && s->failure != ERR_RESET;
+}
+
+void stream_close(struct stream *s, uint64_t linger_ms)
+{
+    if (!s)
+        return;
+    assert(s->state != STREAM_LINGER && s->state != STREAM_GONE);
+    s->fn = NULL;
+    s->armed = 0;
+    if (linger_ms)
+        stream_shutdown(s);
+    if (!linger_ms || !is_worth_lingering(s)) {
+        release(s);
+        return;
+    }
+    stream_load_drop(s);
+    s->state = STREAM_LINGER;
+    loop_hook_add(s->loop, &s->hook);
+    timer_set(s->loop, &s->linger, loop_now_ms(s->loop) + linger_ms);
+    stream_update(s);
+}
+
+/* Bytes. */
+
+static enum err end_input(struct stream *s, enum err e)
+{
+    s->in_err = e;
+    return e;
+}
+
+static enum err read_clear(struct stream *s, uint8_t *dst, uint32_t max, uint32_t *ret_n)
+{
+    ssize_t n;
+
+    do
+        n = recv(s->fd, dst, max, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN ? ERR_AGAIN : end_input(s, stream_fail_errno(s, errno));
+    if (n == 0)
+        return end_input(s, ERR_EOF);
+    *ret_n = (uint32_t)n;
+    return OK;
+}
+
+enum err stream_read(struct stream *s, struct block *b, uint32_t max, uint32_t *ret_n)
+{
+    uint32_t room = BLOCK_SIZE - b->used;
+    uint32_t n = 0;
+    enum err e;
+
+    assert(room > 0 && max > 0);
+    if (max > room)
+        max = room;
+    if (s->in_err) {
+        s->in_err_told = true;
+        return s->in_err;
+    }
+    if (s->state == STREAM_TLS)
+        e = stream_tls_read(s, b->data + b->used, max, &n);
+    else if (s->state == STREAM_CLEAR)
+        e = read_clear(s, b->data + b->used, max, &n);
+    else
+        return s->failure ? s->failure : ERR_AGAIN;
+    if (e) {
+        s->in_err_told = s->in_err != OK;
+        return e;
+    }
+    b->used += n;
+    *ret_n = n;
+    /* The caller took less than there is, and may now wait for us. */
+    if (s->armed & STREAM_READABLE && stream_has_pending(s))
+        stream_kick(s, STREAM_READABLE);
+    return OK;
+}
+
+size_t stream_peek(struct stream *s, void *dst, size_t n)
+{
+    ssize_t got;
+
+    if (s->state != STREAM_CLEAR || s->in_err)
+        return 0;
+    got = recv(s->fd, dst, n, MSG_PEEK | MSG_DONTWAIT);
+    return got > 0 ? (size_t)got : 0;
+}
+
+static enum err write_clear(struct stream *s, struct chain *c, uint64_t *ret_n)
+{
+    while (c->len) {
+        struct iovec iov[IOV_MAX_HERE];
+        struct msghdr m = {.msg_iov = iov};
+        size_t bytes;
+
+        m.msg_iovlen = chain_iovec(c, iov, IOV_MAX_HERE, WRITE_MAX, &bytes);
+        if (m.msg_iovlen == 0) {
+            TRY(stream_load_first(s, c));
+            continue;
+        }
+        ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return ERR_AGAIN;
+        if (n < 0)
+            return s->out_err = stream_fail_errno(s, errno);
+        chain_skip(c, (uint64_t)n);
+        *ret_n += (uint64_t)n;
+        if ((size_t)n < bytes)
+            return ERR_AGAIN;
+    }
+    return OK;
+}
+
+enum err stream_write(struct stream *s, struct chain *c, uint64_t *ret_n)
+{
+    enum err e;
+
+    *ret_n = 0;
+    if (s->out_err)
+        return s->out_err;
+    if (s->state == STREAM_TLS)
+        e = stream_tls_write(s, c, ret_n);
+    else if (s->state == STREAM_CLEAR)
+        e = write_clear(s, c, ret_n);
+    else
+        e = s->failure ? s->failure : ERR_AGAIN;
+    /* What TLS holds back is the stream's to send, whether the driver arms or not. */
+    if (s->out.len)
+        stream_update(s);
+    return e;
+}
+
+enum err stream_flush(struct stream *s)
+{
+    return s->out.len ? stream_tls_flush(s) : s->out_err;
+}
+
+void stream_push(struct stream *s)
+{
+    enum err e = stream_flush(s);
+
+    (void)e; /* sticky, or the watch goes on with it */
+}
+
+bool stream_has_unsent(const struct stream *s)
+{
+    return s->out.len > 0;
+}
+
+void stream_arm(struct stream *s, unsigned events)
+{
+    s->armed = events;
+    stream_update(s);
+}
+
+/* Questions. */
+
+void stream_set_callback(struct stream *s, stream_fn fn, void *arg)
+{
+    s->fn = fn;
+    s->arg = arg;
+}
+
+const sallyport_report *stream_report(const struct stream *s)
+{
+    return s->report;
+}
+
+const struct address *stream_peer(const struct stream *s)
+{
+    return &s->peer;
+}
+
+void stream_set_peer(struct stream *s, const struct address *peer)
+{
+    s->peer = peer ? *peer : (struct address){.len = 0};
+}
+
+struct loop *stream_loop(const struct stream *s)
+{
+    return s->loop;
+}
+
+enum err stream_failure(const struct stream *s)
+{
+    return s->failure;
+}
+
+const char *stream_error(const struct stream *s)
+{
+    if (s->error)
+        return s->error;
+    return s->failure ? err_text(s->failure) : "";
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->ssl != NULL;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream.h - one connection: TCP, or TLS over it. A driver cannot tell which, except through the
+ * report. Try first, wait later: reads and writes are tried at once and say ERR_AGAIN; then arm.
+ *
+ * Threads: a stream belongs to its loop's thread. */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "base/chain.h"
+#include "net/address.h"
+#include "net/loop.h"
+#include "protect/tls_context.h"
+#include "sallyport/report.h"
+
+struct stream;
+
+/* What happened, in the callback. OPEN: the TLS handshake ended well. FAILED: it did not
+ * (stream_error). READABLE and WRITABLE are hints: try. */
+enum { STREAM_READABLE = 1, STREAM_WRITABLE = 2, STREAM_OPEN = 4, STREAM_FAILED = 8 };
+typedef void (*stream_fn)(void *arg, unsigned events);
+
+/* Takes |fd| (a connected, non-blocking stream socket) over; sets TCP_NODELAY. On failure |fd|
+ * stays the caller's. */
+NODISCARD enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_fn fn,
+                              void *arg, struct stream **ret);
+/* A stream changes hands between drivers (listener -> protocol, pool -> user). */
+void stream_set_callback(struct stream *s, stream_fn fn, void *arg);
+/* Begins the handshake of |tls|'s role; OPEN or FAILED follows, never inside this call. Takes its
+ * own reference to |tls|. A stream reads nothing ahead, so a driver that upgrades (RFC 2817) must
+ * itself hold no clear bytes behind the upgrade: they would be taken for protected ones. ERR_PROTO
+ * if TLS was started before or the stream has ended; ERR_TLS when it cannot begin (stream_error).
+ */
+NODISCARD enum err stream_start_tls(struct stream *s, struct tls_context *tls,
+                                    const char *server_name);
+
+/* Appends up to |max| bytes at b->data + b->used and moves b->used. OK: *ret_n > 0 bytes.
+ * ERR_AGAIN, ERR_EOF (clean end: FIN, and close_notify in TLS), ERR_RESET, ERR_TLS (also a FIN
+ * without close_notify: truncation). */
+NODISCARD enum err stream_read(struct stream *s, struct block *b, uint32_t max, uint32_t *ret_n);
+/* Are bytes waiting inside TLS that no poll would tell of? Never wait while this is true. */
+bool stream_has_pending(const struct stream *s);
+/* Looks at the first bytes without taking them (clear streams only). Returns how many, or 0. */
+size_t stream_peek(struct stream *s, void *dst, size_t n);
+
+/* Writes the head of |c| and drops from |c| what was taken, as much as goes without waiting; *ret_n
+ * bytes were taken. TLS: up to eight records are batched into one write; taken bytes that wait in
+ * that batch count as taken, and the next call, or stream_flush(), sends them. File ranges at the
+ * front are loaded through the thread pool; until they are there the call says ERR_AGAIN, and
+ * WRITABLE follows. OK: |c| is empty and everything is with the kernel. */
+NODISCARD enum err stream_write(struct stream *s, struct chain *c, uint64_t *ret_n);
+/* OK when nothing taken is left here; ERR_AGAIN otherwise. */
+NODISCARD enum err stream_flush(struct stream *s);
+bool stream_has_unsent(const struct stream *s);
+
+/* Which of READABLE, WRITABLE the driver wants to hear of, until it says otherwise; handles TLS's
+ * own wants by itself, and tells of bytes that wait inside TLS. After ERR_EOF no more READABLE
+ * comes. */
+void stream_arm(struct stream *s, unsigned events);
+
+/* close_notify, then shutdown(SHUT_WR), after what is unsent. Best effort, never waits; reading
+ * goes on. */
+void stream_shutdown(struct stream *s);
+/* No callback after this. |linger_ms| > 0: shuts down, then reads and drops until EOF or that long,
+ * so that the kernel's RST does not destroy the answer (RFC 9112 9.6). 0: at once and, unless
+ * stream_shutdown() was called, without close_notify: the peer sees a truncation. NULL is fine. */
+void stream_close(struct stream *s, uint64_t linger_ms);
+
+/* The report on how this stream is protected; made after the handshake (or at once, when clear).
+ * Borrowed. */
+const sallyport_report *stream_report(const struct stream *s);
+const struct address *stream_peer(const struct stream *s);
+void stream_set_peer(struct stream *s, const struct address *peer); /* from a PROXY header */
+struct loop *stream_loop(const struct stream *s);
+/* What failed first, and why: a sentence, "" if nothing did. Lives as long as the stream. */
+enum err stream_failure(const struct stream *s);
+const char *stream_error(const struct stream *s);
+bool stream_is_tls(const struct stream *s);
+
+#endif

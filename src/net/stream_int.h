@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream_int.h - the body of a stream, for its files. */
+#ifndef NET_STREAM_INT_H
+#define NET_STREAM_INT_H
+
+#include "net/loop_int.h"
+#include "net/stream.h"
+
+#define STREAM_RECORD_MAX 16384u /* RFC 8446 5.1 */
+
+enum stream_state {
+    STREAM_CLEAR,
+    STREAM_HANDSHAKE,
+    STREAM_TLS,
+    STREAM_BROKEN, /* the handshake failed */
+    STREAM_LINGER, /* closed by its driver; waits for the peer's FIN */
+    STREAM_GONE,   /* only the memory is left, until the deferred free */
+};
+
+struct stream_load;
+
+struct stream {
+    struct loop *loop;
+    struct watch *watch;
+    int fd;
+    enum stream_state state;
+    stream_fn fn;
+    void *arg;
+    unsigned armed; /* what the driver wants to hear of */
+
+    SSL *ssl;
+    struct tls_context *tls;
+    /* Encrypted bytes that are not with the kernel yet. The BIO takes whatever OpenSSL writes, so
+     * that OpenSSL never wants to write: reading and writing cannot cross. */
+    struct chain out;
+    bool direct;              /* the record being written is the only one: no need to collect */
+    bool starved;             /* OpenSSL holds at most a part of a record */
+    bool transport_eof;       /* the BIO has seen the FIN */
+    bool write_wants_read;    /* a write waits for bytes from the peer */
+    bool must_shut, shut;     /* SHUT_WR is due after |out|; is done */
+    enum err bio_err;         /* what a system call under OpenSSL said; OK: nothing */
+    enum err in_err, out_err; /* sticky ends of the two halves */
+    bool in_err_told;
+
+    unsigned kicks; /* events to deliver from |kick| */
+    bool kicked;
+    struct task kick, free_task;
+    struct stream_load *load;
+    struct timer linger;
+    struct loop_hook hook;
+
+    sallyport_report *report;
+    enum err failure;
+    char *error; /* NULL: out of memory for it, or no error */
+    void *owner; /* the upstream pool's record of this connection */
+    struct address peer;
+};
+
+/* First one wins. */
+void stream_fail(struct stream *s, enum err e, const char *why);
+/* From now on the output half says |e|. Returns |e|. */
+enum err stream_fail_out(struct stream *s, enum err e, const char *why);
+/* The same from an errno value. */
+enum err stream_fail_errno(struct stream *s, int errnum);
+/* Delivers |events| (those that the driver still wants) from the run-next queue. */
+void stream_kick(struct stream *s, unsigned events);
+/* Calls the driver now. The stream may be GONE after it. */
+void stream_deliver(struct stream *s, unsigned events);
+/* Arms the watch for what driver and TLS want by now. */
+void stream_update(struct stream *s);
+/* Sends what goes of |out|. */
+void stream_push(struct stream *s);
+/* SHUT_WR, if it is due and nothing is before it. */
+void stream_shut_if_due(struct stream *s);
+
+/* stream_tls.c */
+enum err stream_tls_read(struct stream *s, uint8_t *dst, uint32_t max, uint32_t *ret_n);
+enum err stream_tls_write(struct stream *s, struct chain *c, uint64_t *ret_n);
+/* Sends |out|. OK, ERR_AGAIN, or why the output half is dead. */
+enum err stream_tls_flush(struct stream *s);
+void stream_tls_handshake(struct stream *s);
+void stream_tls_close_notify(struct stream *s);
+void stream_tls_free(struct stream *s);
+
+/* stream_load.c: the file range at the front of |c|. OK: there is memory at the front now.
+ * ERR_AGAIN: WRITABLE follows. */
+enum err stream_load_first(struct stream *s, struct chain *c);
+bool stream_is_loading(const struct stream *s);
+/* The stream goes; a load that is under way ends by itself. */
+void stream_load_drop(struct stream *s);
+
+/* Scratch of this thread, STREAM_RECORD_MAX bytes; valid until anything else runs. */
+uint8_t *stream_scratch(void);
+
+#endif

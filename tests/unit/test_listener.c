@@ -1,0 +1,775 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listeners: from accept to an open stream, or to a refusal that says why. */
+#include "test_net.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+
+#include <openssl/err.h>
+
+#include "base/log.h"
+#include "net/listener.h"
+#include "test_certs.h"
+
+#define CLIENTS_MAX 64
+
+static struct test_cert ca, leaf, client_cert;
+static struct tls_context *server_tls, *strict_tls, *client_tls, *known_client_tls;
+
+static int make_certs(void **state)
+{
+    (void)state;
+    ca = test_ca_new("Test CA");
+    leaf = test_cert_new(&ca, (struct test_cert_spec){.cn = "localhost", .san = "DNS:localhost"});
+    client_cert = test_cert_new(&ca, (struct test_cert_spec){.cn = "tenant one"});
+    server_tls = test_tls_server(&leaf, NULL, false);
+    strict_tls = test_tls_server(&leaf, &ca, true);
+    client_tls = test_tls_client(&ca, NULL);
+    known_client_tls = test_tls_client(&ca, &client_cert);
+    log_set_level(LOG_LEVEL_ERROR);
+    return 0;
+}
+
+static int drop_certs(void **state)
+{
+    (void)state;
+    tls_context_unref(server_tls);
+    tls_context_unref(strict_tls);
+    tls_context_unref(client_tls);
+    tls_context_unref(known_client_tls);
+    test_cert_free(&client_cert);
+    test_cert_free(&leaf);
+    test_cert_free(&ca);
+    return 0;
+}
+
+/* What happened, in order of happening. */
+static struct log_book {
+    struct accepted open[CLIENTS_MAX];
+    struct loop *open_on[CLIENTS_MAX];
+    unsigned n_open, n_refused;
+    enum err err;
+    char why[256], peer[ADDRESS_TEXT_MAX];
+} book;
+
+static unsigned destroyed;
+
+static void on_open(void *arg, struct loop *l, const struct accepted *a)
+{
+    struct log_book *b = arg;
+
+    assert_true(b->n_open < CLIENTS_MAX);
+    assert_ptr_equal(stream_loop(a->stream), l);
+    b->open_on[b->n_open] = l;
+    b->open[b->n_open++] = *a;
+}
+
+static void on_refused(void *arg, struct loop *l, const struct listener_settings *s,
+                       const struct address *peer, enum err e, const char *why)
+{
+    struct log_book *b = arg;
+
+    (void)l;
+    assert_string_equal(s->name, "edge");
+    b->n_refused++;
+    b->err = e;
+    (void)snprintf(b->why, sizeof b->why, "%s", why);
+    (void)address_host_text(peer, b->peer);
+}
+
+static const struct listener_events events = {on_open, on_refused};
+
+static void destroy(struct listener_settings *s)
+{
+    tls_context_unref(s->tls);
+    free(s);
+    destroyed++;
+}
+
+static struct listener_settings *settings_new(struct tls_context *tls)
+{
+    struct listener_settings *s = calloc(1, sizeof *s);
+
+    *s = (struct listener_settings){
+        .refs = 1,
+        .name = "edge",
+        .tls = tls ? tls_context_ref(tls) : NULL,
+        .handshake_ms = 10000,
+        .plaintext_refusal = SPAN("ICAP/1.0 403 TLS required\r\n\r\n"),
+        .destroy = destroy,
+    };
+    return s;
+}
+
+/* One loop by the test's clock, one listener. */
+struct site {
+    struct test_clock clock;
+    struct loop *l;
+    struct loop_group *g;
+    struct listener *li;
+    struct listener_settings *settings;
+    int fd;
+    struct address at;
+};
+
+static void site_open(struct site *site, struct listener_settings *settings)
+{
+    struct address any = test_loopback(0);
+    int errnum;
+
+    memset(&book, 0, sizeof book);
+    destroyed = 0;
+    test_clock_init(&site->clock, 5000);
+    site->l = test_loop(&site->clock.clock);
+    site->settings = settings;
+    assert_int_equal(loop_group_new(&site->l, 1, &site->g), OK);
+    assert_int_equal(listener_socket(&any, 128, &site->fd, &errnum), OK);
+    site->at = test_local_address(site->fd);
+    assert_int_equal(listener_new(site->l, site->g, site->fd, settings, &events, &book, &site->li),
+                     OK);
+}
+
+static void end_all(struct loop_group *g)
+{
+    for (unsigned i = 0; i < book.n_open; i++) {
+        if (!book.open[i].stream)
+            continue;
+        stream_close(book.open[i].stream, 0);
+        listener_connection_ended(g, book.open_on[i], book.open[i].settings);
+        listener_settings_unref(book.open[i].settings);
+        book.open[i].stream = NULL;
+    }
+}
+
+static void site_close(struct site *site)
+{
+    end_all(site->g);
+    listener_free(site->li);
+    assert_int_equal(loop_group_connections(site->g, 0), 0);
+    listener_settings_unref(site->settings);
+    loop_free(site->l);
+    loop_group_free(site->g);
+    (void)close(site->fd);
+    assert_int_equal(destroyed, 1);
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+/* A client's handshake beside the listener's loop. */
+static SSL *handshake(struct site *site, int fd, struct tls_context *tls)
+{
+    SSL *ssl = tls_context_open(tls, "localhost");
+    unsigned had = book.n_open + book.n_refused;
+
+    SSL_set_fd(ssl, fd);
+    TURN_UNTIL(site->l, (ERR_clear_error(), SSL_do_handshake(ssl)) == 1 ||
+                            book.n_open + book.n_refused > had);
+    return ssl;
+}
+
+static void test_clear(void **state)
+{
+    struct site site;
+    char got[8];
+    struct chain c;
+    uint64_t n;
+
+    (void)state;
+    site_open(&site, settings_new(NULL));
+    int fd = test_connect(&site.at);
+
+    TURN_UNTIL(site.l, book.n_open == 1);
+    assert_int_equal(loop_group_connections(site.g, 0), 1);
+    assert_int_equal(book.open[0].accepted_us, 5000000);
+    assert_int_equal(listener_handshaking(site.li), 0);
+    chain_init(&c, 0);
+    assert_int_equal(chain_append_text(&c, SPAN("hello")), OK);
+    assert_int_equal(stream_write(book.open[0].stream, &c, &n), OK);
+    chain_done(&c);
+    assert_int_equal(read(fd, got, sizeof got), 5);
+    (void)close(fd);
+    site_close(&site);
+}
+
+static void test_policy_on_clear(void **state)
+{
+    struct site site;
+    struct listener_settings *s = settings_new(NULL);
+
+    (void)state;
+    s->policy.require = SALLYPORT_STRONG;
+    site_open(&site, s);
+    int fd = test_connect(&site.at);
+
+    TURN_UNTIL(site.l, book.n_refused == 1);
+    assert_int_equal(book.err, ERR_POLICY);
+    assert_non_null(strstr(book.why, "strong protection is required"));
+    assert_string_equal(book.peer, "127.0.0.1");
+    assert_int_equal(loop_group_connections(site.g, 0), 0);
+    (void)close(fd);
+    site_close(&site);
+}
+
+static void test_tls(void **state)
+{
+    struct site site;
+    struct listener_settings *s = settings_new(server_tls);
+
+    (void)state;
+    s->policy.require = SALLYPORT_STRONG;
+    site_open(&site, s);
+    int fd = test_connect(&site.at);
+    SSL *ssl = handshake(&site, fd, client_tls);
+
+    TURN_UNTIL(site.l, book.n_open == 1);
+    assert_true(stream_is_tls(book.open[0].stream));
+    SSL_free(ssl);
+    (void)close(fd);
+    site_close(&site);
+}
+
+static void test_client_certificate(void **state)
+{
+    struct site site;
+    struct listener_settings *s = settings_new(strict_tls);
+    int fd;
+    SSL *ssl;
+
+    (void)state;
+    s->policy.peer = true;
+    site_open(&site, s);
+    fd = test_connect(&site.at);
+    ssl = handshake(&site, fd, known_client_tls);
+    TURN_UNTIL(site.l, book.n_open == 1);
+    assert_string_equal(sallyport_report_peer(stream_report(book.open[0].stream)), "CN=tenant one");
+    SSL_free(ssl);
+    (void)close(fd);
+
+    fd = test_connect(&site.at);
+    ssl = handshake(&site, fd, client_tls);
+    TURN_UNTIL(site.l, book.n_refused == 1);
+    assert_int_equal(book.err, ERR_TLS);
+    assert_non_null(strstr(book.why, "did not return a certificate"));
+    SSL_free(ssl);
+    (void)close(fd);
+    site_close(&site);
+    ERR_clear_error();
+}
+
+static void test_plaintext_on_tls_port(void **state)
+{
+    struct site site;
+    char got[64];
+
+    (void)state;
+    site_open(&site, settings_new(server_tls));
+    int fd = test_connect(&site.at);
+
+    say(fd, "OPTIONS icap://localhost/echo ICAP/1.0\r\nHost: localhost\r\n\r\n");
+    TURN_UNTIL(site.l, book.n_refused == 1);
+    assert_int_equal(book.err, ERR_PLAINTEXT);
+    test_settle(site.l);
+    ssize_t n = read(fd, got, sizeof got);
+
+    assert_true(n > 0);
+    assert_memory_equal(got, "ICAP/1.0 403 TLS", 16);
+    assert_int_equal(read(fd, got, sizeof got), 0); /* FIN, no reset */
+    (void)close(fd);
+    test_settle(site.l);
+    site_close(&site);
+}
+
+static void test_noise_on_tls_port(void **state)
+{
+    struct site site;
+    static const char noise[][11] = {"\x15\x03\x01\0\x02\x02\x28\0\0\0",
+                                     "\x01\x02\x03\x04\x05\x06\0\0\0\0", "\x16\x03\x01\0\x05zzzzz"};
+
+    (void)state;
+    site_open(&site, settings_new(server_tls));
+    for (unsigned i = 0; i < ARRAY_LEN(noise); i++) {
+        int fd = test_connect(&site.at);
+
+        assert_true(write(fd, noise[i], 10) == 10);
+        TURN_UNTIL(site.l, book.n_refused == i + 1);
+        assert_int_equal(book.err, ERR_TLS);
+        (void)close(fd);
+    }
+    site_close(&site);
+}
+
+static void test_gone_without_a_word(void **state)
+{
+    struct site site;
+
+    (void)state;
+    site_open(&site, settings_new(server_tls));
+    (void)close(test_connect(&site.at));
+    TURN_UNTIL(site.l, book.n_refused == 1);
+    assert_int_equal(book.err, ERR_EOF);
+    site_close(&site);
+}
+
+/* Silent peers cost a timer: others are served meanwhile, and all go at the deadline. */
+static void test_handshake_deadline(void **state)
+{
+    struct site site;
+    int fds[30];
+    char c;
+
+    (void)state;
+    site_open(&site, settings_new(server_tls));
+    for (unsigned i = 0; i < 30; i++) {
+        fds[i] = test_connect(&site.at);
+        if (i % 2)
+            say(fds[i], "\x16\x03\x01");
+    }
+    TURN_UNTIL(site.l, listener_handshaking(site.li) == 30);
+    int fd = test_connect(&site.at);
+    SSL *ssl = handshake(&site, fd, client_tls);
+
+    TURN_UNTIL(site.l, book.n_open == 1);
+    site.clock.now_ms += 9990;
+    test_settle(site.l);
+    assert_int_equal(book.n_refused, 0);
+    site.clock.now_ms += 30;
+    test_settle(site.l);
+    assert_int_equal(book.n_refused, 30);
+    assert_int_equal(book.err, ERR_TIMEOUT);
+    assert_int_equal(loop_group_connections(site.g, 0), 1);
+    for (unsigned i = 0; i < 30; i++) {
+        assert_true(read(fds[i], &c, 1) <= 0 && errno != EAGAIN);
+        (void)close(fds[i]);
+    }
+    SSL_free(ssl);
+    (void)close(fd);
+    site_close(&site);
+}
+
+/* PROXY headers. */
+
+struct proxy_row {
+    const char *name, *say;
+    bool listed, tls, bytewise;
+    enum err err; /* OK: opens */
+    const char *peer;
+    const char *rest; /* what the protocol then reads */
+};
+
+static const struct proxy_row proxy_rows[] = {
+    {"v1",                "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\nGET", true,  false, false, OK,          "192.0.2.7",
+     "GET"                                                                                                                          },
+    {"v1, byte by byte",  "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\nGET", true,  false, true,  OK,
+     "192.0.2.7",                                                                                                        "GET"      },
+    {"unknown",           "PROXY UNKNOWN\r\nGET",                         true,  false, false, OK,          "127.0.0.1", "GET"      },
+    {"missing",           "OPTIONS *",                                    true,  false, false, ERR_PROTO,   "127.0.0.1", NULL       },
+    {"bad",               "PROXY TCP4 x\r\n",                             true,  false, true,  ERR_PROTO,   "127.0.0.1", NULL       },
+    {"not listed",        "PROXY UNKNOWN",                                false, false, false, OK,          "127.0.0.1", "PROXY UNK"},
+    {"not listed, TLS",   "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\n",    false, true,  false,
+     ERR_PLAINTEXT,                                                                                         "127.0.0.1", NULL       },
+    {"clear behind, TLS", "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\nGET", true,  true,  true,
+     ERR_PLAINTEXT,                                                                                         "192.0.2.7", NULL       },
+    {"timeout",           "PROXY TCP4 192.0.2.7 198",                     true,  false, false, ERR_TIMEOUT, "127.0.0.1", NULL       },
+};
+
+static void test_proxy(void **state)
+{
+    const struct proxy_row *row = *state;
+    const struct cidr from = {.family = AF_INET, .bytes = {127}, .prefix = 8};
+    struct listener_settings *s = settings_new(row->tls ? server_tls : NULL);
+    struct site site;
+    char text[ADDRESS_TEXT_MAX];
+
+    s->proxy_from = &from;
+    s->n_proxy_from = row->listed ? 1 : 0;
+    site_open(&site, s);
+    int fd = test_connect(&site.at);
+
+    for (const char *p = row->say; row->bytewise && *p && !book.n_refused; p++) {
+        (void)write(fd, p, 1);
+        test_settle(site.l);
+    }
+    if (!row->bytewise)
+        say(fd, row->say);
+    test_settle(site.l);
+    if (row->err == ERR_TIMEOUT)
+        site.clock.now_ms += 10100;
+    TURN_UNTIL(site.l, book.n_open + book.n_refused == 1);
+    if (row->err) {
+        assert_int_equal(book.err, row->err);
+        assert_string_equal(book.peer, row->peer);
+    } else {
+        struct block *b = block_new();
+        uint32_t n = 0;
+
+        assert_string_equal(address_host_text(stream_peer(book.open[0].stream), text), row->peer);
+        assert_int_equal(stream_read(book.open[0].stream, b, (uint32_t)strlen(row->rest), &n), OK);
+        assert_int_equal(n, strlen(row->rest));
+        assert_memory_equal(b->data, row->rest, n);
+        block_unref(b);
+    }
+    (void)close(fd);
+    test_settle(site.l);
+    site_close(&site);
+}
+
+static void test_proxy_then_tls(void **state)
+{
+    const struct cidr from = {.family = AF_INET, .bytes = {127}, .prefix = 8};
+    struct listener_settings *s = settings_new(server_tls);
+    struct site site;
+    char text[ADDRESS_TEXT_MAX];
+
+    (void)state;
+    s->proxy_from = &from;
+    s->n_proxy_from = 1;
+    site_open(&site, s);
+    int fd = test_connect(&site.at);
+
+    say(fd, "PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n");
+    SSL *ssl = handshake(&site, fd, client_tls);
+
+    TURN_UNTIL(site.l, book.n_open == 1);
+    assert_string_equal(address_host_text(stream_peer(book.open[0].stream), text), "2001:db8::7");
+    SSL_free(ssl);
+    (void)close(fd);
+    site_close(&site);
+}
+
+/* Limits. */
+
+static void test_connections_max(void **state)
+{
+    struct listener_settings *s = settings_new(NULL);
+    struct site site;
+    int fds[4];
+    char c;
+
+    (void)state;
+    s->connections_max = 2;
+    site_open(&site, s);
+    for (unsigned i = 0; i < 3; i++)
+        fds[i] = test_connect(&site.at);
+    TURN_UNTIL(site.l, book.n_open == 2 && book.n_refused == 1);
+    assert_int_equal(book.err, ERR_BUSY);
+    end_all(site.g);
+    test_settle(site.l);
+    fds[3] = test_connect(&site.at);
+    TURN_UNTIL(site.l, book.n_open == 3);
+    assert_true(read(fds[2], &c, 1) <= 0);
+    for (unsigned i = 0; i < 4; i++)
+        (void)close(fds[i]);
+    site_close(&site);
+}
+
+static unsigned highest_fd(void)
+{
+    int fd = dup(0);
+
+    assert_true(fd >= 0);
+    (void)close(fd);
+    return (unsigned)fd;
+}
+
+static void test_no_descriptors(void **state)
+{
+    struct site site;
+    struct rlimit old, tight;
+    int fds[3];
+
+    (void)state;
+    site_open(&site, settings_new(NULL));
+    for (unsigned i = 0; i < 3; i++)
+        fds[i] = test_connect(&site.at);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    tight = old;
+    tight.rlim_cur = highest_fd();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    test_settle(site.l);
+    assert_int_equal(book.n_open, 0);
+    /* It looks away: nothing is ready now, so a turn without waiting does nothing. */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    test_settle(site.l);
+    assert_int_equal(book.n_open, 0);
+    site.clock.now_ms += 150;
+    TURN_UNTIL(site.l, book.n_open == 3);
+    for (unsigned i = 0; i < 3; i++)
+        (void)close(fds[i]);
+    site_close(&site);
+}
+
+static void test_stop_drains(void **state)
+{
+    struct site site;
+    int fds[5];
+
+    (void)state;
+    site_open(&site, settings_new(NULL));
+    for (unsigned i = 0; i < 5; i++)
+        fds[i] = test_connect(&site.at);
+    listener_stop(site.li);
+    assert_int_equal(book.n_open, 5);
+    listener_stop(site.li);
+    for (unsigned i = 0; i < 5; i++)
+        (void)close(fds[i]);
+    site_close(&site);
+}
+
+static void test_free_drops_handshakes(void **state)
+{
+    struct site site;
+
+    (void)state;
+    site_open(&site, settings_new(server_tls));
+    int fd = test_connect(&site.at);
+
+    TURN_UNTIL(site.l, listener_handshaking(site.li) == 1);
+    site_close(&site);
+    assert_int_equal(book.n_refused, 0);
+    (void)close(fd);
+}
+
+static void test_new_settings(void **state)
+{
+    struct site site;
+    struct listener_settings *old = settings_new(NULL);
+    int a, b;
+
+    (void)state;
+    site_open(&site, old);
+    a = test_connect(&site.at);
+    TURN_UNTIL(site.l, book.n_open == 1);
+    site.settings = settings_new(NULL);
+    site.settings->policy.require = SALLYPORT_WEAK;
+    listener_set_settings(site.li, site.settings);
+    listener_settings_unref(old);
+    assert_int_equal(destroyed, 0); /* its connection keeps it */
+    b = test_connect(&site.at);
+    TURN_UNTIL(site.l, book.n_refused == 1);
+    end_all(site.g);
+    assert_int_equal(destroyed, 1);
+    destroyed = 0;
+    (void)close(a);
+    (void)close(b);
+    site_close(&site);
+}
+
+/* Hand-over, first with both loops in the test's hand. */
+static void test_hand_over(void **state)
+{
+    struct site site;
+    struct loop *loops[2];
+    struct listener *second;
+    struct address any = test_loopback(0);
+    int fds[CLIENTS_MAX], second_fd, errnum;
+    unsigned n[2];
+
+    (void)state;
+    site_open(&site, settings_new(NULL));
+    listener_free(site.li);
+    loop_group_free(site.g);
+    loops[0] = site.l;
+    assert_int_equal(loop_new(1, &site.clock.clock, &loops[1]), OK);
+    assert_int_equal(loop_group_new(loops, 2, &site.g), OK);
+    assert_int_equal(listener_socket(&any, 128, &second_fd, &errnum), OK);
+    assert_int_equal(listener_new(site.l, site.g, site.fd, site.settings, &events, &book, &site.li),
+                     OK);
+    assert_int_equal(
+        listener_new(loops[1], site.g, second_fd, site.settings, &events, &book, &second), OK);
+    for (unsigned i = 0; i < 40; i++) {
+        fds[i] = test_connect(&site.at); /* all to the first */
+        for (unsigned turns = 0; book.n_open <= i; turns++) {
+            assert_true(turns < TURNS_MAX);
+            (void)loop_turn(loops[0], false);
+            (void)loop_turn(loops[1], false);
+        }
+    }
+    n[0] = loop_group_connections(site.g, 0);
+    n[1] = loop_group_connections(site.g, 1);
+    assert_int_equal(n[0] + n[1], 40);
+    assert_true(n[1] >= 14 && n[0] <= n[1] + n[1] / 4 + 6);
+    /* On its way when its listener goes: closed, and not counted. */
+    for (unsigned i = 40; i < 60; i++)
+        fds[i] = test_connect(&site.at);
+    listener_stop(site.li);
+    listener_free(second);
+    end_all(site.g);
+    loop_free(loops[1]);
+    assert_int_equal(loop_group_connections(site.g, 1), 0);
+    for (unsigned i = 0; i < 60; i++)
+        (void)close(fds[i]);
+    (void)close(second_fd);
+    site_close(&site);
+}
+
+/* And with threads, for TSan: each end of a connection is closed where it lives. */
+
+static struct loop_group *shared_group;
+static _Atomic unsigned ended[2];
+static struct loop *thread_loops[2];
+
+struct guest {
+    struct stream *stream;
+    struct accepted a;
+};
+
+static void on_guest(void *arg, unsigned ev)
+{
+    struct guest *guest = arg;
+    struct loop *l = stream_loop(guest->stream);
+
+    (void)ev;
+    stream_close(guest->stream, 0);
+    listener_connection_ended(shared_group, l, guest->a.settings);
+    listener_settings_unref(guest->a.settings);
+    free(guest);
+    atomic_fetch_add(&ended[loop_index(l)], 1);
+}
+
+static void on_threaded_open(void *arg, struct loop *l, const struct accepted *a)
+{
+    struct guest *guest = calloc(1, sizeof *guest);
+
+    (void)arg;
+    (void)l;
+    *guest = (struct guest){a->stream, *a};
+    stream_set_callback(a->stream, on_guest, guest);
+    stream_arm(a->stream, STREAM_READABLE); /* until the client leaves */
+}
+
+static void on_threaded_refused(void *arg, struct loop *l, const struct listener_settings *s,
+                                const struct address *peer, enum err e, const char *why)
+{
+    (void)arg;
+    (void)l;
+    (void)s;
+    (void)peer;
+    fail_msg("refused: %u %s", (unsigned)e, why);
+}
+
+static const struct listener_events threaded_events = {on_threaded_open, on_threaded_refused};
+
+static void *run_thread(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct listener_settings *s = settings_new(NULL);
+    struct listener *li[2];
+    struct address at = test_loopback(0);
+    pthread_t threads[2];
+    int listening[2], fds[50], errnum;
+
+    (void)state;
+    destroyed = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(loop_new(i, &clock_system, &thread_loops[i]), OK);
+        atomic_store(&ended[i], 0);
+    }
+    assert_int_equal(loop_group_new(thread_loops, 2, &shared_group), OK);
+    for (unsigned i = 0; i < 2; i++) {
+        /* Two ports, so that all knock at the first. */
+        at = i ? test_loopback(0) : at;
+        assert_int_equal(listener_socket(&at, 128, &listening[i], &errnum), OK);
+        assert_int_equal(listener_new(thread_loops[i], shared_group, listening[i], s,
+                                      &threaded_events, NULL, &li[i]),
+                         OK);
+        assert_int_equal(pthread_create(&threads[i], NULL, run_thread, thread_loops[i]), 0);
+    }
+    at = test_local_address(listening[0]);
+    for (unsigned round = 0; round < 20; round++) {
+        unsigned target = (round + 1) * 50;
+
+        for (unsigned i = 0; i < 50; i++)
+            fds[i] = test_connect(&at);
+        for (unsigned i = 0; i < 50; i++)
+            (void)close(fds[i]);
+        while (atomic_load(&ended[0]) + atomic_load(&ended[1]) < target)
+            (void)sched_yield();
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        loop_stop(thread_loops[i]);
+        (void)pthread_join(threads[i], NULL);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        listener_free(li[i]);
+        (void)close(listening[i]);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(loop_group_connections(shared_group, i), 0);
+        loop_free(thread_loops[i]);
+    }
+    loop_group_free(shared_group);
+    listener_settings_unref(s);
+    assert_int_equal(destroyed, 1);
+}
+
+static void test_socket(void **state)
+{
+    struct address a, any = test_loopback(0);
+    int one, two, errnum = 0;
+
+    (void)state;
+    assert_int_equal(listener_socket(&any, 16, &one, &errnum), OK);
+    a = test_local_address(one);
+    assert_int_equal(listener_socket(&a, 16, &two, &errnum), OK); /* SO_REUSEPORT */
+    (void)close(two);
+    (void)close(one);
+    assert_int_equal(address_parse(SPAN("192.0.2.1:1"), &a), OK); /* not ours */
+    assert_int_equal(listener_socket(&a, 16, &one, &errnum), ERR_IO);
+    assert_int_equal(errnum, EADDRNOTAVAIL);
+    assert_int_equal(address_parse(SPAN("*:0"), &a), OK);
+    assert_int_equal(listener_socket(&a, 16, &one, &errnum), OK);
+    a = test_local_address(one);
+    a = test_loopback((uint16_t)address_port(&a));
+    (void)close(test_connect(&a)); /* takes IPv4, too */
+    (void)close(one);
+}
+
+#define PROXY(i)                                           \
+    {                                                      \
+        .name = "test_proxy " #i, .test_func = test_proxy, \
+        .initial_state = (void *)(uintptr_t)&proxy_rows[i] \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_policy_on_clear),
+        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_client_certificate),
+        cmocka_unit_test(test_plaintext_on_tls_port),
+        cmocka_unit_test(test_noise_on_tls_port),
+        cmocka_unit_test(test_gone_without_a_word),
+        cmocka_unit_test(test_handshake_deadline),
+        PROXY(0),
+        PROXY(1),
+        PROXY(2),
+        PROXY(3),
+        PROXY(4),
+        PROXY(5),
+        PROXY(6),
+        PROXY(7),
+        PROXY(8),
+        cmocka_unit_test(test_proxy_then_tls),
+        cmocka_unit_test(test_connections_max),
+        cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_stop_drains),
+        cmocka_unit_test(test_free_drops_handshakes),
+        cmocka_unit_test(test_new_settings),
+        cmocka_unit_test(test_hand_over),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_socket),
+    };
+
+    return cmocka_run_group_tests(tests, make_certs, drop_certs);
+}

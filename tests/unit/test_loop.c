@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loops: mailboxes from many threads, run-next, pool work, deadlines, signals, watched paths. */
+#include "test_net.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define THREADS 4
+#define POSTS   20000
+
+struct letter {
+    struct task task;
+    unsigned from, number;
+};
+
+static struct loop *the_loop;
+static unsigned next_number[THREADS];
+static unsigned received;
+
+static void on_letter(struct task *t)
+{
+    struct letter *m = CONTAINER_OF(t, struct letter, task);
+
+    assert_int_equal(m->number, next_number[m->from]);
+    next_number[m->from]++;
+    free(m);
+    if (++received == THREADS * POSTS)
+        loop_stop(the_loop);
+}
+
+static void *post_many(void *arg)
+{
+    for (unsigned i = 0; i < POSTS; i++) {
+        struct letter *m = calloc(1, sizeof *m);
+
+        *m = (struct letter){
+            .task = {.run = on_letter}, .from = (unsigned)(uintptr_t)arg, .number = i};
+        loop_post(the_loop, &m->task);
+    }
+    return NULL;
+}
+
+static void test_mailbox(void **state)
+{
+    pthread_t threads[THREADS];
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    received = 0;
+    for (uintptr_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, post_many, (void *)i), 0);
+    loop_run(the_loop);
+    assert_int_equal(received, THREADS * POSTS);
+    for (unsigned i = 0; i < THREADS; i++)
+        (void)pthread_join(threads[i], NULL);
+    loop_free(the_loop);
+}
+
+static void *run_loop(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+/* Two loops throw a task to and fro. */
+struct ball {
+    struct task task;
+    struct loop *loops[2];
+    unsigned n;
+};
+
+static void throw_back(struct task *t)
+{
+    struct ball *b = CONTAINER_OF(t, struct ball, task);
+
+    if (++b->n == 10000) {
+        loop_stop(b->loops[0]);
+        loop_stop(b->loops[1]);
+        return;
+    }
+    loop_post(b->loops[b->n % 2], t);
+}
+
+static void test_two_loops(void **state)
+{
+    struct ball b = {.task = {.run = throw_back}};
+    pthread_t threads[2];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(loop_new(i, &clock_system, &b.loops[i]), OK);
+        assert_int_equal(loop_index(b.loops[i]), i);
+        assert_int_equal(pthread_create(&threads[i], NULL, run_loop, b.loops[i]), 0);
+    }
+    loop_post(b.loops[0], &b.task);
+    for (unsigned i = 0; i < 2; i++) {
+        (void)pthread_join(threads[i], NULL);
+        loop_free(b.loops[i]);
+    }
+    assert_int_equal(b.n, 10000);
+}
+
+/* Run-next. */
+
+static char order[16];
+
+struct step {
+    struct task task;
+    char name;
+    struct step *then;
+};
+
+static void on_step(struct task *t)
+{
+    struct step *s = CONTAINER_OF(t, struct step, task);
+
+    order[strlen(order)] = s->name;
+    if (s->then)
+        loop_defer(the_loop, &s->then->task);
+}
+
+static void test_defer(void **state)
+{
+    struct step c = {.task = {.run = on_step}, .name = 'c'};
+    struct step a = {.task = {.run = on_step}, .name = 'a', .then = &c};
+    struct step b = {.task = {.run = on_step}, .name = 'b'};
+
+    (void)state;
+    memset(order, 0, sizeof order);
+    the_loop = test_loop(&clock_system);
+    loop_defer(the_loop, &a.task);
+    loop_defer(the_loop, &b.task);
+    assert_string_equal(order, ""); /* not inside the call */
+    TURN_UNTIL(the_loop, strlen(order) == 3);
+    assert_string_equal(order, "abc");
+    assert_false(loop_turn(the_loop, true)); /* nothing left, and it does not hang */
+    loop_free(the_loop);
+}
+
+struct piped {
+    struct watch *watch;
+    int fd;
+    struct step step;
+    unsigned n;
+};
+
+static void on_pipe(void *arg, unsigned events)
+{
+    struct piped *p = arg;
+    char c;
+
+    assert_int_equal(events, WATCH_READ);
+    assert_int_equal(read(p->fd, &c, 1), 1);
+    p->n++;
+    memset(order, 0, sizeof order);
+    loop_defer(the_loop, &p->step.task);
+    assert_string_equal(order, "");
+}
+
+static void test_defer_runs_before_waiting(void **state)
+{
+    struct piped p = {
+        .step = {.task = {.run = on_step}, .name = 'x'}
+    };
+    int fds[2];
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    assert_int_equal(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    p.fd = fds[0];
+    assert_int_equal(watch_new(the_loop, fds[0], on_pipe, &p, &p.watch), OK);
+    watch_arm(p.watch, WATCH_READ);
+    assert_int_equal(write(fds[1], "ab", 2), 2);
+    TURN_UNTIL(the_loop, p.n == 2);
+    TURN_UNTIL(the_loop, strlen(order) == 1);
+    watch_arm(p.watch, 0);
+    assert_int_equal(write(fds[1], "c", 1), 1);
+    test_settle(the_loop);
+    assert_int_equal(p.n, 2); /* disarmed */
+    watch_arm(p.watch, WATCH_READ);
+    watch_close(p.watch); /* and no callback after it */
+    test_settle(the_loop);
+    assert_int_equal(p.n, 2);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    loop_free(the_loop);
+}
+
+/* Deadlines by the test's clock. */
+
+struct alarm {
+    struct timer timer;
+    unsigned n;
+};
+
+static void on_alarm(struct timer *t)
+{
+    CONTAINER_OF(t, struct alarm, timer)->n++;
+}
+
+static void test_timers_follow_the_clock(void **state)
+{
+    struct test_clock clock;
+    struct alarm a = {.timer = {.fire = on_alarm}}, b = a;
+
+    (void)state;
+    test_clock_init(&clock, 1000000);
+    the_loop = test_loop(&clock.clock);
+    timer_set(the_loop, &a.timer, 1010000);
+    timer_set(the_loop, &b.timer, 1020000);
+    test_settle(the_loop);
+    assert_int_equal(a.n, 0);
+    clock.now_ms = 1010016;
+    test_settle(the_loop);
+    assert_int_equal(a.n, 1);
+    assert_int_equal(b.n, 0);
+    timer_clear(the_loop, &b.timer);
+    clock.now_ms += 100000;
+    test_settle(the_loop);
+    assert_int_equal(a.n + b.n, 1);
+    assert_int_equal(loop_now_ms(the_loop), clock.now_ms);
+    assert_false(loop_turn(the_loop, true));
+    loop_free(the_loop);
+}
+
+static void test_timers_wake_the_loop(void **state)
+{
+    struct alarm a = {.timer = {.fire = on_alarm}}, late = a;
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    uint64_t start = loop_now_ms(the_loop);
+
+    timer_set(the_loop, &late.timer, start + 60000);
+    timer_set(the_loop, &a.timer, start + 30);
+    TURN_UNTIL(the_loop, a.n == 1);
+    assert_true(loop_now_ms(the_loop) >= start + 30);
+    timer_clear(the_loop, &late.timer);
+    loop_free(the_loop);
+}
+
+static void test_http_date(void **state)
+{
+    struct test_clock clock;
+
+    (void)state;
+    test_clock_init(&clock, UINT64_C(784111777000));
+    the_loop = test_loop(&clock.clock);
+    assert_string_equal(loop_http_date(the_loop), "Sun, 06 Nov 1994 08:49:37 GMT");
+    clock.now_ms += 1000;
+    assert_string_equal(loop_http_date(the_loop), "Sun, 06 Nov 1994 08:49:38 GMT");
+    loop_free(the_loop);
+}
+
+/* Pool. */
+
+struct sum {
+    struct work work;
+    unsigned in, out;
+    pthread_t ran_on;
+};
+
+static unsigned sums_done;
+
+static void sum_run(struct work *w)
+{
+    struct sum *s = CONTAINER_OF(w, struct sum, work);
+
+    s->ran_on = pthread_self();
+    s->out = s->in * 2;
+}
+
+static void sum_done(struct work *w)
+{
+    struct sum *s = CONTAINER_OF(w, struct sum, work);
+
+    assert_ptr_equal(w->loop, the_loop);
+    assert_int_equal(s->out, s->in * 2);
+    assert_false(pthread_equal(s->ran_on, pthread_self()));
+    sums_done++;
+}
+
+static void test_work(void **state)
+{
+    static struct sum sums[100];
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    sums_done = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        sums[i] = (struct sum){
+            .work = {.run = sum_run, .done = sum_done},
+              .in = i
+        };
+        assert_int_equal(loop_work(the_loop, &sums[i].work), OK);
+    }
+    TURN_UNTIL(the_loop, sums_done >= 50);
+    loop_free(the_loop); /* waits for the rest */
+    assert_int_equal(sums_done, 100);
+}
+
+/* Signals, paths. */
+
+static void count_signal(void *arg, int signum)
+{
+    assert_int_equal(signum, SIGUSR2);
+    ++*(unsigned *)arg;
+}
+
+static void test_signal(void **state)
+{
+    struct signal_watch *s;
+    unsigned n = 0;
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    assert_int_equal(signal_watch_new(the_loop, SIGUSR2, count_signal, &n, &s), OK);
+    assert_int_equal(raise(SIGUSR2), 0);
+    TURN_UNTIL(the_loop, n == 1);
+    signal_watch_close(s);
+    loop_free(the_loop);
+}
+
+static void count_change(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_path_watch(void **state)
+{
+    char dir[] = "/tmp/test_loop.XXXXXX";
+    char path[64], fresh[64], stranger[64];
+    struct path_watch *file, *folder;
+    unsigned n = 0, folder_n = 0;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/key.pem", dir);
+    (void)snprintf(fresh, sizeof fresh, "%s/key.pem.new", dir);
+    (void)snprintf(stranger, sizeof stranger, "%s/other", dir);
+    write_file(path, "1");
+    the_loop = test_loop(&clock_system);
+    assert_int_equal(path_watch_new(the_loop, path, count_change, &n, &file), OK);
+    assert_int_equal(path_watch_new(the_loop, dir, count_change, &folder_n, &folder), OK);
+    write_file(stranger, "x");
+    TURN_UNTIL(the_loop, folder_n == 1);
+    assert_int_equal(n, 0); /* not its file */
+    write_file(path, "2");
+    write_file(path, "3");
+    TURN_UNTIL(the_loop, n == 1); /* debounced */
+    for (unsigned i = 2; i < 5; i++) {
+        write_file(fresh, "4");
+        assert_int_equal(rename(fresh, path), 0);
+        TURN_UNTIL(the_loop, n == i);
+    }
+    assert_int_equal(unlink(path), 0); /* gone, and back */
+    TURN_UNTIL(the_loop, n == 5);
+    write_file(path, "5");
+    TURN_UNTIL(the_loop, n == 6);
+    path_watch_close(file);
+    path_watch_close(folder);
+    loop_free(the_loop);
+    (void)unlink(path);
+    (void)unlink(stranger);
+    (void)rmdir(dir);
+}
+
+/* What is posted or deferred when a loop ends still runs. */
+static void test_free_runs_what_is_left(void **state)
+{
+    struct step a = {.task = {.run = on_step}, .name = 'a'};
+    struct step b = {.task = {.run = on_step}, .name = 'b'};
+
+    (void)state;
+    memset(order, 0, sizeof order);
+    the_loop = test_loop(&clock_system);
+    loop_post(the_loop, &a.task);
+    loop_defer(the_loop, &b.task);
+    loop_free(the_loop);
+    assert_string_equal(order, "ab");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mailbox),
+        cmocka_unit_test(test_two_loops),
+        cmocka_unit_test(test_defer),
+        cmocka_unit_test(test_defer_runs_before_waiting),
+        cmocka_unit_test(test_timers_follow_the_clock),
+        cmocka_unit_test(test_timers_wake_the_loop),
+        cmocka_unit_test(test_http_date),
+        cmocka_unit_test(test_work),
+        cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_path_watch),
+        cmocka_unit_test(test_free_runs_what_is_left),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
