@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record.h - the audit record: one JSON line per transaction, that says what passed, how it was
+ * protected, who sent it, what was decided and why. The writer never blocks a loop: lines are
+ * gathered per loop and written in batches by a thread of its own. */
+#ifndef OBSERVE_RECORD_H
+#define OBSERVE_RECORD_H
+
+#include "base/buf.h"
+#include "sallyport/report.h"
+
+#define RECORD_ID_LEN 20
+/* Unique per process start: |seed| (random, 6 bytes of it used), loop, counter; as 20 characters of
+ * base 32 (digits and lower-case letters without i, l, o, u), with a closing NUL. */
+void record_id(uint64_t seed, unsigned loop, uint64_t counter, char ret[RECORD_ID_LEN + 1]);
+
+struct record_finding {
+    const char *engine; /* "yara" */
+    struct span name;   /* rule or signature */
+    struct span where;  /* part of the file, or empty */
+};
+
+#define RECORD_TEXT_MAX 512
+
+/* Every member may be empty: an absent value is left out of the line (but the three byte counts,
+ * for which 0 is a value). Spans may hold hostile bytes: they are cut at RECORD_TEXT_MAX bytes and
+ * escaped. */
+struct record {
+    const char *id;
+    uint64_t time_wall_ms; /* first byte of the request */
+    struct span client;    /* address of the connection's peer, with port */
+    struct span client_ip; /* X-Client-IP as the peer states it */
+    struct span user;      /* X-Authenticated-User / X-Client-Username as the peer states it */
+    const char *listener;
+    const sallyport_report *report; /* HOW, WHO */
+    const char *service;
+    const char *method;
+    struct span url_host;         /* host of the encapsulated request; never the full URL */
+    unsigned icap_status;         /* what was answered */
+    unsigned http_status;         /* of the encapsulated answer, if we made one */
+    uint64_t bytes_in, bytes_out; /* wire bytes of the ICAP request and answer */
+    uint64_t body_len;            /* bytes of the inspected body */
+    const char *sha256;           /* lower-case hex of the body, NULL if not taken */
+    const char *verdict;          /* "pass", "block", "changed", "not-inspected", "error" */
+    const char *action;           /* what was done: "pass", "block", "icap-error" */
+    const char *cause;            /* "infected", "timeout", "worker-crash", ...; NULL */
+    const struct record_finding *findings;
+    unsigned n_findings;
+    uint64_t handshake_us, head_us, body_us, scan_us, total_us; /* 0: left out */
+    const char *error; /* stable code of the error (err_code()), NULL for none */
+    struct span error_text;
+};
+
+/* Appends the line, with its LF. The keys, in this order: time, id, client, client_ip, user,
+ * listener, protection{how, version, cipher, peer, resumed}, service, method, url_host,
+ * icap_status, http_status, bytes_in, bytes_out, body_len, sha256, verdict, action, cause,
+ * findings[{engine, name, where}], timing_ms{handshake, head, body, scan, total}, error,
+ * error_text. After an error of |out| the line is not whole: look at out->err before appending it
+ * to a log. */
+void record_format(const struct record *r, struct buf *out);
+
+enum record_on_full { RECORD_DROP, RECORD_REFUSE };
+
+struct record_log;
+struct record_log_settings {
+    int fd;              /* O_APPEND, blocking; -1: records are off. Duplicated. */
+    unsigned loops;      /* appending threads are 0..loops-1 */
+    uint64_t buffer_max; /* bytes waiting for the writer, all loops; 8 MiB */
+    uint64_t flush_ms;   /* a line waits at most about that long; 200 */
+    enum record_on_full on_full;
+};
+/* Starts the writer thread. */
+NODISCARD enum err record_log_new(const struct record_log_settings *s, struct record_log **ret);
+/* Flushes what it can, ends the thread, frees. After the appending threads are done. NULL is fine.
+ */
+void record_log_free(struct record_log *log);
+/* From loop |loop|'s thread; cheap: one uncontended lock, and one futex call for the first line of
+ * each batch. |line|: one line with its LF. ERR_FULL: the line was dropped, and counted, because
+ * the buffer is full (the disk is full or slow); ERR_NOMEM the same. */
+NODISCARD enum err record_log_append(struct record_log *log, unsigned loop, struct span line);
+/* on_full is RECORD_REFUSE, and the last write failed or a line was dropped since: transactions
+ * must not be accepted now. The writer keeps trying every second and clears this itself. Any
+ * thread. */
+bool record_log_refuses(const struct record_log *log);
+/* Rotation: from now on lines go to |fd| (duplicated). What was gathered before goes to the old one
+ * first, as far as it takes it; what it does not take goes to |fd|, too. Any thread; does not
+ * wait for the writer. No effect on a log whose records are off. */
+void record_log_reopen(struct record_log *log, int fd);
+/* A line that a full disk cut in half is completed by nothing: the writer remembers it and begins
+ * with a LF when it can write again, and counts the line as lost. */
+struct record_log_counts {
+    uint64_t written, lost, bytes, batches, write_errors;
+};
+void record_log_count(const struct record_log *log, struct record_log_counts *ret);
+
+#endif
