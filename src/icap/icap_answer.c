@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server writes: OPTIONS, errors, originals, block pages. */
+#include "base/json.h"
+#include "icap/icap_server_int.h"
+
+#define FIELDS_MAX (8u << 10)
+#define PAGE_MAX   (16u << 10)
+
+/* Threat names and the like come from rules and hostile files: what a header may carry of them. ';'
+ * ends an item of X-Infection-Found. */
+static void add_safe(struct buf *b, struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        buf_char(b, c < 0x20 || c >= 0x7f || c == ';' ? '_' : (char)c);
+    }
+}
+
+/* Date and the transaction's id: on every answer that is ours. */
+static void add_common(struct icap_transaction *tx, struct buf *b)
+{
+    buf_fmt(b, "Date: %s\r\nX-Request-ID: %s\r\n", loop_http_date(tx->conn->server->env.loop),
+            tx->id);
+}
+
+static struct icap_reply reply_for(const struct icap_transaction *tx, unsigned status)
+{
+    return (struct icap_reply){
+        .status = status,
+        .istag = tx->service ? span_of(tx->service->istag) : SPAN_NONE,
+        .close = tx->conn->server->draining,
+    };
+}
+
+/* An answer that does not need the rest of the body: what is too long to be dropped ends the
+ * connection, and the client is told so. */
+static bool leaves_too_much(const struct icap_transaction *tx)
+{
+    return icap_rest(tx->conn->engine) > tx->snapshot->limits->discard_max;
+}
+
+static enum err answer_head(struct icap_transaction *tx, struct icap_reply *r, struct buf *fields)
+{
+    enum err e = fields->err;
+
+    r->fields = buf_span(fields);
+    if (e == OK)
+        e = r->status == 204 ? icap_no_change(tx->conn->engine, r)
+                             : icap_reply_head(tx->conn->engine, r);
+    buf_done(fields);
+    return e;
+}
+
+/* ---- OPTIONS (RFC 3507 4.10) ---- */
+
+static void add_methods(struct buf *b, unsigned methods)
+{
+    static const enum icap_method order[] = {ICAP_REQMOD, ICAP_RESPMOD};
+    const char *separator = "Methods: ";
+
+    for (size_t i = 0; i < ARRAY_LEN(order); i++)
+        if (methods & 1u << order[i]) {
+            buf_fmt(b, "%s%s", separator, icap_method_name(order[i]));
+            separator = ", ";
+        }
+    buf_text(b, "\r\n");
+}
+
+static bool service_can_work(const struct icap_transaction *tx)
+{
+    return tx->service->set->type == ICAP_SERVICE_ECHO ||
+           workers_are_up(tx->conn->server->env.workers);
+}
+
+enum err icap_answer_options(struct icap_transaction *tx)
+{
+    const struct icap_service_settings *set = tx->service->set;
+    struct icap_reply r = reply_for(tx, 200);
+    struct buf b;
+
+    /* Load balancers ask with OPTIONS: a service that cannot work says so. One that drains says
+     * Connection: close, since the next generation may serve already; a final stop shows at
+     * /readyz. */
+    if (!service_can_work(tx)) {
+        tx->err = ERR_ENGINE;
+        tx->err_why = "there is no inspection worker";
+        return icap_answer_error(tx, 503, false);
+    }
+    tx->icap_status = 200;
+    buf_init(&b, FIELDS_MAX);
+    add_common(tx, &b);
+    add_methods(&b, set->methods);
+    buf_fmt(&b, "Service: Sallyport " SALLYPORT_VERSION " %s\r\nService-ID: %s\r\n", set->name,
+            set->name);
+    if (set->connections_max)
+        buf_fmt(&b, "Max-Connections: %u\r\n", set->connections_max);
+    buf_fmt(&b, "Options-TTL: %llu\r\n", (unsigned long long)set->options_ttl_s);
+    /* ICAP Partial Content 4.1: some clients choke on tokens that they did not ask for. */
+    buf_fmt(&b, "Allow: 204%s%s\r\n", tx->req->allow.s206 ? ", 206" : "",
+            tx->req->allow.trailers ? ", trailers" : "");
+    if (set->preview)
+        buf_fmt(&b, "Preview: %llu\r\nTransfer-Preview: *\r\n", (unsigned long long)set->preview);
+    buf_text(&b, "X-Include: X-Client-IP, X-Authenticated-User\r\n");
+    return answer_head(tx, &r, &b);
+}
+
+/* ---- errors, 204 ---- */
+
+enum err icap_answer_error(struct icap_transaction *tx, unsigned status, bool close)
+{
+    struct icap_reply r = reply_for(tx, status);
+    struct buf b;
+
+    tx->icap_status = status;
+    r.close |= close || leaves_too_much(tx);
+    buf_init(&b, FIELDS_MAX);
+    add_common(tx, &b);
+    if (status == 503)
+        buf_text(&b, "Retry-After: 5\r\n");
+    if (tx->has_verdict)
+        buf_text(&b, "X-Response-Info: Error\r\n");
+    return answer_head(tx, &r, &b);
+}
+
+static void add_allowed(struct icap_transaction *tx, struct buf *b)
+{
+    add_common(tx, b);
+    if (tx->service->set->type != ICAP_SERVICE_INSPECT)
+        return;
+    buf_text(b, "X-Response-Info: Allowed\r\n");
+    if (tx->cause != CAUSE_NONE)
+        buf_fmt(b, "X-Response-Desc: not inspected: %s\r\n", cause_name(tx->cause));
+}
+
+enum err icap_answer_204(struct icap_transaction *tx)
+{
+    struct icap_reply r = reply_for(tx, 204);
+    struct buf b;
+
+    buf_init(&b, FIELDS_MAX);
+    add_allowed(tx, &b);
+    return answer_head(tx, &r, &b);
+}
+
+/* ---- the original ---- */
+
+enum err icap_answer_original(struct icap_transaction *tx)
+{
+    const struct icap_request *req = tx->req;
+    struct icap_reply r = reply_for(tx, 200);
+    struct buf b;
+
+    if (req->method == ICAP_REQMOD && !req->http_request)
+        return ERR_MISSING;
+    buf_init(&b, FIELDS_MAX);
+    add_allowed(tx, &b);
+    r.has_body = req->has_body;
+    if (req->method == ICAP_REQMOD) {
+        r.part = ICAP_PART_REQUEST;
+        r.http_head = req->http_request->text;
+    } else {
+        /* Erratum E4: the head may be missing; clients want one in the answer. */
+        r.part = ICAP_PART_RESPONSE;
+        r.http_head =
+            req->http_response ? req->http_response->text : SPAN("HTTP/1.1 200 OK\r\n\r\n");
+    }
+    return answer_head(tx, &r, &b);
+}
+
+/* ---- block page ---- */
+
+static const char *cause_sentence(enum cause c)
+{
+    switch (c) {
+    case CAUSE_NONE: return "Not blocked.";
+    case CAUSE_INFECTED:
+        return "It contains something that the inspection recognises as dangerous.";
+    case CAUSE_DENIED: return "It is not allowed here.";
+    case CAUSE_ENGINE_DOWN:
+        return "It could not be inspected, because the inspection is not available just now.";
+    case CAUSE_TIMEOUT: return "It could not be inspected in the time that is allowed for it.";
+    case CAUSE_TOO_LARGE: return "It is too large to be inspected.";
+    case CAUSE_NOT_INSPECTED: return "It has a form that could not be inspected.";
+    case CAUSE_WORKER_CRASH: return "Its inspection failed.";
+    case CAUSE_OVERLOAD:
+        return "It could not be inspected, because the inspection is overloaded just now.";
+    case CAUSE_DISK_FULL: return "It could not be inspected for lack of room.";
+    }
+    return "";
+}
+
+static void add_html(struct buf *b, struct span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c == '&')
+            buf_text(b, "&amp;");
+        else if (c == '<')
+            buf_text(b, "&lt;");
+        else if (c == '>')
+            buf_text(b, "&gt;");
+        else if (c == '"')
+            buf_text(b, "&quot;");
+        else if (c == '\'')
+            buf_text(b, "&#39;");
+        else if (c < 0x20 || c >= 0x7f)
+            buf_char(b, '?');
+        else
+            buf_char(b, (char)c);
+    }
+}
+
+/* The first finding that blocks, or the cause's name. */
+static struct span threat(const struct icap_transaction *tx)
+{
+    for (unsigned i = 0; tx->result && i < tx->result->n_findings; i++)
+        if (!tx->result->findings[i].note && tx->result->findings[i].name[0])
+            return span_of(tx->result->findings[i].name);
+    return span_of(cause_name(tx->cause));
+}
+
+static void page_html(const struct icap_transaction *tx, struct buf *b)
+{
+    const char *contact = tx->service->set->contact;
+
+    buf_text(b,
+             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+             "<meta name=\"viewport\" content=\"width=device-width\">\n<title>Blocked</title>\n"
+             "<style>body{font:1rem/1.5 sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}"
+             "dt{font-weight:bold}code{word-break:break-all}</style>\n</head>\n<body>\n"
+             "<h1>This file was blocked</h1>\n<p>");
+    add_html(b, span_of(cause_sentence(tx->cause)));
+    buf_text(b, "</p>\n<dl>\n<dt>Reason</dt><dd>");
+    add_html(b, threat(tx));
+    if (tx->url_host[0]) {
+        buf_text(b, "</dd>\n<dt>Site</dt><dd>");
+        add_html(b, span_of(tx->url_host));
+    }
+    buf_text(b, "</dd>\n<dt>Number of this decision</dt><dd><code>");
+    buf_text(b, tx->id);
+    buf_text(b, "</code></dd>\n</dl>\n");
+    if (contact) {
+        buf_text(b, "<p>If you think that this is wrong, give the number to: ");
+        add_html(b, span_of(contact));
+        buf_text(b, "</p>\n");
+    }
+    buf_text(b, "</body>\n</html>\n");
+}
+
+static void page_json(const struct icap_transaction *tx, struct buf *b)
+{
+    struct json j = json_to(b);
+
+    json_open(&j, NULL, '{');
+    json_bool(&j, "blocked", true);
+    json_text(&j, "cause", cause_name(tx->cause));
+    json_span(&j, "reason", threat(tx));
+    json_text(&j, "text", cause_sentence(tx->cause));
+    json_text(&j, "id", tx->id);
+    if (tx->service->set->contact)
+        json_text(&j, "contact", tx->service->set->contact);
+    json_close(&j, '}');
+    buf_char(b, '\n');
+}
+
+/* The user's program asks for JSON and not for HTML (RFC 9110 12.5.1, without weights: a block page
+ * is not worth them). */
+static bool wants_json(const struct icap_request *req)
+{
+    const struct head *h = req->http_request;
+    bool json = false;
+
+    for (unsigned i = h ? head_find(h, SPAN("Accept"), 0) : 0; h && i < h->n_fields;
+         i = head_find(h, SPAN("Accept"), i + 1)) {
+        struct span rest = h->fields[i].value, element;
+
+        while (span_list_next(&rest, &element)) {
+            struct span type = span_trim(span_cut(&element, ';'));
+
+            if (span_ieq(type, SPAN("text/html")))
+                return false;
+            json |= span_ieq(type, SPAN("application/json")) || span_ends(type, SPAN("+json"));
+        }
+    }
+    return json;
+}
+
+/* X-Infection-Found as clients parse it: Type 0 is a virus, 2 a container or a policy; Resolution
+ * 2: rejected. */
+static void add_blocked(struct icap_transaction *tx, struct buf *b)
+{
+    add_common(tx, b);
+    buf_fmt(b, "X-Infection-Found: Type=%d; Resolution=2; Threat=",
+            tx->cause == CAUSE_INFECTED ? 0 : 2);
+    add_safe(b, threat(tx));
+    buf_text(b, ";\r\nX-Virus-ID: ");
+    add_safe(b, threat(tx));
+    buf_fmt(b, "\r\nX-Response-Info: Blocked\r\nX-Response-Desc: %s\r\n", cause_name(tx->cause));
+}
+
+static void add_block_head(const struct icap_transaction *tx, bool json, size_t page_len,
+                           struct buf *b)
+{
+    buf_fmt(b,
+            "HTTP/1.1 403 Forbidden\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: "
+            "no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n",
+            json ? "application/json" : "text/html; charset=utf-8", page_len);
+    if (tx->service->set->via)
+        buf_fmt(b, "Via: ICAP/1.0 %s (sallyport)\r\n", tx->snapshot->host);
+    buf_text(b, "\r\n");
+}
+
+enum err icap_answer_block(struct icap_transaction *tx)
+{
+    struct icap_reply r = reply_for(tx, 200);
+    bool json = wants_json(tx->req);
+    struct buf page, head, fields;
+    enum err e;
+
+    buf_init(&page, PAGE_MAX);
+    buf_init(&head, FIELDS_MAX);
+    buf_init(&fields, FIELDS_MAX);
+    if (json)
+        page_json(tx, &page);
+    else
+        page_html(tx, &page);
+    add_block_head(tx, json, page.n, &head);
+    add_blocked(tx, &fields);
+    r.close |= leaves_too_much(tx);
+    r.part = ICAP_PART_RESPONSE;
+    r.http_head = buf_span(&head);
+    r.has_body = true;
+    e = page.err ? page.err : head.err;
+    if (e == OK)
+        e = answer_head(tx, &r, &fields);
+    else
+        buf_done(&fields);
+    if (e == OK)
+        e = icap_reply_copy(tx->conn->engine, buf_span(&page));
+    if (e == OK)
+        e = icap_reply_end(tx->conn->engine, SPAN_NONE, SPAN_NONE);
+    buf_done(&page);
+    buf_done(&head);
+    return e;
+}

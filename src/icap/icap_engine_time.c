@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* icap_engine_time.c - deadlines of the server-role engine. Time comes in through icap_tick() only.
+ */
+#include "icap/icap_engine_clock.h"
+#include "icap/icap_engine_int.h"
+
+static uint64_t write_deadline(const struct icap_engine *e)
+{
+    return e->out.chain.len ? icap_after(e->t_out, e->lim->write_idle_ms) : UINT64_MAX;
+}
+
+static uint64_t transaction_deadline(const struct icap_engine *e)
+{
+    return icap_after(e->t_first, e->lim->transaction_ms);
+}
+
+/* Of the reading half. While the driver cannot or will not take bytes the peer is not to blame. */
+static uint64_t read_deadline(const struct icap_engine *e)
+{
+    switch (e->rq) {
+    case RQ_IDLE: return e->out.chain.len ? UINT64_MAX : icap_after(e->t_idle, e->lim->idle_ms);
+    case RQ_HEAD:
+    case RQ_HEADS: return icap_after(e->t_first, e->lim->head_ms);
+    case RQ_PREVIEW:
+    case RQ_BODY:
+        if (e->paused || icap_engine_queue_full(e))
+            return UINT64_MAX;
+        return icap_after(e->t_in, e->lim->body_idle_ms);
+    case RQ_WAIT:
+    case RQ_END:
+    case RQ_CLOSED:
+    case RQ_DEAD:
+    case RQ_STATES: break;
+    }
+    return UINT64_MAX;
+}
+
+static bool in_transaction(const struct icap_engine *e)
+{
+    return (e->rq != RQ_IDLE && e->rq != RQ_CLOSED && e->rq != RQ_DEAD) || e->rp != RP_NONE;
+}
+
+/* When what a transaction left behind is given back. Not before its answer is written: icap_sent()
+ * moves t_idle. */
+static uint64_t rest_deadline(const struct icap_engine *e)
+{
+    bool can_rest = e->rq == RQ_IDLE && !e->resting && e->out.chain.len == 0 && e->q_n == 0;
+
+    return can_rest ? icap_after(e->t_idle, ICAP_REST_MS) : UINT64_MAX;
+}
+
+uint64_t icap_deadline(const struct icap_engine *e)
+{
+    uint64_t at = icap_earlier(read_deadline(e), write_deadline(e));
+
+    if (in_transaction(e))
+        at = icap_earlier(at, transaction_deadline(e));
+    return icap_earlier(at, rest_deadline(e));
+}
+
+static void read_expired(struct icap_engine *e)
+{
+    struct fault f;
+
+    (void)fault_set(&f, ERR_TIMEOUT, 408, 0,
+                    e->rq == RQ_HEAD || e->rq == RQ_HEADS ? "the heads took too long"
+                                                          : "no byte of the body for too long");
+    if (e->rq == RQ_IDLE) /* nobody waits for an answer: just close */
+        icap_engine_set(e, RQ_CLOSED);
+    else if (e->rp == RP_BODY)
+        icap_engine_expire(e, &f);
+    else
+        icap_engine_refuse(e, &f);
+}
+
+static void rest(struct icap_engine *e)
+{
+    icap_engine_release(e);
+    arena_done(&e->mem);
+    icap_out_rest(&e->out);
+    e->resting = true;
+}
+
+void icap_tick(struct icap_engine *e, uint64_t now_ms)
+{
+    struct fault f;
+
+    if (now_ms > e->now)
+        e->now = now_ms;
+    if (e->q_n == 0 && e->fault_kind == ICAP_EV_NONE)
+        icap_engine_release(e);
+    if (write_deadline(e) <= e->now) {
+        (void)fault_set(&f, ERR_TIMEOUT, 0, 0, "the peer takes no output");
+        icap_engine_expire(e, &f);
+    } else if (in_transaction(e) && transaction_deadline(e) <= e->now) {
+        (void)fault_set(&f, ERR_TIMEOUT, 0, 0, "the transaction took too long");
+        icap_engine_expire(e, &f);
+    } else if (read_deadline(e) <= e->now) {
+        read_expired(e);
+    }
+    if (rest_deadline(e) <= e->now)
+        rest(e);
+}

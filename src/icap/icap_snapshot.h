@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* icap_snapshot.h - the services of one configuration, compiled: routes, ISTags, counters.
+ * Immutable, shared by all loops, counted with atomics; a reload or a change of rules makes a new
+ * one, and transactions keep the one they began with. */
+#ifndef ICAP_SNAPSHOT_H
+#define ICAP_SNAPSHOT_H
+
+#include "icap/icap_settings.h"
+#include "observe/metrics.h"
+
+#define ICAP_ISTAG_LEN 24
+
+struct icap_service {
+    const struct icap_service_settings *set;
+    char istag[ICAP_ISTAG_LEN + 1];
+    struct {
+        metric_id requests[ICAP_METHODS];
+        metric_id actions[ACTIONS];
+        metric_id causes[CAUSES];
+        metric_id bytes_in, bytes_out;
+        metric_id total_time, scan_time;
+    } metrics;
+};
+
+struct icap_snapshot {
+    _Atomic unsigned refs;
+    const struct icap_limits *limits;
+    struct icap_service *services;
+    size_t n_services;
+    char host[256];  /* for Via */
+    char server[64]; /* Server: */
+    void (*release)(
+        void *owner); /* called when the last reference goes: the settings may go, too */
+    void *owner;
+};
+
+struct icap_snapshot_source {
+    const struct icap_service_settings *services;
+    size_t n_services;
+    const struct icap_limits *limits;
+    const char
+        *engines; /* versions of engines and rules: part of the ISTag of services that run them */
+    struct metrics *metrics;
+    void (*release)(void *owner);
+    void *owner;
+};
+/* On failure |release| is not called. The spans and settings are borrowed until |release|. */
+NODISCARD enum err icap_snapshot_new(const struct icap_snapshot_source *src,
+                                     struct icap_snapshot **ret);
+struct icap_snapshot *icap_snapshot_ref(struct icap_snapshot *s);
+void icap_snapshot_unref(struct icap_snapshot *s);
+/* By path or alias; NULL: none. */
+const struct icap_service *icap_snapshot_find(const struct icap_snapshot *s, struct span path);
+
+#endif
