@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proc/gateway_int.h"
+
+/* Listener settings with what they point into: they keep the configuration alive. */
+struct listener_holder {
+    struct listener_settings base;
+    struct gateway_config *config;
+    struct cidr *cidrs;
+};
+
+static void config_unref(struct gateway_config *c)
+{
+    if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    arena_done(&c->mem);
+    free(c);
+}
+
+static void holder_destroy(struct listener_settings *s)
+{
+    struct listener_holder *h = CONTAINER_OF(s, struct listener_holder, base);
+
+    tls_context_unref(h->base.tls);
+    free(h->cidrs);
+    config_unref(h->config);
+    free(h);
+}
+
+static enum err tls_load(const struct generation *g, const struct tls_config *t,
+                         struct tls_context **ret, struct buf *why)
+{
+    struct tls_settings s = {
+        .role = TLS_SERVER,
+        .minimum = t->minimum,
+        .certificate = generation_file_text(g, t->certificate),
+        .key = generation_file_text(g, t->key),
+        .trust = t->client_ca ? generation_file_text(g, t->client_ca) : SPAN_NONE,
+        .require_peer = t->client_ca != NULL,
+    };
+    enum err e = tls_context_new(&s, ret, why);
+
+    if (e)
+        buf_fmt(why, " (tls '%s')\n", t->name);
+    return e;
+}
+
+static enum err cidrs_copy(const struct config_cidrs *from, struct listener_holder *h)
+{
+    h->cidrs = calloc(from->n ? from->n : 1, sizeof *h->cidrs);
+    if (!h->cidrs)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < from->n; i++) {
+        h->cidrs[i].family = from->v[i].family == 6 ? AF_INET6 : AF_INET;
+        h->cidrs[i].prefix = from->v[i].prefix;
+        memcpy(h->cidrs[i].bytes, from->v[i].addr, sizeof h->cidrs[i].bytes);
+    }
+    h->base.proxy_from = h->cidrs;
+    h->base.n_proxy_from = (unsigned)from->n;
+    return OK;
+}
+
+static enum err listener_load(struct gateway_config *c, const struct generation *g,
+                              const struct listener_config *l, struct listener_settings **ret,
+                              struct buf *why)
+{
+    const struct tls_config *tls = settings_tls(&c->settings, l);
+    struct listener_holder *h = calloc(1, sizeof *h);
+
+    if (!h)
+        return ERR_NOMEM;
+    atomic_init(&h->base.refs, 1);
+    h->base.name = l->name;
+    h->base.policy.require = l->require;
+    h->base.policy.peer = tls && tls->client_ca;
+    h->base.handshake_ms = l->handshake_ms;
+    h->base.connections_max = l->connections ? l->connections : c->settings.limits.connections;
+    h->base.plaintext_refusal = icap_plaintext_refusal();
+    h->base.destroy = holder_destroy;
+    h->config = c;
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    enum err e = cidrs_copy(&l->proxy_from, h);
+
+    if (e == OK && tls)
+        e = tls_load(g, tls, &h->base.tls, why);
+    if (e) {
+        holder_destroy(&h->base);
+        return e;
+    }
+    *ret = &h->base;
+    return OK;
+}
+
+static enum err listeners_load(struct gateway_config *c, const struct generation *g,
+                               struct buf *why)
+{
+    c->listeners = calloc(c->settings.n_listeners, sizeof *c->listeners);
+    if (!c->listeners)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < c->settings.n_listeners; i++)
+        TRY(listener_load(c, g, &c->settings.listeners[i], &c->listeners[i], why));
+    return OK;
+}
+
+/* The listeners' settings hold the configuration, and the configuration holds them: retiring it
+ * cuts the circle. */
+static void listeners_drop(struct gateway_config *c)
+{
+    struct listener_settings **v = c->listeners;
+
+    c->listeners = NULL;
+    for (size_t i = 0; v && i < c->settings.n_listeners; i++)
+        if (v[i])
+            listener_settings_unref(v[i]);
+    free(v);
+}
+
+void gateway_config_retire(struct gateway_config *c)
+{
+    if (!c)
+        return;
+    listeners_drop(c);
+    config_unref(c);
+}
+
+enum err gateway_config_new(const struct generation *g, struct gateway_config **ret,
+                            struct buf *why)
+{
+    struct gateway_config *c = calloc(1, sizeof *c);
+    struct config_report report;
+    enum err e;
+
+    if (!c)
+        return ERR_NOMEM;
+    atomic_init(&c->refs, 1);
+    arena_init(&c->mem, 16 << 20);
+    config_report_init(&report);
+    e = config_load_text(g->config_text, g->config_file, &settings_block, &c->mem, &report,
+                         &c->settings);
+    if (e)
+        config_report_print(&report, why);
+    config_report_done(&report);
+    if (e == OK)
+        e = listeners_load(c, g, why);
+    if (e) {
+        gateway_config_retire(c);
+        return e;
+    }
+    *ret = c;
+    return OK;
+}
+
+static void snapshot_release(void *owner)
+{
+    config_unref(owner);
+}
+
+enum err gateway_config_snapshot(struct gateway_config *c, const char *engines, struct metrics *m,
+                                 struct icap_snapshot **ret)
+{
+    struct icap_snapshot_source src = {
+        .services = c->settings.services,
+        .n_services = c->settings.n_services,
+        .limits = &c->settings.icap,
+        .engines = engines,
+        .metrics = m,
+        .release = snapshot_release,
+        .owner = c,
+    };
+
+    TRY(icap_snapshot_new(&src, ret));
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return OK;
+}
+
+struct listener_settings *gateway_config_listener(const struct gateway_config *c, const char *name)
+{
+    for (size_t i = 0; i < c->settings.n_listeners; i++)
+        if (span_eq(span_of(c->settings.listeners[i].name), span_of(name)))
+            return c->listeners[i];
+    return NULL;
+}

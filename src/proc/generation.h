@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* generation.h - everything that one gateway process needs from outside, handed down by the
+ * supervisor over a SOCK_SEQPACKET socket pair: texts as sealed memfds, sockets and files as
+ * descriptors. The gateway opens no path.
+ *
+ *   supervisor -> gateway
+ *     BEGIN {number, live, threads}   starts a set; live: swap the running one
+ *     CONFIG +memfd {file name}       the YAML text
+ *     FILE +memfd {path}              contents of each file that the configuration names
+ *     SOCKET +fd {listener, loop}     listening sockets, "admin" and "control" among them; one
+ *                                     loop may get several of one listener
+ *     SPOOL +fd, RECORDS +fd          directory; append-only file (RECORDS alone: rotation)
+ *     WORKERS +fd {loop, engines}     channel to the zygote (alone: a new zygote)
+ *     END                             build it: READY or FAILED {text} comes back
+ *     DRAIN {ms, live}                stop accepting, finish, exit 0; live: no other gateway takes
+ *                                     over, so the admin listener answers to the end
+ *   gateway -> supervisor
+ *     READY {number} | FAILED {number, text} | DRAINED
+ *
+ * A live set has no SOCKET, SPOOL, RECORDS or WORKERS; it changes what may change without them. The
+ * single messages (RECORDS, WORKERS, DRAIN) never come between a BEGIN and its END. */
+#ifndef PROC_GENERATION_H
+#define PROC_GENERATION_H
+
+#include "base/arena.h"
+#include "base/reader.h"
+
+enum proc_kind {
+    PROC_BEGIN = 1,
+    PROC_CONFIG,
+    PROC_FILE,
+    PROC_SOCKET,
+    PROC_SPOOL,
+    PROC_RECORDS,
+    PROC_WORKERS,
+    PROC_END,
+    PROC_DRAIN,
+    PROC_READY,
+    PROC_FAILED,
+    PROC_DRAINED,
+};
+
+#define PROC_TEXT_MAX   4096u
+#define PROC_PACKET_MAX (PROC_TEXT_MAX + 64u)
+
+/* One flat message: every kind uses the members that its line above names. */
+struct proc_message {
+    enum proc_kind kind;
+    uint32_t number; /* generation */
+    uint32_t loop;
+    uint32_t threads;
+    uint32_t live;
+    uint64_t ms;
+    char text[PROC_TEXT_MAX]; /* path, listener, engines, reason; closed by NUL */
+};
+
+NODISCARD enum err proc_encode(const struct proc_message *m, struct writer *w);
+NODISCARD enum err proc_decode(struct span packet, struct proc_message *ret);
+/* One packet and an optional descriptor (-1: none), as wire_send() and wire_receive() of
+ * adapt/worker_wire.h do. */
+NODISCARD enum err proc_send(int sock, const struct proc_message *m, int fd);
+NODISCARD enum err proc_receive(int sock, struct proc_message *ret, int *ret_fd);
+/* The same for a packet that proc_encode() made. */
+NODISCARD enum err proc_send_packet(int sock, struct span packet, int fd);
+
+struct generation_file {
+    const char *path;
+    struct span text; /* in locked memory; lives as long as the generation */
+};
+
+struct generation_socket {
+    const char *listener;
+    unsigned loop;
+    int fd;
+};
+
+#define GENERATION_FILES_MAX   1024u
+#define GENERATION_SOCKETS_MAX 4096u
+#define GENERATION_THREADS_MAX 64u
+
+/* What BEGIN..END gathered, on the gateway's side. */
+struct generation {
+    struct arena mem;
+    enum { GENERATION_IDLE, GENERATION_OPEN, GENERATION_COMPLETE } state;
+    unsigned number, threads;
+    bool live;
+    const char *config_file;
+    struct span config_text;
+    struct generation_file *files;
+    unsigned n_files;
+    struct generation_socket *sockets;
+    unsigned n_sockets;
+    int spool_fd, records_fd; /* -1: none */
+    int *worker_fds;          /* |threads| channels, -1: none; NULL in a live set */
+    const char *engines;      /* the engines' versions, "" without */
+};
+
+/* Gathers messages; OK when the message belonged to the set, and *ret_done when END completed it.
+ * ERR_PROTO when the order is wrong (nothing but BEGIN fits a generation that is idle or complete:
+ * look at |state| before handing in a RECORDS or WORKERS), ERR_NOMEM. Takes |fd| over in any case.
+ * After an error the generation is good for generation_done() only. */
+NODISCARD enum err generation_add(struct generation *g, const struct proc_message *m, int fd,
+                                  bool *ret_done);
+void generation_init(struct generation *g);
+/* Closes descriptors that are still in it (set those that moved out to -1) and wipes the texts:
+ * they hold keys. */
+void generation_done(struct generation *g);
+/* Contents of |path| (p[n] is NUL), or p == NULL. */
+struct span generation_file_text(const struct generation *g, const char *path);
+
+#endif

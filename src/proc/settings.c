@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* settings.c - the rows of the whole configuration, and what can be checked without asking the
+ * machine: settings_load.c does that. */
+#include "proc/settings.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "base/reader.h"
+#include "net/address.h"
+
+static const struct config_names sandbox_names =
+    CONFIG_NAMES({"best-effort", false}, {"required", true});
+static const struct config_names level_names =
+    CONFIG_NAMES({"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN}, {"info", LOG_LEVEL_INFO},
+                 {"debug", LOG_LEVEL_DEBUG});
+static const struct config_names format_names =
+    CONFIG_NAMES({"text", LOG_FORMAT_TEXT}, {"json", LOG_FORMAT_JSON});
+static const struct config_names on_full_names =
+    CONFIG_NAMES({"drop", RECORD_DROP}, {"refuse", RECORD_REFUSE});
+static const struct config_names version_names =
+    CONFIG_NAMES({"1.2", TLS_VERSION_1_2}, {"1.3", TLS_VERSION_1_3});
+static const struct config_names protocol_names = CONFIG_NAMES({"icap", LISTENER_ICAP});
+static const struct config_names require_names =
+    CONFIG_NAMES({"none", SALLYPORT_NONE}, {"integrity", SALLYPORT_INTEGRITY},
+                 {"weak", SALLYPORT_WEAK}, {"strong", SALLYPORT_STRONG});
+
+static const char *valid_name(struct span text)
+{
+    return span_is_token(text) ? NULL : "be letters, digits, '-', '_' and '.'";
+}
+
+/* Records, status and the control protocol use these names for sockets of our own. */
+static const char *valid_listener_name(struct span text)
+{
+    if (span_eq(text, SPAN("admin")) || span_eq(text, SPAN("control")))
+        return "not be 'admin' or 'control', which Sallyport uses itself";
+    return valid_name(text);
+}
+
+static const struct config_row log_rows[] = {
+    CONFIG_ENUM("level", struct log_settings, level, level_names, .fallback = "info",
+                .help = "Least important message that is logged."),
+    CONFIG_ENUM("format", struct log_settings, format, format_names, .fallback = "text",
+                .restart = true,
+                .help = "text: lines for people. json: one object a line, for log collectors."),
+};
+static const struct config_block log_block =
+    CONFIG_ROWS(struct log_settings, log_rows,
+                .help = "The event log, on standard error: what happened to the gateway itself. "
+                        "What happened to each transaction is in the records.");
+
+static const struct config_row limit_rows[] = {
+    CONFIG_SIZE("memory", struct limit_settings, memory, .min = 16 << 20, .max = UINT64_C(1) << 44,
+                .fallback = "512m",
+                .help = "Memory for bodies and heads in transit of one gateway process. Above it, "
+                        "transactions are answered as overload."),
+    CONFIG_COUNT("scans", struct limit_settings, scans, .min = 1, .max = 100000, .fallback = "64",
+                 .help = "Scans that may be open at once in one gateway process."),
+    CONFIG_COUNT("connections", struct limit_settings, connections, .min = 1, .max = 1000000,
+                 .fallback = "10000", .unit = "per listener",
+                 .help = "Open connections of each listener that does not say its own number."),
+    CONFIG_COUNT("descriptors", struct limit_settings, descriptors, .min = 256, .max = 1 << 20,
+                 .fallback = "65536", .restart = true,
+                 .help = "Open files to ask the system for (RLIMIT_NOFILE); what the hard limit "
+                         "does not allow is left out, with a warning."),
+};
+static const struct config_block limit_block =
+    CONFIG_ROWS(struct limit_settings, limit_rows,
+                .help = "Budgets of one gateway process. Going over one is an answer to the "
+                        "client, never a crash.");
+
+static const struct config_row spool_rows[] = {
+    CONFIG_PATH("path", struct spool_config, path, .restart = true,
+                .help = "Directory for bodies that are too large for memory. Without it: the "
+                        "directory spool below the state directory."),
+    CONFIG_SIZE("memory", struct spool_config, memory, .min = 4096, .max = UINT64_C(1) << 40,
+                .fallback = "1m",
+                .help = "Bytes of one spooled body that stay in memory before it becomes a file."),
+    CONFIG_SIZE("total", struct spool_config, total, .min = 1 << 20, .max = UINT64_C(1) << 50,
+                .fallback = "8g", .help = "Bytes of all spooled bodies together."),
+    CONFIG_SIZE("reserve", struct spool_config, reserve, .max = UINT64_C(1) << 50,
+                .fallback = "64m",
+                .help = "Room on the file system that the spool leaves free for others."),
+};
+static const struct config_block spool_block =
+    CONFIG_ROWS(struct spool_config, spool_rows,
+                .help = "Where bodies wait while they are inspected, when memory is too small.");
+
+static const struct config_row record_rows[] = {
+    CONFIG_BOOL("enabled", struct record_settings, enabled, .fallback = "true", .restart = true,
+                .help = "Write one JSON line for each transaction."),
+    CONFIG_PATH("path", struct record_settings, path, .restart = true,
+                .help = "File that the records are appended to. Without it: records.jsonl below "
+                        "the state directory. SIGUSR1 opens it anew after a rotation."),
+    CONFIG_ENUM("on-full", struct record_settings, on_full, on_full_names, .fallback = "drop",
+                .restart = true,
+                .help = "When the disk takes no more. drop: go on and count what was lost. "
+                        "refuse: no transaction without its record."),
+    CONFIG_SIZE("buffer", struct record_settings, buffer, .min = 65536, .max = UINT64_C(1) << 32,
+                .fallback = "8m", .restart = true,
+                .help = "Records in memory that wait for a slow disk."),
+};
+static const struct config_block record_block = CONFIG_ROWS(
+    struct record_settings, record_rows,
+    .help = "Audit records: what passed, how it was protected, who sent it, what was decided.");
+
+/* Off is an address of no kind, so that there is one question to ask and not two. */
+static enum err admin_check(void *block, struct config_report *r)
+{
+    struct admin_config *a = block;
+
+    if (!a->enabled)
+        a->address = (struct config_address){.kind = CONFIG_ADDRESS_NONE};
+    else if (a->address.kind == CONFIG_ADDRESS_UNIX)
+        return config_fault(r, a, "address", "the admin listener needs an IP address and a port");
+    return OK;
+}
+
+static const struct config_row admin_rows[] = {
+    CONFIG_BOOL("enabled", struct admin_config, enabled, .fallback = "true", .restart = true,
+                .help = "Open the admin listener."),
+    CONFIG_ADDRESS("address", struct admin_config, address, .fallback = "127.0.0.1:9344",
+                   .restart = true,
+                   .help = "Where /metrics, /healthz and /readyz are answered, in clear text and "
+                           "to everybody who can connect: keep it on loopback or on a management "
+                           "network."),
+};
+static const struct config_block admin_block = CONFIG_ROWS(
+    struct admin_config, admin_rows, .check = admin_check, .help = "The operators' HTTP listener.");
+
+static const struct config_row tls_rows[] = {
+    CONFIG_STRING("name", struct tls_config, name, .required = true, .min = 1, .max = 64,
+                  .valid = valid_name, .help = "What listeners call it."),
+    CONFIG_PATH("certificate", struct tls_config, certificate, .required = true,
+                .help = "PEM file: the server's certificate, then its intermediate CAs. Replacing "
+                        "the file is noticed; new connections get the new certificate."),
+    CONFIG_PATH("key", struct tls_config, key, .required = true,
+                .help = "PEM file: the private key, not encrypted, readable for Sallyport only."),
+    CONFIG_PATH("client-ca", struct tls_config, client_ca,
+                .help = "PEM file: the CAs of client certificates. With it, every client must "
+                        "show a certificate."),
+    CONFIG_ENUM("minimum", struct tls_config, minimum, version_names, .fallback = "1.2",
+                .help = "Oldest TLS version that is spoken."),
+};
+static const struct config_block tls_block = CONFIG_ROWS(
+    struct tls_config, tls_rows, .help = "Certificates, keys and trust of listeners with TLS.");
+
+static const struct config_row listener_rows[] = {
+    CONFIG_STRING("name", struct listener_config, name, .required = true, .min = 1, .max = 64,
+                  .valid = valid_listener_name, .help = "Name in records, logs and metrics."),
+    CONFIG_ADDRESS("address", struct listener_config, address, .required = true, .restart = true,
+                   .help = "IP address and port. '*' listens on every address of both families; "
+                           "port 0 lets the system choose."),
+    CONFIG_ENUM("protocol", struct listener_config, protocol, protocol_names, .fallback = "icap",
+                .restart = true, .help = "What is spoken; with tls, icap is icaps."),
+    CONFIG_STRING("tls", struct listener_config, tls, .max = 64,
+                  .help = "Name of a tls entry. Without it the listener speaks clear text."),
+    CONFIG_ENUM("require", struct listener_config, require, require_names, .fallback = "none",
+                .help = "Least protection of a connection; one below is refused, with the reason "
+                        "in the records."),
+    CONFIG_BOOL("plaintext-outside-loopback", struct listener_config, plaintext_outside_loopback,
+                .fallback = "false",
+                .help = "Allow clear text on an address that other machines can reach: everybody "
+                        "on the way can read and change every file."),
+    CONFIG_CIDRS("proxy-protocol-from", struct listener_config, proxy_from, .max = 256,
+                 .help = "Load balancers that begin each connection with a PROXY header, version 1 "
+                         "or 2. From these networks it is required, from others refused."),
+    CONFIG_DURATION("handshake", struct listener_config, handshake_ms, .min = 100, .max = 600000,
+                    .fallback = "10s",
+                    .help = "From accept until PROXY header and TLS handshake are done."),
+    CONFIG_COUNT("connections", struct listener_config, connections, .max = 1000000,
+                 .fallback = "inherit", .zero = "inherit",
+                 .help = "Open connections of this listener; inherit: limits.connections."),
+    CONFIG_COUNT("backlog", struct listener_config, backlog, .min = 1, .max = 65535,
+                 .fallback = "4096", .restart = true,
+                 .help = "Connections that may wait to be accepted, for each thread; the system's "
+                         "net.core.somaxconn caps it."),
+};
+static const struct config_block listener_block =
+    CONFIG_ROWS(struct listener_config, listener_rows, .help = "Where clients connect.");
+
+static const struct config_row settings_rows[] = {
+    CONFIG_PATH("state", struct settings, state, .fallback = "/var/lib/sallyport", .restart = true,
+                .help = "Directory for the control socket, the lock, the spool and the records."),
+    CONFIG_COUNT("threads", struct settings, threads, .max = SETTINGS_THREADS_MAX, .fallback = "auto",
+                 .zero = "auto", .restart = true,
+                 .help = "Threads that serve connections; auto: one for each CPU."),
+    CONFIG_ENUM("sandbox", struct settings, sandbox_required, sandbox_names, .fallback = "required",
+                .restart = true,
+                .help = "required: do not start when a layer of the sandbox cannot be had. "
+                        "best-effort: use the layers that this kernel has; the start line says "
+                        "which."),
+    CONFIG_STRING("user", struct settings, user, .min = 1, .max = 64, .restart = true,
+                  .help = "User that gateway and workers become when Sallyport is started as "
+                          "root."),
+    CONFIG_DURATION("drain", struct settings, drain_ms, .max = 86400000, .fallback = "30s",
+                    .help = "Time that running transactions get to end at a stop, a restart and "
+                            "a reload that needs a new gateway process."),
+    CONFIG_BLOCK("log", struct settings, log, log_block, .help = "The event log."),
+    CONFIG_BLOCK("limits", struct settings, limits, limit_block,
+                 .help = "Budgets of one gateway process."),
+    CONFIG_BLOCK("spool", struct settings, spool, spool_block, .help = "Large bodies."),
+    CONFIG_BLOCK("records", struct settings, records, record_block, .help = "Audit records."),
+    CONFIG_BLOCK("admin", struct settings, admin, admin_block, .help = "The admin listener."),
+    CONFIG_LIST("tls", struct settings, tls, n_tls, tls_block, .unique = "name", .max = 64,
+                .help = "Certificates and keys."),
+    CONFIG_LIST("listeners", struct settings, listeners, n_listeners, listener_block,
+                .unique = "name", .max = 64, .help = "Where clients connect."),
+    CONFIG_BLOCK("icap", struct settings, icap, icap_limits_block,
+                 .help = "Limits and deadlines of ICAP."),
+    CONFIG_LIST("services", struct settings, services, n_services, icap_service_block,
+                .unique = "name", .max = 256, .help = "ICAP services."),
+    CONFIG_BLOCK("engines", struct settings, engines, engines_block, .help = "Inspection engines."),
+};
+
+/* ---- checks across blocks ---- */
+
+const struct tls_config *settings_tls(const struct settings *s,
+                                      const struct listener_config *listener)
+{
+    if (!listener->tls)
+        return NULL;
+    for (size_t i = 0; i < s->n_tls; i++)
+        if (strcmp(s->tls[i].name, listener->tls) == 0)
+            return &s->tls[i];
+    return NULL;
+}
+
+bool settings_address(const struct config_address *c, struct address *ret)
+{
+    struct buf text;
+    bool ok = false;
+
+    if (c->kind == CONFIG_ADDRESS_NONE || c->kind == CONFIG_ADDRESS_NAME ||
+        c->kind == CONFIG_ADDRESS_UNIX)
+        return false;
+    buf_init(&text, 0);
+    config_address_format(c, &text);
+    if (!text.err)
+        ok = address_parse(buf_span(&text), ret) == OK;
+    buf_done(&text);
+    return ok;
+}
+
+static void check_tls_name(const struct settings *s, const struct listener_config *l,
+                           struct config_report *r)
+{
+    const char *names[64];
+    size_t n = 0;
+
+    if (!l->tls || settings_tls(s, l))
+        return;
+    for (; n < s->n_tls && n < ARRAY_LEN(names); n++)
+        names[n] = s->tls[n].name;
+    (void)config_fault(r, l, "tls", "no entry of tls has the name '%s'%s", l->tls,
+                       config_hint(r, span_of(l->tls), names, n));
+}
+
+static void check_protection(const struct listener_config *l, struct config_report *r)
+{
+    struct address a;
+
+    if (!settings_address(&l->address, &a)) {
+        (void)config_fault(r, l, "address", "a listener needs an IP address and a port");
+        return;
+    }
+    if (l->tls)
+        return;
+    if (l->require > SALLYPORT_NONE)
+        (void)config_fault(r, l, "require",
+                           "a listener without tls never reaches '%s'; name a tls entry",
+                           sallyport_level_name(l->require));
+    if (!address_is_loopback(&a) && !l->plaintext_outside_loopback)
+        (void)config_fault(r, l, "address",
+                           "clear text outside loopback: name a tls entry, or write "
+                           "'plaintext-outside-loopback: true' to have it that way");
+}
+
+static bool address_is_taken(const struct config_address *a, const struct config_address *b)
+{
+    return a->kind == b->kind && a->kind != CONFIG_ADDRESS_NONE && a->port != 0 &&
+           a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+static void check_listener(const struct settings *s, size_t i, struct config_report *r)
+{
+    const struct listener_config *l = &s->listeners[i];
+
+    check_tls_name(s, l, r);
+    check_protection(l, r);
+    for (size_t k = 0; k < i; k++)
+        if (address_is_taken(&l->address, &s->listeners[k].address)) {
+            (void)config_fault(r, l, "address", "listener '%s' has the same address",
+                               s->listeners[k].name);
+            break;
+        }
+    if (address_is_taken(&l->address, &s->admin.address))
+        (void)config_fault(r, l, "address", "the admin listener has the same address");
+}
+
+/* Path 0 of a service is its own, the others are its aliases. */
+static const char *service_path(const struct icap_service_settings *v, size_t i)
+{
+    return i == 0 ? v->path : v->aliases.v[i - 1];
+}
+
+/* Who else, earlier in the file, has path |n| of service |at|? */
+static const struct icap_service_settings *path_owner(const struct settings *s, size_t at, size_t n)
+{
+    const char *path = service_path(&s->services[at], n);
+
+    for (size_t i = 0; i <= at; i++) {
+        const struct icap_service_settings *v = &s->services[i];
+        size_t end = i == at ? n : v->aliases.n + 1;
+
+        for (size_t k = 0; k < end; k++)
+            if (strcmp(service_path(v, k), path) == 0)
+                return v;
+    }
+    return NULL;
+}
+
+static void check_service(const struct settings *s, size_t at, struct config_report *r)
+{
+    const struct icap_service_settings *v = &s->services[at];
+
+    if (v->type == ICAP_SERVICE_INSPECT && v->pipeline == 0)
+        (void)config_fault(r, v, "pipeline", "an inspect service needs at least one engine");
+    if (v->methods == 0)
+        (void)config_fault(r, v, "methods", "a service needs REQMOD, RESPMOD or both");
+    for (size_t i = 0; i <= v->aliases.n; i++) {
+        const struct icap_service_settings *owner = path_owner(s, at, i);
+
+        if (!owner)
+            continue;
+        if (i == 0)
+            (void)config_fault(r, v, "path", "service '%s' has the path '%s' already", owner->name,
+                               v->path);
+        else
+            (void)config_fault_at(r, v, "aliases", i - 1, "service '%s' has the path '%s' already",
+                                  owner->name, v->aliases.v[i - 1]);
+    }
+}
+
+/* CPUs that we may use, which a container or taskset makes fewer than the machine has. */
+static unsigned cpu_count(void)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    return CPU_COUNT(&set) > 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+static const char *below(struct arena *mem, const char *dir, const char *name)
+{
+    struct span d = span_of(dir), n = span_of(name);
+    size_t len = d.n + 1 + n.n;
+    char *path = arena_alloc(mem, len + 1);
+
+    if (path) {
+        struct writer w = writer_of(path, len);
+
+        write_span(&w, d);
+        write_u8(&w, '/');
+        write_span(&w, n);
+    }
+    return path;
+}
+
+enum err settings_derive(struct settings *s, struct arena *mem)
+{
+    s->spool_path = s->spool.path ? s->spool.path : below(mem, s->state, "spool");
+    s->records_path = s->records.path ? s->records.path : below(mem, s->state, "records.jsonl");
+    s->control_path = below(mem, s->state, "control.sock");
+    s->n_threads = s->threads ? s->threads : cpu_count();
+    if (s->n_threads > SETTINGS_THREADS_MAX)
+        s->n_threads = SETTINGS_THREADS_MAX;
+    return s->spool_path && s->records_path && s->control_path ? OK : ERR_NOMEM;
+}
+
+static enum err settings_check(void *block, struct config_report *r)
+{
+    struct settings *s = block;
+
+    if (s->n_listeners == 0)
+        (void)config_fault(r, s, "listeners", "at least one listener is needed");
+    if (s->n_services == 0)
+        config_warn(r, s, "services", "no service: every request will be answered 404");
+    for (size_t i = 0; i < s->n_listeners; i++)
+        check_listener(s, i, r);
+    for (size_t i = 0; i < s->n_services; i++)
+        check_service(s, i, r);
+    return settings_derive(s, config_report_arena(r));
+}
+
+const struct config_block settings_block =
+    CONFIG_ROWS(struct settings, settings_rows, .check = settings_check,
+                .help = "Sallyport reads one YAML file. Every key has a default, except the "
+                        "listeners and services that you want.");

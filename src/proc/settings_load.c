@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc/settings_load.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proc/generation_text.h"
+
+#define FILES_PER_TLS 3u
+
+void settings_loaded_free(struct settings_loaded *l)
+{
+    if (!l)
+        return;
+    for (unsigned i = 0; i < l->n_files; i++)
+        text_free(&l->files[i].text);
+    text_free(&l->config_text);
+    arena_done(&l->mem);
+    free(l);
+}
+
+static const struct settings_file *file_find(const struct settings_loaded *l, const char *path)
+{
+    for (unsigned i = 0; i < l->n_files; i++)
+        if (strcmp(l->files[i].path, path) == 0)
+            return &l->files[i];
+    return NULL;
+}
+
+/* The contents of |path|, each file read once; the empty span after a complaint. */
+static struct span file_text(struct settings_loaded *l, struct config_report *r,
+                             const struct tls_config *t, const char *key, const char *path)
+{
+    const struct settings_file *known = path ? file_find(l, path) : NULL;
+    struct settings_file *f = &l->files[l->n_files];
+    int errnum;
+
+    if (!path)
+        return SPAN_NONE;
+    if (known)
+        return known->text;
+    enum err e = text_load(path, &f->text, &f->stat, &errnum);
+
+    if (e) {
+        (void)config_fault(r, t, key, "cannot read '%s': %s", path,
+                           errnum ? strerror(errnum) : err_text(e));
+        return SPAN_NONE;
+    }
+    f->path = path;
+    l->n_files++;
+    return f->text;
+}
+
+/* A key that everybody may read is a warning only: read-only secret mounts look like that. */
+static void check_key_mode(const struct tls_config *t, struct config_report *r)
+{
+    struct stat st;
+
+    if (stat(t->key, &st) == 0 && st.st_mode & S_IROTH)
+        config_warn(r, t, "key", "every user of this machine can read '%s': chmod o= it", t->key);
+}
+
+static void check_tls(struct settings_loaded *l, const struct tls_config *t,
+                      struct config_report *r)
+{
+    struct tls_settings s = {.role = TLS_SERVER,
+                             .minimum = t->minimum,
+                             .certificate = file_text(l, r, t, "certificate", t->certificate),
+                             .key = file_text(l, r, t, "key", t->key),
+                             .trust = file_text(l, r, t, "client-ca", t->client_ca),
+                             .require_peer = t->client_ca != NULL};
+    struct tls_context *c;
+    struct buf why;
+
+    if (!s.certificate.p || !s.key.p || (t->client_ca && !s.trust.p))
+        return;
+    check_key_mode(t, r);
+    buf_init(&why, 4096);
+    if (tls_context_new(&s, &c, &why) == OK)
+        tls_context_unref(c);
+    else
+        (void)config_fault(r, t, "certificate", "%s", buf_cstr(&why));
+    buf_done(&why);
+}
+
+static void check_rules(const struct yara_settings *y, struct config_report *r)
+{
+    for (size_t i = 0; i < y->rules.n; i++)
+        if (access(y->rules.v[i], R_OK) != 0)
+            (void)config_fault_at(r, y, "rules", i, "cannot read '%s': %s", y->rules.v[i],
+                                  strerror(errno));
+}
+
+static void check_user(struct settings_loaded *l, struct config_report *r)
+{
+    const struct settings *s = &l->settings;
+
+    if (!s->user)
+        return;
+    /* The supervisor has one thread while it loads. */
+    const struct passwd *pw = getpwnam(s->user);
+
+    if (!pw) {
+        (void)config_fault(r, s, "user", "no user '%s' on this machine", s->user);
+        return;
+    }
+    if (pw->pw_uid == 0)
+        (void)config_fault(r, s, "user", "'%s' is root: name a user without privileges", s->user);
+    else if (geteuid() != 0 && geteuid() != pw->pw_uid)
+        config_warn(r, s, "user", "has no effect: Sallyport was not started as root");
+    l->uid = pw->pw_uid;
+    l->gid = pw->pw_gid;
+}
+
+static enum err check_machine(struct settings_loaded *l, struct config_report *r)
+{
+    const struct settings *s = &l->settings;
+
+    l->files = arena_array(&l->mem, FILES_PER_TLS * s->n_tls + 1, sizeof *l->files);
+    if (!l->files)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->n_tls; i++)
+        check_tls(l, &s->tls[i], r);
+    check_rules(&s->engines.yara, r);
+    check_user(l, r);
+    return r->n_errors ? ERR_CONFIG : OK;
+}
+
+/* |l| has file and config_text. */
+static enum err load(struct settings_loaded *l, const char *state, struct config_report *r)
+{
+    TRY(config_load_text(l->config_text, l->file, &settings_block, &l->mem, r, &l->settings));
+    if (state) {
+        l->settings.state = arena_text(&l->mem, span_of(state));
+        if (!l->settings.state)
+            return ERR_NOMEM;
+        TRY(settings_derive(&l->settings, &l->mem));
+    }
+    return check_machine(l, r);
+}
+
+static struct settings_loaded *loaded_new(const char *file)
+{
+    struct settings_loaded *l = calloc(1, sizeof *l);
+
+    if (!l)
+        return NULL;
+    arena_init(&l->mem, 0);
+    l->file = arena_text(&l->mem, span_of(file));
+    if (l->file)
+        return l;
+    settings_loaded_free(l);
+    return NULL;
+}
+
+static enum err load_or_free(struct settings_loaded *l, enum err e, const char *state,
+                             struct config_report *r, struct settings_loaded **ret)
+{
+    if (!e)
+        e = load(l, state, r);
+    if (e)
+        settings_loaded_free(l);
+    else
+        *ret = l;
+    return e;
+}
+
+enum err settings_load(const char *path, const char *state, struct config_report *r,
+                       struct settings_loaded **ret)
+{
+    struct settings_loaded *l = loaded_new(path);
+    int errnum;
+
+    if (!l)
+        return ERR_NOMEM;
+    enum err e = text_load(path, &l->config_text, NULL, &errnum);
+
+    if (e) {
+        settings_loaded_free(l);
+        /* config_load_file() says it with the file's name, as it says everything else. */
+        struct arena mem;
+        struct settings unused;
+
+        arena_init(&mem, 0);
+        enum err again = config_load_file(path, &settings_block, &mem, r, &unused);
+
+        arena_done(&mem);
+        return again ? again : e;
+    }
+    return load_or_free(l, OK, state, r, ret);
+}
+
+enum err settings_load_again(const struct settings_loaded *old, struct config_report *r,
+                             struct settings_loaded **ret)
+{
+    struct settings_loaded *l = loaded_new(old->file);
+
+    if (!l)
+        return ERR_NOMEM;
+    return load_or_free(l, text_copy(old->config_text, &l->config_text), old->settings.state, r,
+                        ret);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proc/supervisor_int.h"
+
+/* ---- directories ---- */
+
+/* The whole path; what is missing gets |mode|. */
+static int make_directories(const char *path, mode_t mode)
+{
+    char part[4096];
+    size_t n = span_copy(span_of(path), part, sizeof part);
+
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        part[i] = '\0';
+        if (mkdir(part, mode) != 0 && errno != EEXIST)
+            return errno;
+        part[i] = path[i];
+    }
+    return 0;
+}
+
+/* Is the gateway another user than we? */
+static bool has_user(const struct settings_loaded *l)
+{
+    return geteuid() == 0 && l->uid != 0;
+}
+
+static void complain_owner(const struct settings_loaded *l, const char *path)
+{
+    log_warn(AREA, "cannot let the user %s into %s: %s", l->settings.user, path, strerror(errno));
+}
+
+static int open_directory(const char *path, struct stat *ret_stat, struct buf *why)
+{
+    int errnum = make_directories(path, 0700);
+    int fd = errnum ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0 && fstat(fd, ret_stat) == 0)
+        return fd;
+    buf_fmt(why, "cannot use the directory %s: %s", path, strerror(errnum ? errnum : errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return -1;
+}
+
+/* The state directory stays root's: what root opens by path must not lie where a lesser user can
+ * put a link. That user may pass through, to the control socket. A directory that others share
+ * already is left as it is. */
+static void share_state(int fd, const struct stat *st, const struct settings_loaded *l)
+{
+    if (has_user(l) && (st->st_mode & 07077) == 0 &&
+        (fchown(fd, (uid_t)-1, l->gid) != 0 || fchmod(fd, 0710) != 0))
+        complain_owner(l, l->settings.state);
+}
+
+void files_share_control(const struct settings_loaded *l)
+{
+    if (has_user(l) && lchown(l->settings.control_path, l->uid, l->gid) != 0)
+        complain_owner(l, l->settings.control_path);
+}
+
+bool files_lock(struct supervisor *s, const struct settings_loaded *l, struct buf *why)
+{
+    const char *state = l->settings.state;
+    struct stat st;
+    int dir = open_directory(state, &st, why);
+
+    if (dir < 0)
+        return false;
+    share_state(dir, &st, l);
+    s->lock_fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int errnum = errno;
+
+    (void)close(dir);
+    if (s->lock_fd >= 0 && flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (s->lock_fd >= 0 && errno == EWOULDBLOCK)
+        buf_fmt(why,
+                "another sallyport runs with the state directory %s: end it first, or give this "
+                "one a state directory of its own",
+                state);
+    else
+        buf_fmt(why, "cannot lock %s/lock: %s", state, strerror(s->lock_fd >= 0 ? errno : errnum));
+    return false;
+}
+
+/* The gateway makes files here. Not where everybody may: that directory is not ours to give. */
+enum err files_open_spool(const struct settings_loaded *l, int *ret_fd, struct buf *why)
+{
+    struct stat st;
+
+    *ret_fd = open_directory(l->settings.spool_path, &st, why);
+    if (*ret_fd < 0)
+        return ERR_IO;
+    if (has_user(l) && !(st.st_mode & S_ISVTX) && fchown(*ret_fd, l->uid, l->gid) != 0)
+        complain_owner(l, l->settings.spool_path);
+    return OK;
+}
+
+enum err files_open_records(const struct settings_loaded *l, int *ret_fd, struct buf *why)
+{
+    const char *path = l->settings.records_path;
+
+    *ret_fd = -1;
+    if (!l->settings.records.enabled)
+        return OK;
+    *ret_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    if (*ret_fd < 0) {
+        buf_fmt(why, "cannot open the records %s: %s", path, strerror(errno));
+        return ERR_IO;
+    }
+    if (has_user(l) && fchown(*ret_fd, (uid_t)-1, l->gid) != 0)
+        complain_owner(l, path);
+    return OK;
+}
+
+void files_clear_spool(int spool_fd)
+{
+    int fd = openat(spool_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *e;
+
+    if (!dir) {
+        if (fd >= 0)
+            (void)close(fd);
+        return;
+    }
+    while ((e = readdir(dir)) != NULL)
+        if (span_starts(span_of(e->d_name), SPAN("spool-")))
+            (void)unlinkat(spool_fd, e->d_name, 0);
+    (void)closedir(dir);
+}
+
+/* ---- addresses.json ---- */
+
+static bool write_whole(int fd, struct span text)
+{
+    return write(fd, text.p, text.n) == (ssize_t)text.n;
+}
+
+/* Replaced in one step: whoever reads it sees the old list or the new one. */
+static bool replace_file(const char *dir, const char *name, struct span text)
+{
+    char path[4200], fresh[4200];
+    bool ok = false;
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    (void)snprintf(fresh, sizeof fresh, "%s/.%s.new", dir, name);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+    if (fd >= 0) {
+        ok = write_whole(fd, text);
+        ok = close(fd) == 0 && ok;
+    }
+    return ok && rename(fresh, path) == 0;
+}
+
+void files_write_addresses(const struct supervisor *s)
+{
+    struct buf text;
+
+    buf_init(&text, 0);
+    sockets_json(&s->sockets, &text);
+    buf_char(&text, '\n');
+    if (text.err || !replace_file(s->loaded->settings.state, "addresses.json", buf_span(&text)))
+        log_warn(AREA, "cannot write %s/addresses.json: %s", s->loaded->settings.state,
+                 strerror(errno));
+    buf_done(&text);
+}
+
+void files_forget_addresses(const struct settings_loaded *l)
+{
+    char path[4200];
+
+    (void)snprintf(path, sizeof path, "%s/addresses.json", l->settings.state);
+    (void)unlink(path);
+}
+
+/* ---- limits ---- */
+
+void files_raise_descriptors(const struct settings_loaded *l)
+{
+    rlim_t want = l->settings.limits.descriptors;
+    struct rlimit have, ask;
+
+    if (getrlimit(RLIMIT_NOFILE, &have) != 0 || have.rlim_cur >= want)
+        return;
+    ask =
+        (struct rlimit){.rlim_cur = want, .rlim_max = want > have.rlim_max ? want : have.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &ask) == 0)
+        return;
+    ask = (struct rlimit){.rlim_cur = have.rlim_max, .rlim_max = have.rlim_max};
+    (void)setrlimit(RLIMIT_NOFILE, &ask);
+}
+
+/* ---- watching ---- */
+
+static void stat_key(const char *path, const struct stat *st, struct buf *out)
+{
+    buf_fmt(out, "%s %llu %llu %lld %lld.%09ld %lld.%09ld\n", path, (unsigned long long)st->st_dev,
+            (unsigned long long)st->st_ino, (long long)st->st_size, (long long)st->st_mtim.tv_sec,
+            st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+}
+
+void files_key(const char *path, struct buf *out)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        stat_key(path, &st, out);
+    else
+        buf_fmt(out, "%s %s\n", path, strerror(errno));
+}
+
+void files_loaded_key(const struct settings_loaded *l, struct buf *out)
+{
+    for (unsigned i = 0; i < l->n_files; i++)
+        stat_key(l->files[i].path, &l->files[i].stat, out);
+}
+
+static void on_file(void *arg)
+{
+    change_want(arg, WANT_FILES);
+}
+
+static void on_rules(void *arg)
+{
+    change_want(arg, WANT_RULES);
+}
+
+static void watch_path(struct supervisor *s, const char *path, void (*fn)(void *arg))
+{
+    if (path_watch_new(s->loop, path, fn, s, &s->watches[s->n_watches]) == OK)
+        s->n_watches++;
+    else
+        log_warn(AREA, "cannot watch %s; it is looked at every %u s", path, POLL_FILES_MS / 1000);
+}
+
+void files_unwatch(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->n_watches; i++)
+        path_watch_close(s->watches[i]);
+    free(s->watches);
+    s->watches = NULL;
+    s->n_watches = 0;
+}
+
+void files_watch(struct supervisor *s)
+{
+    const char *rules[SETTINGS_RULES_MAX];
+    unsigned n = zygote_is_needed(s->loaded) ? zygote_rules(s, s->loaded, rules) : 0;
+
+    files_unwatch(s);
+    s->watches = calloc((size_t)s->loaded->n_files + n + 1, sizeof *s->watches);
+    if (!s->watches)
+        return;
+    for (unsigned i = 0; i < s->loaded->n_files; i++)
+        watch_path(s, s->loaded->files[i].path, on_file);
+    for (unsigned i = 0; i < n; i++)
+        watch_path(s, rules[i], on_rules);
+}

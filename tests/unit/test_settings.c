@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole configuration: what is refused and in which words, what the derived members are, and
+ * which changes need a new gateway process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "net/address.h"
+#include "proc/settings_load.h"
+
+#define LISTENER "listeners: [{name: a, address: \"127.0.0.1:1344\"}]\n"
+#define SERVICE  "services: [{name: s, type: echo, path: /s}]\n"
+#define TLS      "tls: [{name: main, certificate: /c, key: /k}]\n"
+
+struct loaded {
+    struct config_report r;
+    struct arena mem;
+    struct settings s;
+    struct buf out;
+    enum err err;
+};
+
+static struct loaded *load(const char *text)
+{
+    struct loaded *l = calloc(1, sizeof *l);
+
+    assert_non_null(l);
+    config_report_init(&l->r);
+    arena_init(&l->mem, 0);
+    buf_init(&l->out, 0);
+    l->err = config_load_text(span_of(text), "x.yaml", &settings_block, &l->mem, &l->r, &l->s);
+    config_report_print(&l->r, &l->out);
+    return l;
+}
+
+static void unload(struct loaded *l)
+{
+    config_report_done(&l->r);
+    arena_done(&l->mem);
+    buf_done(&l->out);
+    free(l);
+}
+
+/* ---- what is refused ---- */
+
+struct row {
+    const char *name;
+    const char *text;
+    const char *want; /* all complaints; "" for none */
+};
+
+static const struct row rows[] = {
+    {"smallest",                      LISTENER SERVICE,                                                        ""                                                    },
+    {"nothing",                       "",
+     "x.yaml: at least one listener is needed\n"
+     "x.yaml: warning: no service: every request will be answered 404\n"                                                                                             },
+    {"no service",                    LISTENER,
+     "x.yaml:1:1: warning: no service: every request will be answered 404\n"                                                                                         },
+    {"tls that is not there",
+     "listeners: [{name: a, address: \"0.0.0.0:11344\", tls: man}]\n" SERVICE TLS,
+     "x.yaml:1:54: no entry of tls has the name 'man'; did you mean 'main'?\n"                                                                                       },
+    {"clear text outside loopback",   "listeners: [{name: a, address: \"0.0.0.0:1344\"}]\n" SERVICE,
+     "x.yaml:1:32: clear text outside loopback: name a tls entry, or write "
+     "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                      },
+    {"clear text on every address",   "listeners: [{name: a, address: \"*:1344\"}]\n" SERVICE,
+     "x.yaml:1:32: clear text outside loopback: name a tls entry, or write "
+     "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                      },
+    {"clear text that is wanted",
+     "listeners: [{name: a, address: \"*:1344\", plaintext-outside-loopback: true}]\n" SERVICE,                ""                                                    },
+    {"clear text on ::1",             "listeners: [{name: a, address: \"[::1]:1344\"}]\n" SERVICE,             ""                                                    },
+    {"clear text on 127.9.9.9",       "listeners: [{name: a, address: \"127.9.9.9:1\"}]\n" SERVICE,            ""                                                    },
+    {"strong without tls",
+     "listeners: [{name: a, address: \"127.0.0.1:1344\", require: strong}]\n" SERVICE,
+     "x.yaml:1:59: a listener without tls never reaches 'strong'; name a tls entry\n"                                                                                },
+    {"strong with tls",
+     "listeners: [{name: a, address: \"*:1344\", require: strong, tls: main}]\n" SERVICE TLS,                  ""                                                    },
+    {"no socket path",                "listeners: [{name: a, address: /run/x}]\n" SERVICE,
+     "x.yaml:1:32: a listener needs an IP address and a port\n"                                                                                                      },
+    {"one address twice",
+     "listeners: [{name: a, address: \"127.0.0.1:1\"}, {name: b, address: "
+     "\"127.0.0.1:1\"}]\n" SERVICE,
+     "x.yaml:1:67: listener 'a' has the same address\n"                                                                                                              },
+    {"port 0 twice",
+     "listeners: [{name: a, address: \"127.0.0.1:0\"}, {name: b, address: "
+     "\"127.0.0.1:0\"}]\n" SERVICE,
+     ""                                                                                                                                                              },
+    {"admin's address",               "listeners: [{name: a, address: \"127.0.0.1:9344\"}]\n" SERVICE,
+     "x.yaml:1:32: the admin listener has the same address\n"                                                                                                        },
+    {"admin's address without admin",
+     "admin: {enabled: false}\nlisteners: [{name: a, address: \"127.0.0.1:9344\"}]\n" SERVICE,                 ""                                                    },
+    {"admin on a path",               "admin: {address: /run/x}\n" LISTENER SERVICE,
+     "x.yaml:1:18: the admin listener needs an IP address and a port\n"                                                                                              },
+    {"name of our own",               "listeners: [{name: control, address: \"127.0.0.1:1\"}]\n" SERVICE,
+     "x.yaml:1:20: name must not be 'admin' or 'control', which Sallyport uses itself, got "
+     "'control'\n"                                                                                                                                                   },
+    {"one path twice",
+     LISTENER "services: [{name: s, type: echo, path: /s}, {name: t, type: echo, path: /s}]\n",
+     "x.yaml:2:73: service 's' has the path '/s' already\n"                                                                                                          },
+    {"alias of another",
+     LISTENER "services: [{name: s, type: echo, path: /s}, {name: t, type: echo, path: /t, "
+              "aliases: [/u, /s]}]\n",                                                                         "x.yaml:2:91: service 's' has the path '/s' already\n"},
+    {"alias of its own",              LISTENER "services: [{name: s, type: echo, path: /s, aliases: [/s]}]\n",
+     "x.yaml:2:54: service 's' has the path '/s' already\n"                                                                                                          },
+    {"inspection without engine",
+     LISTENER "services: [{name: s, type: inspect, path: /s, pipeline: []}]\n",
+     "x.yaml:2:47: an inspect service needs at least one engine\n"                                                                                                   },
+    {"service without method",
+     LISTENER "services: [{name: s, type: echo, path: /s, methods: []}]\n",
+     "x.yaml:2:44: a service needs REQMOD, RESPMOD or both\n"                                                                                                        },
+    {"two of one name",
+     "listeners: [{name: a, address: \"127.0.0.1:1\"}, {name: a, address: "
+     "\"127.0.0.1:2\"}]\n" SERVICE,
+     "x.yaml:1:55: name 'a' is used twice in listeners; the first is in line 1, column 20\n"                                                                         },
+    {"word for the sandbox",          "sandbox: none\n" LISTENER SERVICE,
+     "x.yaml:1:10: sandbox must be best-effort or required, got 'none'\n"                                                                                            },
+};
+
+static void row_case(void **state)
+{
+    const struct row *row = *state;
+    struct loaded *l = load(row->text);
+    bool fails = false;
+
+    for (size_t i = 0; i < l->r.n; i++)
+        fails |= !l->r.v[i].warning;
+    assert_string_equal(buf_cstr(&l->out), row->want);
+    assert_int_equal(l->err, fails ? ERR_CONFIG : OK);
+    unload(l);
+}
+
+/* ---- what comes out ---- */
+
+/* But for REQMOD and RESPMOD, which are capitals in RFC 3507 and so in the file. */
+static void rows_are_sound(void **state)
+{
+    struct config_report r;
+
+    (void)state;
+    config_report_init(&r);
+    assert_int_not_equal(config_rows_check(&settings_block, &r), ERR_NOMEM);
+    for (size_t i = 0; i < r.n; i++)
+        if (!strstr(r.v[i].text, "word 'REQMOD'") && !strstr(r.v[i].text, "word 'RESPMOD'"))
+            fail_msg("%s", r.v[i].text);
+    config_report_done(&r);
+}
+
+static void defaults(void **state)
+{
+    struct loaded *l = load(LISTENER SERVICE);
+    const struct settings *s = &l->s;
+
+    (void)state;
+    assert_int_equal(l->err, OK);
+    assert_string_equal(s->state, "/var/lib/sallyport");
+    assert_true(s->sandbox_required);
+    assert_null(s->user);
+    assert_int_equal(s->drain_ms, 30000);
+    assert_int_equal(s->limits.memory, 512u << 20);
+    assert_int_equal(s->limits.scans, 64);
+    assert_int_equal(s->limits.connections, 10000);
+    assert_int_equal(s->limits.descriptors, 65536);
+    assert_int_equal(s->spool.memory, 1u << 20);
+    assert_true(s->spool.total == UINT64_C(8) << 30);
+    assert_int_equal(s->spool.reserve, 64u << 20);
+    assert_true(s->records.enabled);
+    assert_int_equal(s->records.on_full, RECORD_DROP);
+    assert_int_equal(s->records.buffer, 8u << 20);
+    assert_int_equal(s->admin.address.port, 9344);
+    assert_string_equal(s->admin.address.host, "127.0.0.1");
+    assert_int_equal(s->listeners[0].backlog, 4096);
+    assert_int_equal(s->listeners[0].handshake_ms, 10000);
+    assert_int_equal(s->listeners[0].require, SALLYPORT_NONE);
+    unload(l);
+}
+
+static void derived(void **state)
+{
+    struct loaded *l = load("state: /s\nthreads: 3\n" LISTENER SERVICE);
+
+    (void)state;
+    assert_int_equal(l->err, OK);
+    assert_string_equal(l->s.spool_path, "/s/spool");
+    assert_string_equal(l->s.records_path, "/s/records.jsonl");
+    assert_string_equal(l->s.control_path, "/s/control.sock");
+    assert_int_equal(l->s.n_threads, 3);
+    l->s.state = "/other";
+    assert_int_equal(settings_derive(&l->s, &l->mem), OK);
+    assert_string_equal(l->s.control_path, "/other/control.sock");
+    unload(l);
+    l = load("spool: {path: /a}\nrecords: {path: /b}\nadmin: {enabled: false}\n" LISTENER SERVICE);
+    assert_string_equal(l->s.spool_path, "/a");
+    assert_string_equal(l->s.records_path, "/b");
+    assert_true(l->s.n_threads >= 1 && l->s.n_threads <= SETTINGS_THREADS_MAX);
+    assert_int_equal(l->s.admin.address.kind, CONFIG_ADDRESS_NONE);
+    unload(l);
+}
+
+static void lookups(void **state)
+{
+    struct loaded *l =
+        load("listeners: [{name: a, address: \"*:1\", tls: main}, {name: b, address: "
+             "\"127.0.0.1:2\"}]\n" SERVICE TLS);
+    struct address a;
+
+    (void)state;
+    assert_int_equal(l->err, OK);
+    assert_ptr_equal(settings_tls(&l->s, &l->s.listeners[0]), &l->s.tls[0]);
+    assert_null(settings_tls(&l->s, &l->s.listeners[1]));
+    assert_true(settings_address(&l->s.listeners[0].address, &a));
+    assert_int_equal(address_port(&a), 1);
+    assert_int_equal(a.ss.ss_family, AF_INET6);
+    assert_false(settings_address(&(struct config_address){.kind = CONFIG_ADDRESS_NONE}, &a));
+    unload(l);
+}
+
+/* ---- which change needs a new process ---- */
+
+struct change {
+    const char *name;
+    const char *text; /* against LISTENER SERVICE TLS */
+    const char *key;  /* "" when it can be swapped live */
+};
+
+static const struct change changes[] = {
+    {"same",           LISTENER SERVICE TLS,                                                ""                  },
+    {"drain",          "drain: 1s\n" LISTENER SERVICE TLS,                                  ""                  },
+    {"service",        LISTENER "services: [{name: t, type: inspect, path: /t}]\n" TLS,     ""                  },
+    {"certificate",    LISTENER SERVICE "tls: [{name: main, certificate: /c2, key: /k}]\n", ""                  },
+    {"listener's tls",
+     "listeners: [{name: a, address: \"127.0.0.1:1344\", tls: main}]\n" SERVICE TLS,        ""                  },
+    {"level",          "log: {level: debug}\n" LISTENER SERVICE TLS,                        ""                  },
+    {"memory",         "limits: {memory: 64m}\n" LISTENER SERVICE TLS,                      ""                  },
+    {"threads",        "threads: 7\n" LISTENER SERVICE TLS,                                 "threads"           },
+    {"state",          "state: /other\n" LISTENER SERVICE TLS,                              "state"             },
+    {"sandbox",        "sandbox: best-effort\n" LISTENER SERVICE TLS,                       "sandbox"           },
+    {"user",           "user: nobody\n" LISTENER SERVICE TLS,                               "user"              },
+    {"records",        "records: {enabled: false}\n" LISTENER SERVICE TLS,                  "records.enabled"   },
+    {"spool",          "spool: {path: /x}\n" LISTENER SERVICE TLS,                          "spool.path"        },
+    {"descriptors",    "limits: {descriptors: 1000}\n" LISTENER SERVICE TLS,                "limits.descriptors"},
+    {"admin",          "admin: {enabled: false}\n" LISTENER SERVICE TLS,                    "admin.enabled"     },
+    {"address",        "listeners: [{name: a, address: \"127.0.0.1:1345\"}]\n" SERVICE TLS,
+     "listeners.a.address"                                                                                      },
+    {"listener",
+     "listeners: [{name: a, address: \"127.0.0.1:1344\"}, {name: b, address: "
+     "\"127.0.0.1:1\"}]\n" SERVICE TLS,
+     "listeners.b"                                                                                              },
+    {"worker memory",  "engines: {workers: {memory: 1g}}\n" LISTENER SERVICE TLS,
+     "engines.workers.memory"                                                                                   },
+};
+
+static void change_case(void **state)
+{
+    const struct change *c = *state;
+    struct loaded *a = load(LISTENER SERVICE TLS), *b = load(c->text);
+    bool restart = false;
+    struct buf key;
+
+    buf_init(&key, 0);
+    assert_int_equal(a->err, OK);
+    assert_int_equal(b->err, OK);
+    assert_int_equal(config_diff_restart(&settings_block, &a->s, &b->s, &restart, &key), OK);
+    assert_string_equal(restart ? buf_cstr(&key) : "", c->key);
+    buf_done(&key);
+    unload(a);
+    unload(b);
+}
+
+/* ---- with the machine ---- */
+
+struct machine {
+    const char *name;
+    const char *text;
+    const char *want; /* behind the file's name */
+};
+
+static const struct machine machines[] = {
+    {"fine",           LISTENER SERVICE,                                                            ""                                                                },
+    {"no certificate",
+     LISTENER SERVICE "tls: [{name: t, certificate: /nonexistent/c, key: "
+                      "/nonexistent/k}]\n",                                                         ":3:30: cannot read '/nonexistent/c': No such file or directory\n"},
+    {"a directory",    LISTENER SERVICE "tls: [{name: t, certificate: /tmp, key: /tmp}]\n",
+     ":3:30: cannot read '/tmp': an input or output operation failed\n"                                                                                               },
+    {"no PEM",
+     LISTENER SERVICE "tls: [{name: t, certificate: /proc/self/status, key: /proc/self/status}]\n",
+     ":3:30: "                                                                                                                                                        },
+    {"no rules",       LISTENER SERVICE "engines: {yara: {rules: [/nonexistent/r]}}\n",
+     ":3:26: cannot read '/nonexistent/r': No such file or directory\n"                                                                                               },
+    {"no user",        "user: no-such-user-here\n" LISTENER SERVICE,
+     ":1:7: no user 'no-such-user-here' on this machine\n"                                                                                                            },
+    {"root",           "user: root\n" LISTENER SERVICE,
+     ":1:7: 'root' is root: name a user without privileges\n"                                                                                                         },
+    {"no YAML",        "]",                                                                         ":1:1: "                                                          },
+};
+
+static void machine_case(void **state)
+{
+    const struct machine *m = *state;
+    char path[] = "/tmp/test_settings-XXXXXX";
+    int fd = mkstemp(path);
+    struct settings_loaded *l = NULL;
+    struct config_report r;
+    struct buf out;
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, m->text, strlen(m->text)), strlen(m->text));
+    (void)close(fd);
+    config_report_init(&r);
+    buf_init(&out, 0);
+    enum err e = settings_load(path, "/override", &r, &l);
+
+    config_report_print(&r, &out);
+    assert_int_equal(e, *m->want ? ERR_CONFIG : OK);
+    if (e) {
+        assert_null(l);
+        assert_true(span_starts(buf_span(&out), span_of(path)));
+        assert_non_null(strstr(buf_cstr(&out), m->want));
+    } else {
+        assert_string_equal(l->settings.control_path, "/override/control.sock");
+        assert_true(span_eq(l->config_text, span_of(m->text)));
+    }
+    settings_loaded_free(l);
+    buf_done(&out);
+    config_report_done(&r);
+    (void)unlink(path);
+}
+
+static void no_file(void **state)
+{
+    struct settings_loaded *l;
+    struct config_report r;
+
+    (void)state;
+    config_report_init(&r);
+    assert_int_equal(settings_load("/nonexistent/x.yaml", NULL, &r, &l), ERR_CONFIG);
+    assert_int_equal(r.n_errors, 1);
+    config_report_done(&r);
+}
+
+/* The text that was read counts, whatever the file says by now. */
+static void again(void **state)
+{
+    char path[] = "/tmp/test_settings-XXXXXX";
+    int fd = mkstemp(path);
+    struct settings_loaded *l = NULL, *m = NULL;
+    struct config_report r;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_true(write(fd, LISTENER SERVICE, strlen(LISTENER SERVICE)) > 0);
+    config_report_init(&r);
+    assert_int_equal(settings_load(path, "/override", &r, &l), OK);
+    config_report_done(&r);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    config_report_init(&r);
+    assert_int_equal(settings_load_again(l, &r, &m), OK);
+    config_report_done(&r);
+    assert_int_equal(m->settings.n_listeners, 1);
+    assert_string_equal(m->settings.state, "/override");
+    settings_loaded_free(l);
+    settings_loaded_free(m);
+    (void)close(fd);
+    (void)unlink(path);
+}
+
+#define N_ROWS     ARRAY_LEN(rows)
+#define N_CHANGES  ARRAY_LEN(changes)
+#define N_MACHINES ARRAY_LEN(machines)
+
+/* cmocka hands the state on as void *; the rows are constant. */
+static struct CMUnitTest one(const char *name, CMUnitTestFunction f, const void *row)
+{
+    return (struct CMUnitTest){
+        .name = name, .test_func = f, .initial_state = (void *)(uintptr_t)row};
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(rows_are_sound), cmocka_unit_test(defaults), cmocka_unit_test(derived),
+        cmocka_unit_test(lookups),        cmocka_unit_test(no_file),  cmocka_unit_test(again),
+    };
+    static struct CMUnitTest tests[N_ROWS + N_CHANGES + N_MACHINES + ARRAY_LEN(others)];
+    size_t n = 0;
+
+    for (size_t i = 0; i < N_ROWS; i++)
+        tests[n++] = one(rows[i].name, row_case, &rows[i]);
+    for (size_t i = 0; i < N_CHANGES; i++)
+        tests[n++] = one(changes[i].name, change_case, &changes[i]);
+    for (size_t i = 0; i < N_MACHINES; i++)
+        tests[n++] = one(machines[i].name, machine_case, &machines[i]);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        tests[n++] = others[i];
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
+}

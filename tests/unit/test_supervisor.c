@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Parts of the supervisor that need no other process: sockets, the notes to systemd, the demo's
+ * files, how long it waits before it starts something again. The rest is tested from outside. */
+#include "test_net.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "net/listener.h"
+#include "proc/demo_ca.h"
+#include "proc/generation_text.h"
+#include "proc/notify.h"
+#include "proc/supervisor_int.h"
+
+/* ---- back-off ---- */
+
+static void waits_longer_and_longer(void **state)
+{
+    static const uint64_t want[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000};
+    struct backoff b = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        assert_int_equal(backoff_next(&b, SETTLED_MS - 1), want[i]);
+    assert_int_equal(backoff_next(&b, SETTLED_MS), 0);
+    assert_int_equal(backoff_next(&b, 1), 100);
+}
+
+/* ---- sockets ---- */
+
+struct plan {
+    struct settings s;
+    struct listener_config listeners[2];
+    char dir[32], control[64];
+    struct socket_set old, set;
+    struct buf why;
+};
+
+static void listener_at(struct listener_config *l, const char *name, uint16_t port)
+{
+    *l = (struct listener_config){
+        .name = name,
+        .backlog = 16,
+        .address = {.kind = CONFIG_ADDRESS_IPV4, .port = port, .host = "127.0.0.1"}
+    };
+}
+
+static int setup(void **state)
+{
+    struct plan *p = calloc(1, sizeof *p);
+
+    assert_non_null(p);
+    (void)span_copy(SPAN("/tmp/test_supervisor-XXXXXX"), p->dir, sizeof p->dir);
+    assert_non_null(mkdtemp(p->dir));
+    (void)snprintf(p->control, sizeof p->control, "%s/c", p->dir);
+    listener_at(&p->listeners[0], "a", 0);
+    listener_at(&p->listeners[1], "b", 0);
+    p->s = (struct settings){
+        .listeners = p->listeners, .n_listeners = 1, .n_threads = 2, .control_path = p->control};
+    buf_init(&p->why, 0);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct plan *p = *state;
+
+    sockets_done(&p->old);
+    sockets_done(&p->set);
+    buf_done(&p->why);
+    (void)unlink(p->control);
+    (void)rmdir(p->dir);
+    free(p);
+    return 0;
+}
+
+static unsigned count(const struct socket_set *s, const char *name)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < s->n; i++)
+        n += strcmp(s->v[i].listener, name) == 0;
+    return n;
+}
+
+/* |set| becomes |old|, and a new one is made. */
+static enum err next(struct plan *p)
+{
+    sockets_done(&p->old);
+    p->old = p->set;
+    p->set = (struct socket_set){0};
+    buf_reset(&p->why);
+    return sockets_open(&p->s, &p->old, &p->set, &p->why);
+}
+
+static unsigned port_of(const struct socket_set *s, const char *name)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (strcmp(s->v[i].listener, name) == 0)
+            return address_port(&s->v[i].at);
+    return 0;
+}
+
+static void one_for_each_loop(void **state)
+{
+    struct plan *p = *state;
+
+    assert_int_equal(next(p), OK);
+    assert_int_equal(count(&p->set, "a"), 2);
+    assert_int_equal(count(&p->set, "control"), 1);
+    assert_int_not_equal(port_of(&p->set, "a"), 0);
+    assert_int_equal(address_port(&p->set.v[1].at), address_port(&p->set.v[0].at));
+    assert_int_equal(p->set.v[0].loop, 0);
+    assert_int_equal(p->set.v[1].loop, 1);
+}
+
+static void kept_by_address(void **state)
+{
+    struct plan *p = *state;
+    unsigned port;
+
+    assert_int_equal(next(p), OK);
+    port = port_of(&p->set, "a");
+    p->s.n_listeners = 2;
+    assert_int_equal(next(p), OK);
+    assert_int_equal(port_of(&p->set, "a"), port);
+    assert_int_equal(count(&p->set, "b"), 2);
+    /* Under another name, with its port written out. */
+    listener_at(&p->listeners[0], "renamed", (uint16_t)port);
+    assert_int_equal(next(p), OK);
+    assert_int_equal(port_of(&p->set, "renamed"), port);
+    assert_int_equal(count(&p->set, "a"), 0);
+}
+
+/* Fewer loops: each socket has a queue, so none is closed. */
+static void loops_come_and_go(void **state)
+{
+    struct plan *p = *state;
+
+    p->s.n_threads = 3;
+    assert_int_equal(next(p), OK);
+    p->s.n_threads = 2;
+    assert_int_equal(next(p), OK);
+    assert_int_equal(count(&p->set, "a"), 3);
+    assert_int_equal(p->set.v[2].loop, 0);
+    p->s.n_threads = 4;
+    assert_int_equal(next(p), OK);
+    assert_int_equal(count(&p->set, "a"), 4);
+    assert_int_equal(p->set.v[3].loop, 3);
+}
+
+static void port_of_a_stranger(void **state)
+{
+    struct plan *p = *state;
+    struct address a = test_loopback(0);
+    int fd = -1, errnum;
+
+    /* Even one with SO_REUSEPORT of the same user. */
+    assert_int_equal(listener_socket(&a, 1, &fd, &errnum), OK);
+    a = test_local_address(fd);
+    listener_at(&p->listeners[0], "a", (uint16_t)address_port(&a));
+    assert_int_equal(next(p), ERR_IO);
+    assert_non_null(strstr(buf_cstr(&p->why), "for listener 'a': Address already in use; another "
+                                              "program has it: see 'ss -ltnp'"));
+    assert_int_equal(p->set.n, 0);
+    (void)close(fd);
+}
+
+/* From 127.0.0.1 to every address, on the same port, which is ours already. */
+static void port_of_our_own(void **state)
+{
+    struct plan *p = *state;
+    unsigned port;
+
+    assert_int_equal(next(p), OK);
+    port = port_of(&p->set, "a");
+    p->listeners[0].address = (struct config_address){
+        .kind = CONFIG_ADDRESS_IPV4, .port = (uint16_t)port, .host = "0.0.0.0"};
+    assert_int_equal(next(p), OK);
+    assert_int_equal(count(&p->set, "a"), 2);
+}
+
+static void set_number(const char *name, int v)
+{
+    char text[16];
+
+    (void)snprintf(text, sizeof text, "%d", v);
+    assert_int_equal(setenv(name, text, 1), 0);
+}
+
+/* A socket without SO_REUSEPORT: every loop gets the same one. Descriptor 3 is ours here. */
+static void from_systemd(void **state)
+{
+    struct plan *p = *state;
+    struct address a = test_loopback(0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), kept = dup(3);
+
+    assert_int_equal(bind(fd, (const struct sockaddr *)&a.ss, a.len), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    a = test_local_address(fd);
+    assert_int_equal(dup2(fd, 3), 3);
+    if (fd != 3)
+        (void)close(fd);
+    set_number("LISTEN_PID", getpid());
+    set_number("LISTEN_FDS", 1);
+    assert_int_equal(setenv("LISTEN_FDNAMES", "a:more", 1), 0);
+    sockets_from_systemd(&p->set, &p->why);
+    assert_string_equal(buf_cstr(&p->why), "");
+    assert_null(getenv("LISTEN_FDS"));
+    assert_int_equal(p->set.n, 1);
+    assert_true(p->set.v[0].inherited);
+    /* Its name counts, whatever the configuration says of the address. */
+    listener_at(&p->listeners[0], "a", 9);
+    assert_int_equal(next(p), OK);
+    assert_int_equal(count(&p->set, "a"), 2);
+    assert_int_equal(port_of(&p->set, "a"), address_port(&a));
+    if (kept >= 0)
+        (void)close(kept);
+}
+
+static void for_another_process(void **state)
+{
+    struct plan *p = *state;
+
+    set_number("LISTEN_PID", getpid() + 1);
+    set_number("LISTEN_FDS", 1);
+    sockets_from_systemd(&p->set, &p->why);
+    assert_int_equal(p->set.n, 0);
+    assert_null(getenv("LISTEN_PID"));
+}
+
+static void told_as_json(void **state)
+{
+    struct plan *p = *state;
+    char want[128];
+    struct buf out;
+
+    buf_init(&out, 0);
+    assert_int_equal(next(p), OK);
+    sockets_json(&p->set, &out);
+    (void)snprintf(want, sizeof want, "{\"a\":\"127.0.0.1:%u\"}", port_of(&p->set, "a"));
+    assert_string_equal(buf_cstr(&out), want);
+    buf_done(&out);
+}
+
+/* ---- systemd ---- */
+
+static void notes(void **state)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    char name[64], got[64];
+
+    (void)state;
+    (void)unsetenv("NOTIFY_SOCKET");
+    notify("READY=1"); /* nobody listens: nothing happens */
+    (void)snprintf(name, sizeof name, "@test_supervisor-%d", (int)getpid());
+    (void)span_copy(span_of(name), sa.sun_path, sizeof sa.sun_path);
+    sa.sun_path[0] = '\0';
+    assert_int_equal(bind(fd, (const struct sockaddr *)&sa,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))),
+                     0);
+    assert_int_equal(setenv("NOTIFY_SOCKET", name, 1), 0);
+    notify("STATUS=%s", "fine");
+    assert_int_equal(recv(fd, got, sizeof got, 0), 11);
+    assert_memory_equal(got, "STATUS=fine", 11);
+    (void)unsetenv("NOTIFY_SOCKET");
+    (void)close(fd);
+}
+
+static void watchdog_period(void **state)
+{
+    (void)state;
+    (void)unsetenv("WATCHDOG_PID");
+    (void)unsetenv("WATCHDOG_USEC");
+    assert_int_equal(notify_watchdog_ms(), 0);
+    assert_int_equal(setenv("WATCHDOG_USEC", "30000000", 1), 0);
+    assert_int_equal(notify_watchdog_ms(), 15000);
+    set_number("WATCHDOG_PID", getpid() + 1);
+    assert_int_equal(notify_watchdog_ms(), 0);
+    (void)unsetenv("WATCHDOG_PID");
+    (void)unsetenv("WATCHDOG_USEC");
+}
+
+/* ---- demo ---- */
+
+static void demo_is_a_configuration(void **state)
+{
+    struct settings_loaded *l = NULL;
+    struct config_report r;
+    struct demo d;
+    struct buf out;
+    struct stat st;
+
+    (void)state;
+    buf_init(&out, 0);
+    assert_int_equal(demo_prepare(NULL, -1, &d, &out), OK);
+    assert_true(d.temporary);
+    config_report_init(&r);
+    enum err e = settings_load(d.config_path, NULL, &r, &l);
+
+    config_report_print(&r, &out);
+    assert_string_equal(buf_cstr(&out), "");
+    assert_int_equal(e, OK);
+    assert_string_equal(l->settings.state, d.state);
+    assert_int_equal(l->settings.listeners[0].address.port, 1344);
+    assert_int_equal(l->settings.listeners[1].address.port, 11344);
+    assert_int_equal(l->settings.admin.address.port, 9344);
+    assert_int_equal(l->settings.n_services, 2);
+    assert_false(l->settings.sandbox_required);
+    settings_loaded_free(l);
+    config_report_done(&r);
+    char *dir = span_dup(span_of(d.state));
+
+    demo_done(&d);
+    assert_int_equal(stat(dir, &st), -1);
+    free(dir);
+    buf_done(&out);
+}
+
+static X509 *read_cert(const char *dir, const char *name)
+{
+    char path[96];
+    FILE *f;
+    X509 *x;
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    x = PEM_read_X509(f, NULL, NULL, NULL);
+    (void)fclose(f);
+    assert_non_null(x);
+    return x;
+}
+
+static void own_ca(void **state)
+{
+    struct plan *p = *state;
+    X509 *ca, *server, *later;
+
+    assert_int_equal(demo_ca_prepare(p->dir, &p->why), OK);
+    ca = read_cert(p->dir, "ca.pem");
+    server = read_cert(p->dir, "server.pem");
+    assert_int_equal(X509_verify(server, X509_get0_pubkey(ca)), 1);
+    assert_int_equal(X509_check_host(server, "localhost", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_ip_asc(server, "127.0.0.1", 0), 1);
+    assert_int_equal(X509_check_ip_asc(server, "::1", 0), 1);
+    assert_int_equal(X509_check_ca(ca), 1);
+    assert_int_equal(X509_check_ca(server), 0);
+    /* Kept; but a leaf of another CA is not. */
+    assert_int_equal(demo_ca_prepare(p->dir, &p->why), OK);
+    later = read_cert(p->dir, "server.pem");
+    assert_int_equal(X509_cmp(server, later), 0);
+    X509_free(later);
+    char path[96];
+
+    (void)snprintf(path, sizeof path, "%s/ca.key", p->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(demo_ca_prepare(p->dir, &p->why), OK);
+    later = read_cert(p->dir, "server.pem");
+    assert_int_not_equal(X509_cmp(server, later), 0);
+    X509_free(later);
+    X509_free(server);
+    X509_free(ca);
+    static const char *const names[] = {"ca.pem", "ca.key", "server.pem", "server.key"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", p->dir, names[i]);
+        (void)unlink(path);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(waits_longer_and_longer),
+        cmocka_unit_test_setup_teardown(one_for_each_loop, setup, teardown),
+        cmocka_unit_test_setup_teardown(kept_by_address, setup, teardown),
+        cmocka_unit_test_setup_teardown(loops_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(port_of_a_stranger, setup, teardown),
+        cmocka_unit_test_setup_teardown(port_of_our_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(from_systemd, setup, teardown),
+        cmocka_unit_test_setup_teardown(for_another_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(told_as_json, setup, teardown),
+        cmocka_unit_test(notes),
+        cmocka_unit_test(watchdog_period),
+        cmocka_unit_test(demo_is_a_configuration),
+        cmocka_unit_test_setup_teardown(own_ca, setup, teardown),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("supervisor", tests, NULL, NULL);
+}
