@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * icapload.c - closed-loop load for an ICAP server, which checks every answer to the last byte.
+ *
+ * N connections send one request after the other; each reads while it writes. Exit code: 0 every
+ * answer was right, 1 something was wrong (named in the report), 2 usage or local trouble.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <openssl/ssl.h>
+
+#include "load_conn.h"
+
+#define EVENTS_MAX      256
+#define TURN_MS         50 /* how often deadlines are looked at */
+#define SETTLE_MS       40 /* how long bytes that nobody asked for are waited for */
+#define CONNS_MAX       20000
+#define DURATION_MAX    600.0
+#define TLS_READ_BUFFER ((size_t)66 * 1024)
+#define NS              1e9
+
+struct load_conf {
+    struct plan plan;
+    struct run run;
+    const char *target;
+    char host[256];
+    const char *port;
+    unsigned n_conns;
+    bool json, has_size;
+    double duration, warmup, timeout, drain; /* seconds; duration 0: as long as requests are left */
+};
+
+static const char usage_text[] =
+    "usage: icapload [OPTIONS] HOST:PORT\n"
+    "  -n, --connections N    in parallel (16)\n"
+    "  -d, --duration S       measured seconds (2, or no limit with --requests)\n"
+    "  -r, --requests N       stop after so many\n"
+    "  -w, --warmup S         seconds before the measured ones (0)\n"
+    "  -m, --method METHOD    OPTIONS, REQMOD or RESPMOD (OPTIONS)\n"
+    "  -s, --size BYTES       of the body (RESPMOD: 1024; REQMOD: null-body)\n"
+    "  -v, --preview BYTES    send Preview\n"
+    "  -a, --allow-204        send Allow: 204\n"
+    "      --continue WHEN    100 Continue after a preview: allow, never, always (allow)\n"
+    "      --expect STATUS    only this final status will do\n"
+    "  -p, --path PATH        of the service (/echo)\n"
+    "      --close            a new connection for each request\n"
+    "      --tls              over TLS; the server's certificate is not checked\n"
+    "      --resume           offer the last session to each new TLS connection\n"
+    "      --fill             all body bytes are 'e', for servers with canned answers\n"
+    "      --timeout S        for one answer (5)\n"
+    "      --drain S          wait for answers under way at the end (0.25)\n"
+    "      --max-errors N     stop after so many faults (100)\n"
+    "      --json             report as JSON\n";
+
+__attribute__((noreturn)) static void usage(const char *what, const char *value)
+{
+    if (what)
+        (void)fprintf(stderr, "icapload: %s, got '%s'\n", what, value);
+    (void)fputs(usage_text, stderr);
+    exit(2);
+}
+
+__attribute__((noreturn)) static void die(const char *what)
+{
+    (void)fprintf(stderr, "icapload: %s: %s\n", what, strerror(errno));
+    exit(2);
+}
+
+static int64_t number(const char *s, int64_t min, int64_t max, const char *what)
+{
+    char *end;
+    long long v;
+
+    errno = 0;
+    v = strtoll(s, &end, 10);
+    if (errno != 0 || end == s || *end != '\0' || v < min || v > max)
+        usage(what, s);
+    return v;
+}
+
+static double seconds(const char *s, const char *what)
+{
+    char *end;
+    double v = strtod(s, &end);
+
+    if (end == s || *end != '\0' || !isfinite(v) || v < 0 || v > DURATION_MAX)
+        usage(what, s);
+    return v;
+}
+
+static int choice(const char *s, const char *const *names, int n, const char *what)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(s, names[i]) == 0)
+            return i;
+    usage(what, s);
+}
+
+enum {
+    OPT_CONTINUE = 256,
+    OPT_EXPECT,
+    OPT_CLOSE,
+    OPT_TLS,
+    OPT_RESUME,
+    OPT_FILL,
+    OPT_TIMEOUT,
+    OPT_DRAIN,
+    OPT_MAX_ERRORS,
+    OPT_JSON,
+};
+
+static const struct option long_options[] = {
+    {"connections", required_argument, NULL, 'n'           },
+    {"duration",    required_argument, NULL, 'd'           },
+    {"requests",    required_argument, NULL, 'r'           },
+    {"warmup",      required_argument, NULL, 'w'           },
+    {"method",      required_argument, NULL, 'm'           },
+    {"size",        required_argument, NULL, 's'           },
+    {"preview",     required_argument, NULL, 'v'           },
+    {"allow-204",   no_argument,       NULL, 'a'           },
+    {"path",        required_argument, NULL, 'p'           },
+    {"continue",    required_argument, NULL, OPT_CONTINUE  },
+    {"expect",      required_argument, NULL, OPT_EXPECT    },
+    {"close",       no_argument,       NULL, OPT_CLOSE     },
+    {"tls",         no_argument,       NULL, OPT_TLS       },
+    {"resume",      no_argument,       NULL, OPT_RESUME    },
+    {"fill",        no_argument,       NULL, OPT_FILL      },
+    {"timeout",     required_argument, NULL, OPT_TIMEOUT   },
+    {"drain",       required_argument, NULL, OPT_DRAIN     },
+    {"max-errors",  required_argument, NULL, OPT_MAX_ERRORS},
+    {"json",        no_argument,       NULL, OPT_JSON      },
+    {NULL,          0,                 NULL, 0             },
+};
+
+static void option_request(struct load_conf *c, int ch, const char *arg)
+{
+    static const char *const methods[] = {"OPTIONS", "REQMOD", "RESPMOD"};
+    static const char *const whens[] = {"allow", "never", "always"};
+    struct plan *p = &c->plan;
+
+    switch (ch) {
+    case 'm': p->method = (enum plan_method)choice(arg, methods, 3, "expected a method"); break;
+    case 's':
+        p->size = number(arg, 0, INT64_C(1) << 40, "expected a size in bytes");
+        c->has_size = true;
+        break;
+    case 'v': p->preview = number(arg, 0, 1 << 30, "expected a preview in bytes"); break;
+    case 'a': p->allow_204 = true; break;
+    case 'p': p->path = arg; break;
+    case OPT_CONTINUE:
+        p->on_continue =
+            (enum plan_continue)choice(arg, whens, 3, "expected allow, never or always");
+        break;
+    case OPT_EXPECT: p->expect = (unsigned)number(arg, 200, 599, "expected a status"); break;
+    case OPT_CLOSE: p->close = true; break;
+    case OPT_TLS: p->tls = true; break;
+    case OPT_FILL: p->fill = true; break;
+    default: usage(NULL, NULL);
+    }
+}
+
+static void option(struct load_conf *c, int ch, const char *arg)
+{
+    switch (ch) {
+    case 'n':
+        c->n_conns = (unsigned)number(arg, 1, CONNS_MAX, "expected a number of connections");
+        break;
+    case 'd': c->duration = seconds(arg, "expected seconds"); break;
+    case 'r':
+        c->run.requests_left = (uint64_t)number(arg, 1, INT64_MAX, "expected a number");
+        break;
+    case 'w': c->warmup = seconds(arg, "expected seconds"); break;
+    case OPT_RESUME: c->run.resume = true; break;
+    case OPT_TIMEOUT: c->timeout = seconds(arg, "expected seconds"); break;
+    case OPT_DRAIN: c->drain = seconds(arg, "expected seconds"); break;
+    case OPT_MAX_ERRORS:
+        c->run.faults_max = (uint64_t)number(arg, 1, INT64_MAX, "expected a number");
+        break;
+    case OPT_JSON: c->json = true; break;
+    default: option_request(c, ch, arg);
+    }
+}
+
+/* HOST:PORT, also [::1]:PORT. */
+static void target_parse(struct load_conf *c)
+{
+    const char *colon = strrchr(c->target, ':');
+    const char *p = c->target;
+    size_t n;
+
+    if (!colon || colon == p)
+        usage("expected HOST:PORT", c->target);
+    n = (size_t)(colon - p);
+    if (p[0] == '[' && n > 2 && p[n - 1] == ']') {
+        p++;
+        n -= 2;
+    }
+    if (n >= sizeof c->host)
+        usage("expected HOST:PORT", c->target);
+    memcpy(c->host, p, n);
+    c->host[n] = '\0';
+    c->port = colon + 1;
+}
+
+static void options_parse(struct load_conf *c, int argc, char **argv)
+{
+    int ch;
+
+    while ((ch = getopt_long(argc, argv, "n:d:r:w:m:s:v:ap:", long_options, NULL)) != -1)
+        option(c, ch, optarg);
+    if (optind + 1 != argc)
+        usage(NULL, NULL);
+    c->target = argv[optind];
+    target_parse(c);
+    if (c->run.requests_left == 0) {
+        c->run.requests_left = UINT64_MAX;
+        c->duration = c->duration > 0 ? c->duration : 2;
+    }
+    if (c->plan.method == METHOD_RESPMOD && !c->has_size)
+        c->plan.size = 1024;
+    if (c->plan.method == METHOD_OPTIONS && (c->has_size || c->plan.preview >= 0))
+        usage("OPTIONS has no body and no preview", "--size or --preview");
+}
+
+static void tls_init(struct run *r)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+    if (!ctx)
+        die("TLS");
+    (void)SSL_CTX_set_mode(ctx,
+                           SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* one cipher suite, so that all servers do the same work */
+    (void)SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
+    /* a missing close_notify must not spoil the session; the answer's own framing is checked */
+    (void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_default_read_buffer_len(ctx, TLS_READ_BUFFER);
+    (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, conn_session_new);
+    r->tls = ctx;
+}
+
+static void address_resolve(struct load_conf *c)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    int err = getaddrinfo(c->host, c->port, &hints, &found);
+
+    if (err != 0 || found->ai_addrlen > sizeof c->run.addr) {
+        (void)fprintf(stderr, "icapload: %s: %s\n", c->target, gai_strerror(err));
+        exit(2);
+    }
+    memcpy(&c->run.addr, found->ai_addr, found->ai_addrlen);
+    c->run.addr_len = found->ai_addrlen;
+    freeaddrinfo(found);
+}
+
+static void files_raise(void)
+{
+    struct rlimit rl;
+
+    if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
+        rl.rlim_cur = rl.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &rl);
+    }
+}
+
+static void run_init(struct load_conf *c)
+{
+    struct run *r = &c->run;
+
+    files_raise();
+    address_resolve(c);
+    c->plan.host = c->target;
+    if (!plan_init(&c->plan))
+        usage("the request head is too long", c->plan.path);
+    r->plan = &c->plan;
+    r->buf = malloc(CONN_READ_MAX);
+    r->record = malloc(CONN_TLS_MAX);
+    r->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (!r->buf || !r->record || r->epoll < 0)
+        die("memory");
+    if (c->plan.tls)
+        tls_init(r);
+}
+
+static struct conn *conns_new(struct load_conf *c)
+{
+    struct conn *conns = calloc(c->n_conns, sizeof *conns);
+
+    if (!conns)
+        die("memory");
+    for (unsigned i = 0; i < c->n_conns; i++) {
+        conns[i].fd = -1;
+        conns[i].index = i;
+        conns[i].answer.plan = &c->plan;
+        conns[i].answer.memo = &c->run.memo;
+    }
+    return conns;
+}
+
+static void turn(struct run *r, int wait_ms)
+{
+    struct epoll_event evs[EVENTS_MAX];
+    int n = epoll_wait(r->epoll, evs, EVENTS_MAX, wait_ms);
+
+    for (int i = 0; i < n; i++)
+        conn_ready(r, evs[i].data.ptr, evs[i].events);
+}
+
+static void expire(struct load_conf *c, struct conn *conns, uint64_t now)
+{
+    uint64_t timeout = (uint64_t)(c->timeout * NS);
+
+    for (unsigned i = 0; i < c->n_conns; i++) {
+        struct conn *x = &conns[i];
+
+        if (x->state != CONN_DOWN && x->state != CONN_IDLE && now > x->since_ns + timeout)
+            conn_expire(&c->run, x);
+    }
+}
+
+/* Bytes that come although everything is answered are a fault, too. */
+static void settle(struct run *r)
+{
+    uint64_t until = now_ns() + (uint64_t)SETTLE_MS * 1000000;
+
+    while (now_ns() < until)
+        turn(r, SETTLE_MS / 4);
+}
+
+static void loop(struct load_conf *c, struct conn *conns)
+{
+    struct run *r = &c->run;
+    uint64_t start = now_ns(), look = start, over = UINT64_MAX, now;
+
+    r->from_ns = start + (uint64_t)(c->warmup * NS);
+    r->to_ns = c->duration > 0 ? r->from_ns + (uint64_t)(c->duration * NS) : UINT64_MAX;
+    r->last_ns = r->from_ns;
+    for (unsigned i = 0; i < c->n_conns; i++)
+        conn_open(r, &conns[i]);
+    while (r->n_active > 0 && (now = now_ns()) < over) {
+        if (now >= r->to_ns)
+            r->stopping = true;
+        if (r->stopping && over == UINT64_MAX)
+            over = now + (uint64_t)(c->drain * NS);
+        if (now >= look) {
+            expire(c, conns, now);
+            look = now + (uint64_t)TURN_MS * 1000000;
+        }
+        turn(r, TURN_MS);
+    }
+    r->stopping = true;
+    now = now_ns();
+    r->tally.seconds = (double)((now < r->to_ns ? r->last_ns : r->to_ns) - r->from_ns) / NS;
+}
+
+int main(int argc, char **argv)
+{
+    static struct load_conf conf = {
+        .plan = {.size = PLAN_NO_BODY, .preview = PLAN_NO_PREVIEW, .path = "/echo"},
+        .run = {.faults_max = 100    },
+        .n_conns = 16,
+        .timeout = 5,
+        .drain = 0.25,
+    };
+    struct conn *conns;
+
+    options_parse(&conf, argc, argv);
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        die("signal");
+    run_init(&conf);
+    conns = conns_new(&conf);
+    loop(&conf, conns);
+    settle(&conf.run);
+    for (unsigned i = 0; i < conf.n_conns; i++)
+        conn_finish(&conf.run, &conns[i]);
+    tally_print(&conf.run.tally, conf.n_conns, conf.json);
+    free(conns);
+    free(conf.run.buf);
+    free(conf.run.record);
+    SSL_CTX_free(conf.run.tls);
+    plan_done(&conf.plan);
+    (void)close(conf.run.epoll);
+    return conf.run.tally.faults_total > 0 ? 1 : 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * load_conn.h - one connection of the closed loop: it sends a request while it reads the answer,
+ * and begins the next one when both are over.
+ */
+#ifndef LOAD_CONN_H
+#define LOAD_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include <openssl/ssl.h>
+
+#include "load_answer.h"
+#include "load_plan.h"
+#include "load_tally.h"
+
+#define CONN_READ_MAX (256 * 1024)
+#define CONN_TLS_MAX  16384 /* one TLS record */
+
+enum conn_state {
+    CONN_DOWN, /* not open, and not coming back */
+    CONN_CONNECTING,
+    CONN_HANDSHAKE,
+    CONN_BUSY,    /* a request is out, or on its way */
+    CONN_CLOSING, /* waits for the server to close */
+    CONN_IDLE,    /* has finished its work; nothing may come any more */
+};
+
+/* What all connections share. */
+struct run {
+    const struct plan *plan;
+    struct answer_memo memo;
+    struct tally tally;
+    SSL_CTX *tls; /* NULL: plain */
+    bool resume;  /* offer the session of the connection before */
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+    int epoll;
+    uint8_t *buf;    /* CONN_READ_MAX bytes */
+    uint8_t *record; /* CONN_TLS_MAX bytes: small pieces become one TLS record */
+    unsigned n_active;
+    bool stopping;                    /* no further requests */
+    uint64_t requests_left;           /* to begin */
+    uint64_t faults_max;              /* then the run stops */
+    uint64_t from_ns, to_ns, last_ns; /* the measured window; its last answer */
+};
+
+struct conn {
+    int fd;
+    enum conn_state state;
+    uint32_t events; /* what epoll watches */
+    unsigned index;
+    unsigned seq; /* requests so far */
+    SSL *ssl;
+    SSL_SESSION *session;
+    struct answer answer;
+    struct plan_part part; /* being sent, from off on */
+    uint64_t part_len, off;
+    bool sending, answered;
+    uint64_t n_answers;
+    uint64_t since_ns; /* of the request, or of the wait for the end */
+};
+
+uint64_t now_ns(void);
+
+/* Opens |c|; without a connection it is down, and the fault is counted. */
+void conn_open(struct run *r, struct conn *c);
+
+/* Does what |events| of epoll allow. */
+void conn_ready(struct run *r, struct conn *c, uint32_t events);
+
+/* Waited for too long. */
+void conn_expire(struct run *r, struct conn *c);
+
+/* The run is over: counts what |c| still waits for, and closes it. */
+void conn_finish(struct run *r, struct conn *c);
+
+/* Keeps the session tickets for conn.session; for SSL_CTX_sess_set_new_cb(). */
+int conn_session_new(SSL *ssl, SSL_SESSION *session);
+
+#endif
