@@ -37,16 +37,24 @@ size_t head_find_control_scalar(const char *p, size_t n)
     return n;
 }
 
-bool head_is_plain_scalar(const char *p, size_t n, size_t *ret_lines)
+/* |cr|: was the byte before a CR? */
+static bool plain_rest(const char *p, size_t n, bool cr, size_t *lines)
 {
     bool plain = true;
 
-    *ret_lines = 0;
     for (size_t i = 0; i < n; i++) {
-        *ret_lines += p[i] == '\n';
-        plain &= !is_control((unsigned char)p[i]) || p[i] == '\r' || p[i] == '\n';
+        plain &= (p[i] == '\n') == cr;
+        cr = p[i] == '\r';
+        plain &= cr || p[i] == '\n' || !is_control((unsigned char)p[i]);
+        *lines += p[i] == '\n';
     }
-    return plain;
+    return plain && !cr;
+}
+
+bool head_is_plain_scalar(const char *p, size_t n, size_t *ret_lines)
+{
+    *ret_lines = 0;
+    return plain_rest(p, n, false, ret_lines);
 }
 
 #ifdef __SSE2__
@@ -97,23 +105,28 @@ bool head_is_plain(const char *p, size_t n, size_t *ret_lines)
     const __m128i cr = _mm_set1_epi8('\r');
     const __m128i lf = _mm_set1_epi8('\n');
     const __m128i del = _mm_set1_epi8(0x7f);
-    unsigned bad = 0;
-    size_t lines = 0, rest;
+    unsigned bad = 0, carry = 0; /* carry: the byte before was a CR */
+    size_t lines = 0;
     size_t i = 0;
 
     for (; n - i >= 16; i += 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
         __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, last), x);
+        __m128i is_cr = _mm_cmpeq_epi8(x, cr);
         __m128i is_lf = _mm_cmpeq_epi8(x, lf);
-        __m128i fine =
-            _mm_or_si128(_mm_or_si128(is_lf, _mm_cmpeq_epi8(x, cr)), _mm_cmpeq_epi8(x, tab));
+        __m128i fine = _mm_or_si128(_mm_or_si128(is_lf, is_cr), _mm_cmpeq_epi8(x, tab));
         __m128i hit = _mm_or_si128(_mm_andnot_si128(fine, low), _mm_cmpeq_epi8(x, del));
+        unsigned crs = (unsigned)_mm_movemask_epi8(is_cr);
+        unsigned lfs = (unsigned)_mm_movemask_epi8(is_lf);
 
-        bad |= (unsigned)_mm_movemask_epi8(hit);
-        lines += (size_t)__builtin_popcount((unsigned)_mm_movemask_epi8(is_lf));
+        bad |= (unsigned)_mm_movemask_epi8(hit) | (((crs << 1 | carry) & 0xffff) ^ lfs);
+        carry = crs >> 15;
+        /* a line is seldom shorter than 16 bytes: one round or none */
+        for (; lfs; lfs &= lfs - 1)
+            lines++;
     }
-    bad |= !head_is_plain_scalar(p + i, n - i, &rest);
-    *ret_lines = lines + rest;
+    bad |= !plain_rest(p + i, n - i, carry, &lines);
+    *ret_lines = lines;
     return !bad;
 }
 #else
@@ -218,21 +231,30 @@ static size_t token_len(struct span s)
     return n;
 }
 
-bool field_line_parse(struct span line, struct field *ret)
+/* |plain|: the line is known to have no control byte. */
+static bool split_line(struct span line, bool plain, struct field *ret)
 {
     size_t n = token_len(line);
     struct span value;
 
     if (n == 0 || n == line.n || line.p[n] != ':')
         return false;
-    value = span_trim(span_sub(line, n + 1, SIZE_MAX));
-    if (head_find_control(value.p, value.n) != value.n)
+    value = (struct span){line.p + n + 1, line.n - n - 1};
+    if (value.n && value.p[0] == ' ') { /* nearly always just one */
+        value.p++;
+        value.n--;
+    }
+    value = span_trim(value);
+    if (!plain && head_find_control(value.p, value.n) != value.n)
         return false;
-    *ret = (struct field){
-        .name = {line.p, n},
-          .value = value
-    };
+    *ret = (struct field){.value = value};
+    ret->name = (struct span){line.p, n};
     return true;
+}
+
+bool field_line_parse(struct span line, struct field *ret)
+{
+    return split_line(line, false, ret);
 }
 
 /* Next line of |*rest| without its CRLF; false when there is none. */
@@ -244,6 +266,18 @@ static bool next_line(struct span *rest, struct span *ret)
         return false;
     *ret = (struct span){rest->p, at};
     *rest = (struct span){rest->p + at + 2, rest->n - at - 2};
+    return true;
+}
+
+/* The same in text that head_is_plain(): each LF ends a line. */
+static bool next_plain_line(struct span *rest, struct span *ret)
+{
+    size_t at = span_find(*rest, '\n');
+
+    if (at == rest->n)
+        return false;
+    *ret = (struct span){rest->p, at - 1};
+    *rest = (struct span){rest->p + at + 1, rest->n - at - 1};
     return true;
 }
 
@@ -357,7 +391,7 @@ static enum err parse_fields(struct head *h, struct span rest, const struct head
     for (;;) {
         size_t off = (size_t)(rest.p - h->text.p);
 
-        if (!next_line(&rest, &line))
+        if (!(plain ? next_plain_line : next_line)(&rest, &line))
             return fault_set(reterr, ERR_PROTO, 400, off, "head without an empty line at its end");
         if (line.n == 0)
             break;

@@ -123,8 +123,7 @@ struct icap_reply {
     struct span istag;         /* without quotes; empty: the identity's */
     struct span fields;        /* further ICAP field-lines, each with CRLF */
     enum icap_part part;       /* what is encapsulated */
-    struct span http_head;     /* raw, with the empty line; empty with ICAP_PART_NONE, and for a
-                                  request body that came without a head. Copied. */
+    struct span http_head;     /* raw, with the empty line; empty with ICAP_PART_NONE. Copied. */
     bool has_body;             /* reply_body... then reply_end or reply_original */
     struct span trailer_names; /* non-empty: ICAP trailers are promised (only where the client
                                   allows them) */

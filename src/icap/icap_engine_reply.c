@@ -105,15 +105,6 @@ static bool is_whole_head(struct span text)
     return head_scan(&scan, text, &lim, &len, NULL) == OK && len == text.n;
 }
 
-/* Erratum E4: a request that came without its head goes back without. A response needs one: Squid
- * takes none that lacks it. */
-static bool http_head_fits(const struct icap_reply *r)
-{
-    if (r->part == ICAP_PART_REQUEST && r->http_head.n == 0)
-        return r->has_body;
-    return r->part == ICAP_PART_NONE || is_whole_head(r->http_head);
-}
-
 /* The caller's part of a reply: our own code, so what is wrong here is a bug, but one that could
  * split the message. */
 static enum err check_reply(const struct icap_engine *e, const struct icap_reply *r)
@@ -128,7 +119,7 @@ static enum err check_reply(const struct icap_engine *e, const struct icap_reply
         return ERR_BUG;
     if (r->http_head.n > HEADS_MAX)
         return ERR_LIMIT;
-    if (!http_head_fits(r))
+    if (r->part != ICAP_PART_NONE && !is_whole_head(r->http_head))
         return ERR_BUG;
     return OK;
 }
@@ -165,7 +156,7 @@ static void write_encapsulated(struct writer *w, const struct icap_reply *r)
                                        [ICAP_PART_RESPONSE] = "res-body="};
 
     write_span(w, SPAN("Encapsulated: "));
-    write_text(w, r->http_head.n ? hdr[r->part] : "");
+    write_text(w, hdr[r->part]);
     write_text(w, r->has_body ? body[r->part] : "null-body=");
     write_dec(w, r->http_head.n);
     write_span(w, SPAN("\r\n\r\n"));

@@ -119,11 +119,20 @@ static void conn_ended(struct icap_connection *c, enum err e)
         conn_abort(c, ERR_ABORTED, "the connection broke");
 }
 
+/* The last sixteenth of the memory is for answers: they give back more than they take. */
+static struct block *read_block(const struct icap_server *s)
+{
+    const struct budget *m = s->env.spool->memory;
+    uint64_t max = m ? atomic_load_explicit(&m->max, memory_order_relaxed) : 0;
+
+    return max && budget_used(m) > max / 16 * 15 ? NULL : block_new();
+}
+
 /* One read. True when something came in. */
 static bool conn_read(struct icap_connection *c)
 {
     bool behind = c->leftover.len > 0; /* what waits for the engine goes first */
-    struct block *b = behind ? block_ref(c->leftover.block) : block_new();
+    struct block *b = behind ? block_ref(c->leftover.block) : read_block(c->server);
     uint32_t n = 0;
     enum err e;
 

@@ -102,6 +102,8 @@ static void tx_flow(struct icap_transaction *tx)
     e = icap_answer_original(tx);
     if (e == ERR_MISSING) /* erratum E5 */
         tx_answer_error(tx, 418, e, "there is no request head to hand back");
+    else if (e == ERR_NOMEM)
+        tx_answer_error(tx, 503, e, "no memory for the answer");
     else if (e)
         tx_answer_error(tx, 500, e, "the heads do not fit an answer");
     else

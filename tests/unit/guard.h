@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* guard.h - input that ends at a page that may not be touched: reading past it faults, also where no
- * sanitizer looks (vector code). */
+/* guard.h - input that ends at a page that may not be touched: reading past it faults, also where
+ * no sanitizer looks (vector code). */
 #ifndef TEST_GUARD_H
 #define TEST_GUARD_H
 

@@ -356,7 +356,8 @@ static void the_rest_is_dropped_after_a_final_answer(void **state)
     player_done(&p);
 }
 
-/* The answer is over before the body is: what still comes is dropped, and the connection with it. */
+/* The answer is over before the body is: what still comes is dropped, and the connection with it.
+ */
 static void a_body_outlives_its_answer(void **state)
 {
     struct icap_client_request r = request(ICAP_RESPMOD);

@@ -222,4 +222,38 @@ static inline void peer_ends(struct world *w, struct peer *p)
     WORLD_UNTIL(w, p->eof || p->reset);
 }
 
+/* ---- what most tests look at ---- */
+
+/* A record in which only |error| and |status| matter. */
+static inline void expect_record(struct world *w, const char *error, unsigned status)
+{
+    json_t *j = world_record(w);
+
+    assert_string_equal(record_text(j, "error"), error);
+    assert_int_equal(record_number(j, "icap_status"), status);
+    json_decref(j);
+}
+
+static inline unsigned open_transactions(const struct world *w)
+{
+    struct icap_server_counts c;
+
+    icap_server_count(w->server, &c);
+    return c.open;
+}
+
+/* Waits until all connections are gone. */
+static inline void expect_no_connection(struct world *w)
+{
+    WORLD_UNTIL(w, icap_server_connections(w->server) == 0);
+    assert_int_equal(open_transactions(w), 0);
+}
+
+static inline void ask_for_a_scan(struct world *w, struct peer *p)
+{
+    peer_ask(w, p, &(struct ask){.path = "/scan", .body = "x"});
+    WORLD_UNTIL(w, fake_is_busy(&w->zygote));
+    assert_int_equal(budget_used(&w->scans), 1);
+}
+
 #endif
