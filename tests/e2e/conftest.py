@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the end-to-end tests; testenv/ has what they are made of.
+
+$SALLYPORT_BUILD (build/release) is the build under test, $SALLYPORT_DEBUG_BUILD (build/debug) the one
+with sanitizers. CI=true: a test that cannot find a peer fails instead of being skipped.
+"""
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.dont_write_bytecode = True
+
+os.environ.setdefault("SALLYPORT_BUILD", str(pathlib.Path(__file__).resolve().parents[2] / "build" / "release"))
+os.environ.setdefault("SALLYPORT_DEBUG_BUILD", str(pathlib.Path(__file__).resolve().parents[2] / "build" / "debug"))
+for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    os.environ.pop(proxy, None)  # everything here is on loopback
+
+from testenv import CIcap, Certificates, Origin, Sallyport, Squid, Way  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: takes minutes; only with ./dev test --soak")
+    config.addinivalue_line("markers", "tsan: also run on the ThreadSanitizer build by ./dev test --tsan")
+    config.addinivalue_line("markers", "slow: tens of seconds, gigabytes of disk")
+    config.addinivalue_line("markers", "asan: wants the sanitizer build ($SALLYPORT_DEBUG_BUILD)")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """A CA, and the server certificate `certificates.server` = (certificate, key)."""
+    made = Certificates(tmp_path_factory.mktemp("certificates"))
+    made.server = made.issue("server")
+    return made
+
+
+@pytest.fixture(scope="session")
+def origin():
+    with Origin() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def cicap(tmp_path_factory, certificates):
+    """c-icap's server, clear and TLS."""
+    with CIcap(tmp_path_factory.mktemp("c-icap"), tls=certificates.server) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sallyport(tmp_path_factory, certificates):
+    """A gateway with /echo and /inspect on the listeners "clear" and "tls", shared by a module."""
+    with Sallyport(tmp_path_factory.mktemp("sallyport"), tls=certificates.server) as gateway:
+        yield gateway
+
+
+@pytest.fixture(params=["clear", "tls"], ids=["icap", "icaps"])
+def way(request, sallyport, certificates):
+    """The module's gateway, over icap:// and over icaps://."""
+    return Way(sallyport, request.param, certificates.ca)
+
+
+@pytest.fixture
+def start_sallyport(tmp_path):
+    """Starts gateways of a test's own: start_sallyport(tls=…, services=…, config=…)."""
+    started = []
+
+    def start(**options):
+        started.append(Sallyport(tmp_path / f"sallyport-{len(started)}", **options))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.fixture
+def start_squid():
+    """Starts Squids: start_squid([(vectoring point, ICAP URL, options)…])."""
+    started = []
+
+    def start(services, **options):
+        started.append(Squid(services, **options))
+        return started[-1]
+
+    yield start
+    for squid in started:
+        squid.__exit__(None, None, None)
