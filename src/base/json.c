@@ -106,7 +106,10 @@ void json_milli(struct json *j, const char *key, uint64_t v)
 {
     json_key(j, key);
     buf_dec(j->out, v / 1000);
-    buf_fmt(j->out, ".%03u", (unsigned)(v % 1000));
+    buf_char(j->out, '.');
+    for (uint64_t part = v % 1000, unit = 100; unit > 0;
+         unit /= 10) /* in every record: no printf */
+        buf_char(j->out, (char)('0' + part / unit % 10));
 }
 
 void json_float(struct json *j, const char *key, double v)

@@ -20,8 +20,11 @@ static void add_safe(struct buf *b, struct span s)
 /* Date and the transaction's id: on every answer that is ours. */
 static void add_common(struct icap_transaction *tx, struct buf *b)
 {
-    buf_fmt(b, "Date: %s\r\nX-Request-ID: %s\r\n", loop_http_date(tx->conn->server->env.loop),
-            tx->id);
+    buf_text(b, "Date: ");
+    buf_add(b, (struct span){loop_http_date(tx->conn->server->env.loop), HTTP_DATE_LEN});
+    buf_text(b, "\r\nX-Request-ID: ");
+    buf_add(b, (struct span){tx->id, RECORD_ID_LEN});
+    buf_text(b, "\r\n");
 }
 
 static struct icap_reply reply_for(const struct icap_transaction *tx, unsigned status)

@@ -204,6 +204,8 @@ static void on_result(void *arg, const struct scan_result *result)
     tx->scan_us = loop_now_us(s->env.loop) - tx->scan_start_us;
     metrics_observe(s->env.metrics, s->loop_index, tx->service->metrics.scan_time, tx->scan_us);
     tx->result = malloc(sizeof *tx->result);
+    if (tx->result)
+        *tx->result = *result;
     if (!tx->result) {
         tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for a scan's result");
     } else if (result->verdict == VERDICT_CHANGED) {
@@ -211,7 +213,6 @@ static void on_result(void *arg, const struct scan_result *result)
         tx_decide_error(tx, CAUSE_WORKER_CRASH, ERR_WORKER,
                         "the worker says that it changed the file, which no engine does");
     } else {
-        *tx->result = *result;
         tx->err = result->err;
         tx_decide(tx, result->verdict,
                   result->verdict == VERDICT_PASS ? CAUSE_NONE : result->cause);

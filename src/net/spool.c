@@ -118,13 +118,23 @@ static enum err mem_open(struct spool *s)
     return err_from_errno(error);
 }
 
+/* Where there is a disk, the last quarter of the memory is for bytes on their way: memfds that took
+ * it, too, would keep everybody from reading the rest of a body, and so from ever giving it back. */
+static bool memory_is_short(const struct spool *s)
+{
+    const struct budget *m = s->set.memory;
+    uint64_t max = m ? atomic_load_explicit(&m->max, memory_order_relaxed) : 0;
+
+    return s->set.dir_fd >= 0 && max && budget_used(m) > max / 4 * 3;
+}
+
 /* A memfd's memory comes in pages, so it is paid for in pages. */
 static bool mem_charge(struct spool *s, uint64_t len)
 {
     uint64_t pages = (len + PAGE - 1) / PAGE * PAGE;
 
     if (pages > s->mem->memory_n) {
-        if (!budget_take(s->set.memory, pages - s->mem->memory_n))
+        if (memory_is_short(s) || !budget_take(s->set.memory, pages - s->mem->memory_n))
             return false;
         s->mem->memory_n = pages;
     }
