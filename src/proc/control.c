@@ -344,8 +344,10 @@ enum err control_takeover(const char *path, uint64_t timeout_ms, struct control_
     struct conn c = conn_to(path, -1, timeout_ms, why);
 
     c.fds = calloc(cap ? cap : 1, sizeof *c.fds);
-    c.fds_cap = c.fds ? cap : 0;
-    enum err e = c.fds ? takeover(&c, ret, cap, ret_n) : ERR_NOMEM;
+    if (!c.fds)
+        return ERR_NOMEM;
+    c.fds_cap = cap;
+    enum err e = takeover(&c, ret, cap, ret_n);
 
     if (e) {
         for (unsigned i = 0; i < c.n_fds; i++)

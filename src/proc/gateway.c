@@ -251,7 +251,7 @@ static enum err build_sockets(struct gateway_core *g, struct buf *why)
         from->fd = -1;
         g->n_sockets++;
     }
-    for (unsigned i = 0; i < g->n_sockets; i++) {
+    for (unsigned i = 0; i < g->generation.n_sockets; i++) {
         enum err e = build_socket(g, &g->sockets[i], why);
 
         if (e)
@@ -344,6 +344,17 @@ static bool stays_open(const struct gateway_core *g, const struct gateway_socket
     return g->last && strcmp(s->name, ADMIN_LISTENER) == 0;
 }
 
+/* Where nobody takes over the socket is closed: a client is refused at once, and goes elsewhere,
+ * instead of waiting in a queue that nobody will look at. */
+static void stop_socket(struct gateway_core *g, struct gateway_socket *s)
+{
+    listener_stop(s->listener);
+    if (!g->last)
+        return;
+    (void)close(s->fd);
+    s->fd = -1;
+}
+
 static void order_drain(struct order *o)
 {
     struct gateway_core *g = o->to->gateway;
@@ -351,7 +362,7 @@ static void order_drain(struct order *o)
 
     for (unsigned i = 0; i < g->n_sockets; i++)
         if (g->sockets[i].listener && g->sockets[i].loop == loop && !stays_open(g, &g->sockets[i]))
-            listener_stop(g->sockets[i].listener);
+            stop_socket(g, &g->sockets[i]);
     icap_server_drain(o->to->icap, on_drained, o->to);
 }
 

@@ -86,7 +86,7 @@ struct gateway_core {
     struct listener_settings admin_settings;
     uint64_t started_wall_ms;
     bool draining;
-    bool last; /* nobody takes over: the admin listener says so until the end */
+    bool last;              /* nobody takes over: the admin listener says so until the end */
     unsigned drained_loops; /* on loop 0 only */
     struct timer drain_timer;
 };

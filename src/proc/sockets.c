@@ -50,7 +50,7 @@ static enum err entry_fill(struct socket_entry *e, const char *listener, int fd)
 
 enum err sockets_add(struct socket_set *s, const char *listener, int fd)
 {
-    struct socket_entry e;
+    struct socket_entry e = {.fd = fd};
     enum err err = s->n < SOCKETS_MAX ? entry_fill(&e, listener, fd) : ERR_LIMIT;
 
     if (!err && s->n == s->cap) {

@@ -99,6 +99,7 @@ static void stop(struct supervisor *s, int signum)
     change_abandon(s);
     for (struct gateway *g = s->gateways; g; g = g->next)
         gateway_drain(g, drain_ms);
+    sockets_done(&s->sockets); /* the gateways close theirs: new clients are refused from now on */
     stop_progress(s);
 }
 

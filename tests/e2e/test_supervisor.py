@@ -653,6 +653,7 @@ class TestStop:
                 return False
             except ConnectionRefusedError:
                 return True
+        wait.until(refused, "a refused connect while the last gateway drains")
         slow.finish()
         assert gateway.popen.wait(20) == 0
         assert refused()
