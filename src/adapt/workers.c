@@ -2,6 +2,7 @@
 #include "adapt/workers.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "base/log.h"
 
 #define FORK_RETRY_MS 500u /* after the zygote said that it cannot */
+#define KILLED_MAX    64u  /* whose SIGKILL is known to be ours */
 
 enum worker_state { WORKER_FORKING, WORKER_IDLE, WORKER_BUSY };
 
@@ -24,6 +26,7 @@ struct worker {
     uint32_t pid;
     unsigned files; /* handed to it so far */
     bool retiring;  /* belongs to an old zygote: goes when its file is done */
+    bool gone;      /* its socket ended: what it died of is news */
     int fd;         /* -1 while FORKING */
     struct watch *watch;
     struct worker_job *job; /* NULL while BUSY: nobody waits for the answer any more */
@@ -62,6 +65,8 @@ struct workers {
     uint64_t next_job;
     struct timer fork_retry;
     struct log_limit crash_log, fork_log;
+    uint32_t killed_pids[KILLED_MAX]; /* ring */
+    unsigned n_kills;
     _Atomic uint64_t started, jobs, crashed, killed;
     _Atomic unsigned alive, busy, queued;
 };
@@ -117,6 +122,7 @@ static void queue_remove(struct worker_job *j)
 {
     struct workers *w = j->owner;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it loses count in the list macros */
     DL_DELETE(w->queue, j);
     w->n_queue--;
     atomic_store_explicit(&w->queued, w->n_queue, memory_order_relaxed);
@@ -159,11 +165,37 @@ static void workers_recount(struct workers *w)
     atomic_store_explicit(&w->busy, busy, memory_order_relaxed);
 }
 
-/* Closing the socket is how a worker is told to go. */
+/* Closing the socket is how a worker is told to go; one that an exploit took over need not listen.
+ * The zygote leaves a process alone that is no worker of this channel any more. */
+static void worker_kill(const struct worker *k)
+{
+    struct workers *w = k->owner;
+    struct wire_message m = {.kind = WIRE_KILL, .kill = {.pid = k->pid}};
+
+    if (k->pid == 0 || k->retiring || w->channel < 0)
+        return;
+    if (!k->gone)
+        w->killed_pids[w->n_kills++ % KILLED_MAX] = k->pid;
+    if (wire_send(w->channel, &m, -1) == ERR_AGAIN)
+        log_warn(
+            "workers",
+            "the zygote did not take the order to kill pid=%u; the worker ends by its own limits",
+            k->pid);
+}
+
+static bool was_killed(const struct workers *w, uint32_t pid)
+{
+    for (unsigned i = 0; i < KILLED_MAX && i < w->n_kills; i++)
+        if (w->killed_pids[i] == pid)
+            return true;
+    return false;
+}
+
 static void worker_free(struct worker *k)
 {
     struct workers *w = k->owner;
 
+    worker_kill(k);
     timer_clear(w->loop, &k->kill_timer);
     watch_close(k->watch);
     if (k->fd >= 0)
@@ -220,6 +252,7 @@ static void worker_readable(void *arg, unsigned events)
     if (e == ERR_AGAIN)
         return;
     if (e != OK) {
+        k->gone = e == ERR_EOF || e == ERR_RESET;
         worker_lost(k, e == ERR_EOF ? "it ended" : err_text(e));
         return;
     }
@@ -238,15 +271,9 @@ static void worker_overdue(struct timer *t)
 {
     struct worker *k = CONTAINER_OF(t, struct worker, kill_timer);
     struct workers *w = k->owner;
-    struct wire_message m = {.kind = WIRE_KILL, .kill = {.pid = k->pid}};
 
     atomic_fetch_add_explicit(&w->killed, 1, memory_order_relaxed);
     log_warn("workers", "worker pid=%u hangs after its deadline; it is killed", k->pid);
-    if (!k->retiring && w->channel >= 0 && wire_send(w->channel, &m, -1) != OK)
-        log_warn(
-            "workers",
-            "the zygote did not take the order to kill pid=%u; the worker ends by its own limits",
-            k->pid);
     if (k->job)
         job_fail(k->job, CAUSE_TIMEOUT, ERR_TIMEOUT, "the scan did not end before its deadline");
     worker_free(k);
@@ -444,7 +471,8 @@ static bool channel_message(struct workers *w)
         (void)close(fd);
     if (m.kind == WIRE_FORK_FAILED)
         on_fork_failed(w, &m);
-    else if (m.kind == WIRE_DIED && m.died.signal != 0)
+    else if (m.kind == WIRE_DIED && m.died.signal != 0 &&
+             !(m.died.signal == SIGKILL && was_killed(w, m.died.pid)))
         log_warn("workers", "worker pid=%u was ended by signal %u", m.died.pid, m.died.signal);
     return true;
 }

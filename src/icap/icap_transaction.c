@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "adapt/worker_wire.h"
@@ -277,17 +278,15 @@ static void tx_inspect_end(struct icap_transaction *tx)
     body_file(tx->body, on_file, tx);
 }
 
-/* Anything but `identity`, in any of the fields: a second one is read by some clients. */
-static bool is_encoded(const struct head *http)
+/* Any coding but |plain|, in any of the fields |name|: a second one is read by some clients. */
+static bool is_encoded(const struct head *http, struct span name, struct span plain)
 {
-    const struct span name = SPAN("Content-Encoding");
-
     for (unsigned i = head_find(http, name, 0); i < http->n_fields;
          i = head_find(http, name, i + 1)) {
         struct span rest = http->fields[i].value, coding;
 
         while (span_list_next(&rest, &coding))
-            if (!span_ieq(coding, SPAN("identity")))
+            if (!span_ieq(coding, SPAN("identity")) && !span_ieq(coding, plain))
                 return true;
     }
     return false;
@@ -304,8 +303,14 @@ static enum cause inspect_heads(const struct icap_request *req, const char **ret
         return CAUSE_DENIED;
     if (!req->has_body || !http)
         return CAUSE_NONE;
-    if (is_encoded(http)) {
+    if (is_encoded(http, SPAN("Content-Encoding"), SPAN("identity"))) {
         *ret_why = "the body is compressed (Content-Encoding), and is not decoded here";
+        return CAUSE_NOT_INSPECTED;
+    }
+    /* RFC 3507 4.4.2 wants the chunked coding undone and the field, being hop-by-hop, gone; a
+     * client that leaves the field in may have left the other codings in, too. */
+    if (is_encoded(http, SPAN("Transfer-Encoding"), SPAN("chunked"))) {
+        *ret_why = "the body is compressed (Transfer-Encoding), and is not decoded here";
         return CAUSE_NOT_INSPECTED;
     }
     if (head_value(http, SPAN("Content-Range")).p || http->status == 206) {
@@ -386,7 +391,7 @@ void icap_transaction_begin(struct icap_connection *c)
     tx->req = icap_current(c->engine);
     tx->start_us = loop_now_us(s->env.loop);
     tx->start_wall_ms = clock_wall_ms(loop_clock(s->env.loop));
-    record_id(s->env.id_seed, s->loop_index, s->next_id++, tx->id);
+    memcpy(tx->id, c->id_field + sizeof ICAP_ID_FIELD - 1, RECORD_ID_LEN);
     c->tx = tx;
     atomic_fetch_add_explicit(&s->n_open, 1, memory_order_relaxed);
     if (!tx->req) {
@@ -565,6 +570,7 @@ void icap_transaction_finish(struct icap_transaction *tx)
     free(tx->result);
     c->tx = NULL;
     c->first = false;
+    icap_connection_renew_id(c);
     atomic_fetch_sub_explicit(&c->server->n_open, 1, memory_order_relaxed);
     free(tx);
 }

@@ -227,6 +227,7 @@ bool loop_turn(struct loop *l, bool wait)
         fire_timers(l);
     bool alive = uv_run(&l->uv, wait && !l->deferred ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0;
 
+    run_posted(l); /* libuv looks at the mailbox only while something else is alive */
     if (has_own_clock(l))
         fire_timers(l);
     if (l->deferred)

@@ -22,6 +22,8 @@
 #define METRIC_SLOTS     16384u
 #define SPOOL_QUEUE      (1u << 20)
 #define FLUSH_MS         200u
+#define FRESH_MS         2000u /* draining: how long a connection may take to get open */
+#define FRESH_LOOK_MS    50u
 #define ADMIN_LISTENER   "admin"
 #define CONTROL_LISTENER "control"
 
@@ -321,14 +323,43 @@ static void stop_all(struct gateway_core *g)
     loop_stop(g->loops[0].loop);
 }
 
+static void order_drain(struct order *o);
+
+static void drain_loops(struct gateway_core *g)
+{
+    g->drained_loops = 0;
+    for (unsigned i = 0; i < g->n_loops; i++)
+        order_post(order_new(&g->loops[i], order_drain));
+}
+
+static void drain_again(struct timer *t)
+{
+    drain_loops(CONTAINER_OF(t, struct gateway_core, drain_again));
+}
+
+/* Those before or in their handshake, or on their way to another loop: no server knows them yet. */
+static bool has_fresh_connections(const struct gateway_core *g)
+{
+    for (unsigned i = 0; i < g->n_loops; i++)
+        if (loop_group_connections(g->group, i) > 0)
+            return true;
+    return false;
+}
+
 static void order_loop_drained(struct order *o)
 {
     struct gateway_core *g = o->to->gateway; /* runs on loop 0 */
+    uint64_t now = loop_now_ms(o->to->loop);
 
-    if (++g->drained_loops == g->n_loops) {
-        log_info("gateway", "drained: every connection is finished");
-        stop_all(g);
+    if (++g->drained_loops < g->n_loops)
+        return;
+    if (now < g->fresh_end_ms && has_fresh_connections(g)) {
+        g->drain_again.fire = drain_again;
+        timer_set(o->to->loop, &g->drain_again, now + FRESH_LOOK_MS);
+        return;
     }
+    log_info("gateway", "drained: every connection is finished");
+    stop_all(g);
 }
 
 static void on_drained(void *arg)
@@ -349,7 +380,7 @@ static bool stays_open(const struct gateway_core *g, const struct gateway_socket
 static void stop_socket(struct gateway_core *g, struct gateway_socket *s)
 {
     listener_stop(s->listener);
-    if (!g->last)
+    if (!g->last || s->fd < 0)
         return;
     (void)close(s->fd);
     s->fd = -1;
@@ -385,8 +416,8 @@ void gateway_core_drain(struct gateway_core *g, uint64_t ms, bool last)
     log_info("gateway", "draining for at most %llu ms", (unsigned long long)ms);
     control_server_free(g->control);
     g->control = NULL;
-    for (unsigned i = 0; i < g->n_loops; i++)
-        order_post(order_new(&g->loops[i], order_drain));
+    g->fresh_end_ms = loop_now_ms(g->loops[0].loop) + FRESH_MS;
+    drain_loops(g);
     g->drain_timer.fire = drain_over;
     timer_set(g->loops[0].loop, &g->drain_timer, loop_now_ms(g->loops[0].loop) + ms);
 }
@@ -670,7 +701,19 @@ static enum err gateway_build(struct gateway_core *g, struct buf *why)
     e = watch_supervisor(g);
     if (e)
         return fail(why, e, "watching the supervisor");
-    return start_threads(g, why);
+    e = start_threads(g, why);
+    if (e)
+        stop_all(g); /* those that did start */
+    return e;
+}
+
+/* What was posted to a loop that had stopped already, while everything that it is about is there.
+ */
+static void take_late_orders(struct gateway_core *g)
+{
+    for (unsigned i = 0; i < g->n_loops && g->loops; i++)
+        if (g->loops[i].loop)
+            (void)loop_turn(g->loops[i].loop, false);
 }
 
 static void gateway_done(struct gateway_core *g)
@@ -678,12 +721,13 @@ static void gateway_done(struct gateway_core *g)
     for (unsigned i = 1; i < g->n_loops && g->loops; i++)
         if (g->loops[i].thread_started)
             (void)pthread_join(g->loops[i].thread, NULL);
+    watch_close(g->control_watch);
+    take_late_orders(g);
     control_server_free(g->control);
     for (unsigned i = 0; i < g->n_sockets; i++)
         if (g->sockets[i].listener)
             listener_free(g->sockets[i].listener);
     admin_free(g->admin);
-    watch_close(g->control_watch);
     signal_watch_close(g->term);
     signal_watch_close(g->interrupt);
     for (unsigned i = 0; i < g->n_loops && g->loops; i++) {

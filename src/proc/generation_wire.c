@@ -89,16 +89,26 @@ enum err proc_send(int sock, const struct proc_message *m, int fd)
     return proc_send_packet(sock, writer_span(&w), fd);
 }
 
-/* The descriptor of |msg|, or -1. A second one cannot come: there is no room for it. */
-static int received_fd(struct msghdr *msg)
+/* Takes the first descriptor of |msg| and closes the others: the padding of one has room for two.
+ * Returns how many came. */
+static unsigned take_fds(struct msghdr *msg, int *ret_fd)
 {
-    int fd = -1;
+    unsigned n = 0;
 
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-            c->cmsg_len == CMSG_LEN(sizeof(int)))
-            memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    return fd;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t off = 0; CMSG_LEN(off + sizeof(int)) <= c->cmsg_len; off += sizeof(int), n++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + off, sizeof fd);
+            if (n == 0)
+                *ret_fd = fd;
+            else
+                (void)close(fd);
+        }
+    }
+    return n;
 }
 
 enum err proc_receive(int sock, struct proc_message *ret, int *ret_fd)
@@ -114,18 +124,21 @@ enum err proc_receive(int sock, struct proc_message *ret, int *ret_fd)
                          .msg_control = control.bytes,
                          .msg_controllen = sizeof control.bytes};
     ssize_t n;
+    int fd = -1;
 
+    *ret_fd = -1;
     do
         n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return err_from_errno(errno);
-    if (n == 0)
+
+    unsigned n_fds = take_fds(&msg, &fd);
+    bool whole = !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && n_fds <= 1;
+
+    if (n == 0 && n_fds == 0)
         return ERR_EOF;
-    int fd = received_fd(&msg);
-    enum err e = msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)
-                     ? ERR_SYNTAX
-                     : proc_decode((struct span){packet, (size_t)n}, ret);
+    enum err e = whole ? proc_decode((struct span){packet, (size_t)n}, ret) : ERR_SYNTAX;
 
     if (e && fd >= 0) {
         (void)close(fd);

@@ -111,6 +111,8 @@ static NODISCARD enum err spawn(const struct nursery *n, pid_t *ret_pid, int *re
 {
     int pair[2];
 
+    *ret_pid = -1;
+    *ret_sock = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         buf_fmt(why, "socketpair: %s", strerror(errno));
         return err_from_errno(errno);

@@ -194,8 +194,9 @@ static NODISCARD enum err load_engines(const struct options *o, struct yara_rule
     return e;
 }
 
-static int serve(struct options *o)
+static int serve(const struct options *o)
 {
+    struct zygote_spec spec = o->zygote;
     struct yara_rules rules = {0};
     struct engines engines = {0};
     int code = EXIT_FAILURE;
@@ -208,8 +209,8 @@ static int serve(struct options *o)
                                   OPENSSL_INIT_ADD_ALL_CIPHERS | OPENSSL_INIT_ADD_ALL_DIGESTS,
                               NULL);
     if (load_engines(o, &rules, &engines) == OK) {
-        o->zygote.engines = &engines;
-        code = zygote_run(&o->zygote);
+        spec.engines = &engines;
+        code = zygote_run(&spec);
     }
     yara_rules_done(&rules);
     return code;

@@ -15,9 +15,10 @@
 #include "base/log.h"
 #include "worker/nursery.h"
 
-#define CHANNELS_MAX 256u /* loops of all gateway generations: three at most */
-#define WORKERS_MAX  1024u
-#define AREA         "zygote"
+#define CHANNEL_READS 64u  /* packets of one channel in one turn */
+#define CHANNELS_MAX  256u /* loops of all gateway generations: three at most */
+#define WORKERS_MAX   1024u
+#define AREA          "zygote"
 
 /* A gateway loop. An answer that its full socket did not take waits here, and no request is read
  * meanwhile, so that one is all there can be. Deaths wait in the table of workers. */
@@ -156,7 +157,8 @@ static void channel_read(struct zygote *z, struct channel *c)
     struct wire_message m;
     int fd;
 
-    while (c->fd >= 0 && !c->holds_answer) {
+    /* Bounded: one gateway that floods must not starve the others. poll() tells of what is left. */
+    for (unsigned i = 0; i < CHANNEL_READS && c->fd >= 0 && !c->holds_answer; i++) {
         enum err e = wire_receive(c->fd, &m, &fd);
 
         if (e == ERR_AGAIN)

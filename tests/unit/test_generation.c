@@ -135,6 +135,61 @@ static void over_a_socket(void **state)
     (void)close(pair[1]);
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned n = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* |n| descriptors beside |bytes|: what only a gateway that was taken over sends. */
+static void send_with_fds(int sock, struct span bytes, unsigned n)
+{
+    union {
+        char bytes[CMSG_SPACE(8 * sizeof(int))];
+        struct cmsghdr align;
+    } control = {.bytes = {0}};
+    struct iovec iov = {(void *)(uintptr_t)bytes.p, bytes.n};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    const int fds[8] = {0};
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(n * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+    assert_true(sendmsg(sock, &msg, 0) >= 0);
+}
+
+static void too_many_descriptors(void **state)
+{
+    static const struct proc_message ready = {.kind = PROC_READY, .number = 1};
+    static struct proc_message got;
+    char packet[PROC_PACKET_MAX];
+    struct span bytes = encode(&ready, packet);
+    int pair[2], fd;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+    unsigned before = open_descriptors();
+
+    for (unsigned n = 2; n <= 8; n++) {
+        send_with_fds(pair[0], bytes, n);
+        assert_int_equal(proc_receive(pair[1], &got, &fd), ERR_SYNTAX);
+        assert_int_equal(open_descriptors(), before);
+    }
+    send_with_fds(pair[0], SPAN_NONE, 1);
+    assert_int_equal(proc_receive(pair[1], &got, &fd), ERR_SYNTAX);
+    assert_int_equal(open_descriptors(), before);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
+}
+
 /* ---- sets ---- */
 
 static enum err add(struct generation *g, enum proc_kind kind, const char *text, int fd, bool *done)
@@ -289,13 +344,10 @@ static void failing_allocations(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trips),
-        cmocka_unit_test(longest_text),
-        cmocka_unit_test(refused_packets),
-        cmocka_unit_test(over_a_socket),
-        cmocka_unit_test(whole_set),
-        cmocka_unit_test(wrong_orders),
-        cmocka_unit_test(numbers_out_of_range),
+        cmocka_unit_test(round_trips),          cmocka_unit_test(longest_text),
+        cmocka_unit_test(refused_packets),      cmocka_unit_test(over_a_socket),
+        cmocka_unit_test(too_many_descriptors), cmocka_unit_test(whole_set),
+        cmocka_unit_test(wrong_orders),         cmocka_unit_test(numbers_out_of_range),
         cmocka_unit_test(failing_allocations),
     };
 

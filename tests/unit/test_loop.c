@@ -59,6 +59,22 @@ static void test_mailbox(void **state)
     loop_free(the_loop);
 }
 
+/* libuv takes a loop without anything else for over. */
+static void test_mail_for_a_turn(void **state)
+{
+    struct letter *m = calloc(1, sizeof *m);
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    received = 0;
+    memset(next_number, 0, sizeof next_number);
+    *m = (struct letter){.task = {.run = on_letter}};
+    loop_post(the_loop, &m->task);
+    (void)loop_turn(the_loop, false);
+    assert_int_equal(received, 1);
+    loop_free(the_loop);
+}
+
 static void *run_loop(void *arg)
 {
     loop_run(arg);
@@ -396,6 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mailbox),
+        cmocka_unit_test(test_mail_for_a_turn),
         cmocka_unit_test(test_two_loops),
         cmocka_unit_test(test_defer),
         cmocka_unit_test(test_defer_runs_before_waiting),

@@ -287,6 +287,9 @@ static void test_reuse_replaces_workers(void **state)
     assert_int_equal(f->zygote.n_forks, 3);
     assert_int_equal(counts(f).started, 3);
     steps(f);
+    /* Whether or not they would have gone by themselves. */
+    assert_int_equal(f->zygote.n_kills, 2);
+    assert_int_equal(f->zygote.killed_pid, f->zygote.workers[1].pid);
     assert_int_equal(fake_alive(&f->zygote), 1);
     assert_int_equal(counts(f).crashed, 0);
 }
@@ -401,6 +404,9 @@ static void test_wrong_answers(void **state)
     assert_int_equal(wire_send(k->fd, &m, -1), OK);
     STEP_UNTIL(f, f->files[2].calls);
     assert_ended(&f->files[2], CAUSE_WORKER_CRASH);
+    /* Who does that may do anything. */
+    steps(f);
+    assert_int_equal(f->zygote.n_kills, 4);
 }
 
 static void test_a_hanging_worker_times_out_and_is_killed_after_its_grace(void **state)
