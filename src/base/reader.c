@@ -7,7 +7,9 @@
 
 struct reader reader_of(const void *p, size_t n)
 {
-    return (struct reader){.p = p, .n = n};
+    static const uint8_t nothing[1];
+
+    return (struct reader){.p = p ? p : nothing, .n = n};
 }
 
 size_t reader_left(const struct reader *r)
@@ -21,7 +23,7 @@ struct span read_span(struct reader *r, size_t n)
         r->err = ERR_SYNTAX;
         return SPAN_NONE;
     }
-    struct span s = {r->p ? (const char *)r->p + r->off : NULL, n};
+    struct span s = {(const char *)r->p + r->off, n};
 
     r->off += n;
     return s;

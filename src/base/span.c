@@ -86,7 +86,7 @@ struct span span_sub(struct span s, size_t off, size_t n)
         off = s.n;
     if (n > s.n - off)
         n = s.n - off;
-    return (struct span){s.p ? s.p + off : NULL, n};
+    return (struct span){off ? s.p + off : s.p, n};
 }
 
 static enum err parse_u64(struct span s, unsigned base, uint64_t max, uint64_t *ret)

@@ -267,6 +267,8 @@ static int run(int argc, char **argv)
         return command_wrong(&command_scan, "--local and --to do not go together");
     if (!o.remote.url && (o.remote.ca || o.remote.insecure || o.remote.reqmod))
         return command_wrong(&command_scan, "--ca, --reqmod and --insecure-no-verify need --to");
+    if (o.remote.ca && o.remote.insecure)
+        return command_wrong(&command_scan, "--ca and --insecure-no-verify do not go together");
     if (o.remote.url && (o.local.n_rules || o.local.worker))
         return command_wrong(&command_scan, "--rules and --worker are for --local");
     return scan(&o, argv + optind);

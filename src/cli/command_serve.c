@@ -55,6 +55,8 @@ static int run(int argc, char **argv)
         return command_wrong(&command_serve, "unexpected argument '%s'", argv[optind]);
     if (o.demo && o.config_path)
         return command_wrong(&command_serve, "--demo makes its own configuration: leave -c out");
+    if (!o.demo && o.demo_port >= 0)
+        return command_wrong(&command_serve, "--demo-port goes with --demo");
     return gateway_fd >= 0 ? gateway_main(gateway_fd) : supervisor_main(&o);
 }
 

@@ -35,19 +35,19 @@ static json_int_t number_of(const json_t *o, const char *key)
     return json_integer_value(json_object_get(o, key));
 }
 
-static void print_listeners(const json_t *root)
+static void print_listeners(const json_t *root, struct buf *out)
 {
     size_t i;
     const json_t *l;
 
     json_array_foreach(json_object_get(root, "listeners"), i, l)
     {
-        (void)printf("listener  %-12s %-28s %s\n", text_of(l, "name"), text_of(l, "address"),
-                     json_is_true(json_object_get(l, "tls")) ? "TLS" : "clear");
+        buf_fmt(out, "listener  %-12s %-28s %s\n", text_of(l, "name"), text_of(l, "address"),
+                json_is_true(json_object_get(l, "tls")) ? "TLS" : "clear");
     }
 }
 
-static void print_services(const json_t *root)
+static void print_services(const json_t *root, struct buf *out)
 {
     size_t i;
     const json_t *s;
@@ -56,21 +56,22 @@ static void print_services(const json_t *root)
     {
         const json_t *a = json_object_get(s, "actions");
 
-        (void)printf("service   %-12s %-28s passed %lld, blocked %lld, errors %lld; ISTag %s\n",
-                     text_of(s, "name"), text_of(s, "path"), (long long)number_of(a, "pass"),
-                     (long long)number_of(a, "block"), (long long)number_of(a, "error"),
-                     text_of(s, "istag"));
+        buf_fmt(out, "service   %-12s %-28s passed %lld, blocked %lld, errors %lld; ISTag %s\n",
+                text_of(s, "name"), text_of(s, "path"), (long long)number_of(a, "pass"),
+                (long long)number_of(a, "block"), (long long)number_of(a, "error"),
+                text_of(s, "istag"));
     }
 }
 
-static void print_loops(const json_t *root)
+static void print_loops(const json_t *root, struct buf *out)
 {
     size_t i;
     const json_t *l;
 
     json_array_foreach(json_object_get(root, "loops"), i, l)
     {
-        (void)printf(
+        buf_fmt(
+            out,
             "thread    %-12zu connections %lld, open transactions %lld, done %lld; workers %lld "
             "(%lld busy), "
             "files waiting %lld, workers lost %lld\n",
@@ -81,45 +82,60 @@ static void print_loops(const json_t *root)
     }
 }
 
-static void print_budgets(const json_t *root)
+static void print_budgets(const json_t *root, struct buf *out)
 {
     const char *name;
     json_t *b;
 
     json_object_foreach(json_object_get(root, "budgets"), name, b)
     {
-        (void)printf("budget    %-12s used %lld of %lld, peak %lld, refused %lld\n", name,
-                     (long long)number_of(b, "used"), (long long)number_of(b, "max"),
-                     (long long)number_of(b, "peak"), (long long)number_of(b, "refused"));
+        buf_fmt(out, "budget    %-12s used %lld of %lld, peak %lld, refused %lld\n", name,
+                (long long)number_of(b, "used"), (long long)number_of(b, "max"),
+                (long long)number_of(b, "peak"), (long long)number_of(b, "refused"));
     }
 }
 
-static void print_status(const json_t *root)
+static void print_status(const json_t *root, struct buf *out)
 {
     const json_t *records = json_object_get(root, "records");
 
-    (void)printf("sallyport %s, gateway pid %lld, generation %lld, since %s\n",
-                 text_of(root, "version"), (long long)number_of(root, "pid"),
-                 (long long)number_of(root, "generation"), text_of(root, "started"));
+    buf_fmt(out, "sallyport %s, gateway pid %lld, generation %lld, since %s\n",
+            text_of(root, "version"), (long long)number_of(root, "pid"),
+            (long long)number_of(root, "generation"), text_of(root, "started"));
     if (json_is_true(json_object_get(root, "ready")))
-        (void)puts("ready");
+        buf_text(out, "ready\n");
     else
-        (void)printf("NOT READY: %s\n", text_of(root, "not_ready_because"));
+        buf_fmt(out, "NOT READY: %s\n", text_of(root, "not_ready_because"));
     if (number_of(root, "supervisor_pid") == 0)
-        (void)puts(
-            "WITHOUT SUPERVISOR: start Sallyport again with the same configuration, it takes over");
-    (void)printf("sandbox   %s\nengines   %s\n", text_of(root, "sandbox"),
-                 text_of(root, "engines"));
-    print_listeners(root);
-    print_services(root);
-    print_loops(root);
-    print_budgets(root);
-    (void)printf("records   written %lld, lost %lld, write errors %lld%s\n",
-                 (long long)number_of(records, "written"), (long long)number_of(records, "lost"),
-                 (long long)number_of(records, "write_errors"),
-                 json_is_true(json_object_get(records, "refusing"))
-                     ? "; REFUSING transactions until they can be written"
-                     : "");
+        buf_text(out, "WITHOUT SUPERVISOR: start Sallyport again with the same configuration, it "
+                      "takes over\n");
+    buf_fmt(out, "sandbox   %s\nengines   %s\n", text_of(root, "sandbox"),
+            text_of(root, "engines"));
+    print_listeners(root, out);
+    print_services(root, out);
+    print_loops(root, out);
+    print_budgets(root, out);
+    buf_fmt(out, "records   written %lld, lost %lld, write errors %lld%s\n",
+            (long long)number_of(records, "written"), (long long)number_of(records, "lost"),
+            (long long)number_of(records, "write_errors"),
+            json_is_true(json_object_get(records, "refusing"))
+                ? "; REFUSING transactions until they can be written"
+                : "");
+}
+
+/* The gateway may be in the wrong hands, and this terminal be root's: nothing that it would obey.
+ */
+static void print_text(const json_t *root)
+{
+    struct buf out;
+
+    buf_init(&out, 0);
+    print_status(root, &out);
+    for (size_t i = 0; i < out.n; i++)
+        (void)putchar((unsigned char)out.p[i] >= 0x20 && out.p[i] != 0x7f ? out.p[i]
+                      : out.p[i] == '\n'                                  ? '\n'
+                                                                          : '?');
+    buf_done(&out);
 }
 
 /* ---- asking ---- */
@@ -140,7 +156,7 @@ static int show(const char *answer, bool json)
         return EXIT_REFUSED;
     }
     if (!json)
-        print_status(root);
+        print_text(root);
     ready = json_is_true(json_object_get(root, "ready"));
     json_decref(root);
     return ready ? EXIT_FINE : EXIT_REFUSED;
@@ -189,7 +205,7 @@ static int ask_configured(const char *config, bool json)
 
 static int run(int argc, char **argv)
 {
-    const char *config = SUPERVISOR_CONFIG_DEFAULT, *state = NULL;
+    const char *config = NULL, *state = NULL;
     bool json = false;
     int c;
 
@@ -204,6 +220,8 @@ static int run(int argc, char **argv)
         }
     if (optind < argc)
         return command_wrong(&command_status, "unexpected argument '%s'", argv[optind]);
+    if (state && config)
+        return command_wrong(&command_status, "-c and --state do not go together");
     if (state) {
         char path[4096];
         int n = snprintf(path, sizeof path, "%s/control.sock", state);
@@ -212,7 +230,7 @@ static int run(int argc, char **argv)
             return command_wrong(&command_status, "--state is too long");
         return ask(path, json);
     }
-    return ask_configured(config, json);
+    return ask_configured(config ? config : SUPERVISOR_CONFIG_DEFAULT, json);
 }
 
 const struct command command_status = {

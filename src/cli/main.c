@@ -78,8 +78,8 @@ const struct command command_help = {
 
 static int run_version(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    if (argc > 1)
+        return command_wrong(&command_version, "unexpected argument '%s'", argv[1]);
     (void)puts("sallyport " SALLYPORT_VERSION);
     return EXIT_FINE;
 }

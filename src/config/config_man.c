@@ -90,13 +90,15 @@ static void roff_prose(struct buf *out, struct span s)
         buf_text(out, sentence ? "\n" : ".\n");
 }
 
-/* Help is a phrase in the row and a sentence in the manual. */
+/* Help is a phrase in the row and a sentence in the manual; one that begins by explaining a value
+ * ("echo: ...") begins with the value as it is written. */
 static void roff_sentence(struct buf *out, struct span s)
 {
-    size_t at = out->n;
+    size_t at = out->n, space = span_find(s, ' ');
+    bool is_value = space > 0 && space < s.n && s.p[space - 1] == ':';
 
     roff_prose(out, s);
-    if (!out->err && at < out->n && out->p[at] >= 'a' && out->p[at] <= 'z')
+    if (!is_value && !out->err && at < out->n && out->p[at] >= 'a' && out->p[at] <= 'z')
         out->p[at] = (char)(out->p[at] - 'a' + 'A');
 }
 

@@ -22,7 +22,7 @@ static void add_common(struct icap_transaction *tx, struct buf *b)
 {
     buf_text(b, "Date: ");
     buf_add(b, (struct span){loop_http_date(tx->conn->server->env.loop), HTTP_DATE_LEN});
-    buf_text(b, "\r\nX-Request-ID: ");
+    buf_text(b, "\r\n" ICAP_ID_FIELD);
     buf_add(b, (struct span){tx->id, RECORD_ID_LEN});
     buf_text(b, "\r\n");
 }
@@ -126,11 +126,20 @@ enum err icap_answer_error(struct icap_transaction *tx, unsigned status, bool cl
     return answer_head(tx, &r, &b);
 }
 
+/* draft-stecher-icap-subid 4.1: the policy that was applied. */
+static void add_profile(const struct icap_transaction *tx, struct buf *b)
+{
+    buf_text(b, "X-ICAP-Profile: ");
+    buf_text(b, tx->service->set->name);
+    buf_text(b, "\r\n");
+}
+
 static void add_allowed(struct icap_transaction *tx, struct buf *b)
 {
     add_common(tx, b);
     if (tx->service->set->type != ICAP_SERVICE_INSPECT)
         return;
+    add_profile(tx, b);
     buf_text(b, "X-Response-Info: Allowed\r\n");
     if (tx->cause != CAUSE_NONE)
         buf_fmt(b, "X-Response-Desc: not inspected: %s\r\n", cause_name(tx->cause));
@@ -301,6 +310,7 @@ static void add_blocked(struct icap_transaction *tx, struct buf *b)
     buf_text(b, ";\r\nX-Virus-ID: ");
     add_safe(b, threat(tx));
     buf_fmt(b, "\r\nX-Response-Info: Blocked\r\nX-Response-Desc: %s\r\n", cause_name(tx->cause));
+    add_profile(tx, b);
 }
 
 static void add_block_head(const struct icap_transaction *tx, bool json, size_t page_len,

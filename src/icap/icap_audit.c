@@ -108,6 +108,9 @@ static void count(struct icap_transaction *tx, uint64_t bytes_in, uint64_t bytes
     struct icap_server *s = tx->conn->server;
 
     atomic_fetch_add_explicit(&s->n_transactions, 1, memory_order_relaxed);
+    if (tx->err)
+        metrics_add(s->env.metrics, s->loop_index,
+                    s->failed[tx->err <= ERR_ABORTED ? tx->err : ERR_BUG], 1);
     if (!tx->service)
         return;
     metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.bytes_in, bytes_in);
@@ -121,6 +124,12 @@ static const char *error_text(const struct icap_transaction *tx)
     if (tx->err_why)
         return tx->err_why;
     return tx->result && tx->verdict != VERDICT_BLOCK ? tx->result->why : "";
+}
+
+/* echo passes everything, and nobody looked at it: it has no verdict. */
+static bool was_inspected(const struct icap_transaction *tx)
+{
+    return tx->has_verdict && tx->service->set->type == ICAP_SERVICE_INSPECT;
 }
 
 void icap_audit_finish(struct icap_transaction *tx)
@@ -151,7 +160,7 @@ void icap_audit_finish(struct icap_transaction *tx)
         .bytes_out = out,
         .body_len = tx->body_len,
         .sha256 = tx->sha256[0] ? tx->sha256 : NULL,
-        .verdict = tx->has_verdict ? verdict_name(tx->verdict) : NULL,
+        .verdict = was_inspected(tx) ? verdict_name(tx->verdict) : NULL,
         .action = tx->has_verdict ? action_name(tx->action) : NULL,
         .cause = tx->cause != CAUSE_NONE ? cause_name(tx->cause) : NULL,
         .findings = findings,

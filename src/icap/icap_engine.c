@@ -243,11 +243,16 @@ void icap_eof(struct icap_engine *e)
         e->over = true;
         e->rp = RP_NONE;
         break;
-    case RQ_END: e->close_after = true; break; /* a half-close behind a whole request is fine */
+    case RQ_END: e->close_after = true; break; /* behind a whole request: the driver's to judge */
     case RQ_CLOSED:
     case RQ_DEAD:
     case RQ_STATES: break;
     }
+}
+
+void icap_error_fields(struct icap_engine *e, struct span fields)
+{
+    e->error_fields = fields;
 }
 
 void icap_close_after(struct icap_engine *e)

@@ -92,6 +92,9 @@ enum icap_wants { ICAP_WANT_READ = 1, ICAP_WANT_WRITE = 2, ICAP_WANT_CLOSE = 4 }
 NODISCARD enum err icap_engine_new(const struct icap_limits *lim, const struct icap_identity *id,
                                    uint64_t now_ms, struct icap_engine **ret);
 void icap_engine_free(struct icap_engine *e); /* NULL is fine */
+/* Field-lines, each closed by CR LF, for the errors that the engine answers by itself, such as the
+ * number under which they are recorded. Borrowed until the next call or the engine's end. */
+void icap_error_fields(struct icap_engine *e, struct span fields);
 
 /* wire -> engine. *ret_used bytes of |in| were used (whole slice, unless the engine waits for its
  * reply half or is closing). Takes its own references to the block where it keeps bytes. Fails only

@@ -48,6 +48,7 @@ struct icap_queued {
 struct icap_engine {
     const struct icap_limits *lim;
     const struct icap_identity *id;
+    struct span error_fields; /* see icap_error_fields() */
     struct icap_out out;
     /* state */
     enum icap_rq rq;

@@ -215,7 +215,7 @@ static enum err put_head(struct icap_engine *e, const struct icap_reply *r, bool
 unsigned icap_engine_answer_error(struct icap_engine *e, const struct fault *f)
 {
     unsigned status = f->status ? f->status : err_status(f->err);
-    const struct icap_reply r = {.status = status >= 400 ? status : 500};
+    const struct icap_reply r = {.status = status >= 400 ? status : 500, .fields = e->error_fields};
 
     return put_head(e, &r, true) == OK ? r.status : 0;
 }

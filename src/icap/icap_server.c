@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "base/log.h"
@@ -379,6 +380,16 @@ static void conn_drain(struct icap_connection *c)
         icap_close_after(c->engine);
 }
 
+void icap_connection_renew_id(struct icap_connection *c)
+{
+    struct icap_server *s = c->server;
+    char *id = c->id_field + sizeof ICAP_ID_FIELD - 1;
+
+    memcpy(c->id_field, ICAP_ID_FIELD, sizeof ICAP_ID_FIELD - 1);
+    record_id(s->env.id_seed, s->loop_index, s->next_id++, id);
+    memcpy(id + RECORD_ID_LEN, "\r\n", sizeof "\r\n"); /* over the NUL, with one of its own */
+}
+
 static void on_open(void *arg, struct loop *l, const struct accepted *a)
 {
     struct icap_server *s = ((struct icap_servers *)arg)->by_loop[loop_index(l)];
@@ -404,6 +415,8 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
         conn_refuse(l, a);
         return;
     }
+    icap_connection_renew_id(c);
+    icap_error_fields(c->engine, (struct span){c->id_field, sizeof c->id_field - 1});
     DL_APPEND(s->connections, c);
     atomic_fetch_add_explicit(&s->n_connections, 1, memory_order_relaxed);
     metrics_add(s->env.metrics, s->loop_index, s->opened, 1);
@@ -462,6 +475,8 @@ static void register_metrics(struct icap_server *s)
         s->refused[i] =
             metrics_counter(s->env.metrics, "sallyport_connections_refused_total", buf_cstr(&label),
                             "Connections that ended before they were open, by reason.");
+        s->failed[i] = metrics_counter(s->env.metrics, "sallyport_icap_errors_total",
+                                       buf_cstr(&label), "Transactions with an error, by error.");
     }
     buf_done(&label);
 }

@@ -9,6 +9,8 @@
 #include "icap/icap_engine.h"
 #include "icap/icap_server.h"
 
+#define ICAP_ID_FIELD "X-Request-ID: "
+
 struct icap_connection;
 
 struct icap_server {
@@ -25,6 +27,7 @@ struct icap_server {
     bool dead;                          /* freed while |drained_task| was queued: the task frees */
     struct buf line;                    /* scratch for records */
     metric_id refused[ERR_ABORTED + 1]; /* connections that ended before they were open, by error */
+    metric_id failed[ERR_ABORTED + 1];  /* transactions, by error */
     metric_id opened;
     _Atomic uint64_t n_transactions, n_blocked, n_refused;
     _Atomic unsigned n_connections, n_open;
@@ -85,7 +88,12 @@ struct icap_connection {
     bool aborted; /* nothing that is still queued anywhere is worth waiting for */
     bool dead;
     bool first; /* no transaction yet: the handshake's time goes into the first record */
+    /* The field with the id of the open transaction, or of the next one. */
+    char id_field[sizeof ICAP_ID_FIELD + RECORD_ID_LEN + 2];
 };
+
+/* The open transaction, if any, has used up its id: takes a new one. */
+void icap_connection_renew_id(struct icap_connection *c);
 
 /* Runs the connection as far as it goes without waiting. The connection may be gone when it
  * returns. */

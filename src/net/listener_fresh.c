@@ -124,18 +124,18 @@ static void take_silence(struct fresh *f)
         refuse(f, e ? e : ERR_BUG, stream_error(f->stream), 0);
 }
 
-static void send_refusal(struct fresh *f)
+/* Best effort: it fits into an empty socket buffer, or the peer gets nothing (false). */
+static bool send_refusal(struct fresh *f)
 {
     struct chain c;
     uint64_t n;
 
     chain_init(&c, 0);
-    /* Best effort: it fits into an empty socket buffer, or the peer gets nothing. */
-    enum err e = chain_append_text(&c, f->settings->plaintext_refusal);
+    bool sent = chain_append_text(&c, f->settings->plaintext_refusal) == OK &&
+                stream_write(f->stream, &c, &n) == OK;
 
-    if (!e)
-        e = stream_write(f->stream, &c, &n);
     chain_done(&c);
+    return sent;
 }
 
 static bool is_letter(unsigned char c)
@@ -152,8 +152,9 @@ static void look_at_first_byte(struct fresh *f)
         return;
     }
     if (first != TLS_HANDSHAKE_BYTE && is_letter(first)) {
-        send_refusal(f);
-        refuse(f, ERR_PLAINTEXT, "clear text where TLS is required", REFUSAL_LINGER_MS);
+        uint64_t linger_ms = send_refusal(f) ? REFUSAL_LINGER_MS : 0;
+
+        refuse(f, ERR_PLAINTEXT, "clear text where TLS is required", linger_ms);
         return;
     }
     f->phase = FRESH_HANDSHAKE;

@@ -119,7 +119,8 @@ static enum err mem_open(struct spool *s)
 }
 
 /* Where there is a disk, the last quarter of the memory is for bytes on their way: memfds that took
- * it, too, would keep everybody from reading the rest of a body, and so from ever giving it back. */
+ * it, too, would keep everybody from reading the rest of a body, and so from ever giving it back.
+ */
 static bool memory_is_short(const struct spool *s)
 {
     const struct budget *m = s->set.memory;

@@ -51,9 +51,9 @@ int spool_open_readonly(struct spool *s);
 struct file_ref *spool_file(struct spool *s);
 /* How many leading bytes are in the file by now: what may be read from it. */
 uint64_t spool_written(const struct spool *s);
-/* From now on |fn| is called on the loop, never inside a call, whenever spool_written() grew through
- * the thread pool, or the spool failed: for whoever takes bytes while others are still appended.
- * What goes into a memfd is there when spool_append() returns, and is not told of. */
+/* From now on |fn| is called on the loop, never inside a call, whenever spool_written() grew
+ * through the thread pool, or the spool failed: for whoever takes bytes while others are still
+ * appended. What goes into a memfd is there when spool_append() returns, and is not told of. */
 void spool_on_written(struct spool *s, void (*fn)(void *arg), void *arg);
 /* Drops it; calls no callback any more. A write that is under way ends by itself. NULL is fine. */
 void spool_free(struct spool *s);

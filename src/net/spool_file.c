@@ -94,7 +94,7 @@ static void iov_skip(struct iovec **iov, uint32_t *n_iov, size_t n)
         (*iov)++;
         (*n_iov)--;
     }
-    if (n) {
+    if (*n_iov) {
         (*iov)->iov_base = (char *)(*iov)->iov_base + n;
         (*iov)->iov_len -= n;
     }

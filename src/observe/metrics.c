@@ -12,7 +12,7 @@
 
 #define CACHE_LINE 64u
 
-enum kind { COUNTER, GAUGE, HISTOGRAM };
+enum kind { COUNTER, GAUGE, TOTAL, HISTOGRAM };
 
 /* Written under the table's lock before its id is known to anybody; never changes after, but for
  * |read|, |read_arg| and |next|, which the lock guards. */
@@ -189,11 +189,11 @@ metric_id metrics_histogram(struct metrics *m, const char *name, const char *lab
     return n_bounds < m->slots_max ? metric_add(m, &like, n_bounds + 2) : 0;
 }
 
-metric_id metrics_gauge(struct metrics *m, const char *name, const char *labels, const char *help,
-                        double (*read)(void *arg), void *arg)
+static metric_id add_read(struct metrics *m, enum kind kind, const char *name, const char *labels,
+                          const char *help, double (*read)(void *arg), void *arg)
 {
     struct metric like = {
-        .kind = GAUGE,
+        .kind = kind,
         .name = name,
         .labels = labels,
         .help = help,
@@ -202,6 +202,18 @@ metric_id metrics_gauge(struct metrics *m, const char *name, const char *labels,
     };
 
     return metric_add(m, &like, 0);
+}
+
+metric_id metrics_gauge(struct metrics *m, const char *name, const char *labels, const char *help,
+                        double (*read)(void *arg), void *arg)
+{
+    return add_read(m, GAUGE, name, labels, help, read, arg);
+}
+
+metric_id metrics_total(struct metrics *m, const char *name, const char *labels, const char *help,
+                        double (*read)(void *arg), void *arg)
+{
+    return add_read(m, TOTAL, name, labels, help, read, arg);
 }
 
 bool metrics_is_full(const struct metrics *m)
@@ -367,6 +379,7 @@ static void print_metric(const struct metrics *m, struct buf *out, const struct 
         buf_char(out, '\n');
         break;
     case GAUGE:
+    case TOTAL:
         print_name(out, x, "", NULL);
         print_double(out, x->read(x->read_arg));
         buf_char(out, '\n');
@@ -377,7 +390,8 @@ static void print_metric(const struct metrics *m, struct buf *out, const struct 
 
 static void print_header(struct buf *out, const struct metric *x)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {
+        [COUNTER] = "counter", [GAUGE] = "gauge", [TOTAL] = "counter", [HISTOGRAM] = "histogram"};
 
     buf_fmt(out, "# HELP %s ", x->name);
     add_escaped(out, span_of(x->help), false);

@@ -26,6 +26,9 @@ metric_id metrics_histogram(struct metrics *m, const char *name, const char *lab
 /* Read at scrape time, on the scraping thread. |read| must be thread-safe. */
 metric_id metrics_gauge(struct metrics *m, const char *name, const char *labels, const char *help,
                         double (*read)(void *arg), void *arg);
+/* The same for a value that only grows and that somebody else counts. */
+metric_id metrics_total(struct metrics *m, const char *name, const char *labels, const char *help,
+                        double (*read)(void *arg), void *arg);
 bool metrics_is_full(const struct metrics *m);
 /* Adds `name="value"` to |labels|, with a comma where one is needed; escapes \, " and LF. */
 void metrics_label(struct buf *labels, const char *name, struct span value);

@@ -89,6 +89,8 @@ struct gateway_core {
     bool last;              /* nobody takes over: the admin listener says so until the end */
     unsigned drained_loops; /* on loop 0 only */
     struct timer drain_timer;
+    struct timer drain_again;
+    uint64_t fresh_end_ms; /* until then the drain waits for connections that are not open yet */
 };
 
 /* |last|: no other gateway takes over, Sallyport stops. */

@@ -165,7 +165,7 @@ bool gateway_is_ready(void *arg, struct buf *why)
     return true;
 }
 
-/* ---- gauges: read on the scraping thread, which is loop 0's ---- */
+/* ---- gauges and totals: read on the scraping thread, which is loop 0's ---- */
 
 static double gauge_connections(void *arg)
 {
@@ -195,7 +195,7 @@ static double gauge_workers(void *arg)
     return n;
 }
 
-static double gauge_crashed(void *arg)
+static double total_crashed(void *arg)
 {
     const struct gateway_core *g = arg;
     struct workers_counts w;
@@ -208,7 +208,7 @@ static double gauge_crashed(void *arg)
     return (double)n;
 }
 
-static double gauge_records_lost(void *arg)
+static double total_records_lost(void *arg)
 {
     const struct gateway_core *g = arg;
     struct record_log_counts c = {0};
@@ -218,7 +218,7 @@ static double gauge_records_lost(void *arg)
     return (double)c.lost;
 }
 
-static double gauge_records_written(void *arg)
+static double total_records_written(void *arg)
 {
     const struct gateway_core *g = arg;
     struct record_log_counts c = {0};
@@ -252,10 +252,10 @@ void gateway_status_metrics(struct gateway_core *g)
                         gauge_budget, &g->spool_bytes);
     (void)metrics_gauge(m, "sallyport_scans", "", "Open scans.", gauge_budget, &g->scans);
     (void)metrics_gauge(m, "sallyport_workers", "", "Live worker processes.", gauge_workers, g);
-    (void)metrics_gauge(m, "sallyport_workers_lost", "", "Workers that crashed or were killed.",
-                        gauge_crashed, g);
-    (void)metrics_gauge(m, "sallyport_records_written", "", "Records written.",
-                        gauge_records_written, g);
-    (void)metrics_gauge(m, "sallyport_records_lost", "", "Records lost, for want of room.",
-                        gauge_records_lost, g);
+    (void)metrics_total(m, "sallyport_workers_lost_total", "",
+                        "Workers that crashed or were killed.", total_crashed, g);
+    (void)metrics_total(m, "sallyport_records_written_total", "", "Records written.",
+                        total_records_written, g);
+    (void)metrics_total(m, "sallyport_records_lost_total", "", "Records lost, for want of room.",
+                        total_records_lost, g);
 }

@@ -183,8 +183,8 @@ static const struct config_block listener_block =
 static const struct config_row settings_rows[] = {
     CONFIG_PATH("state", struct settings, state, .fallback = "/var/lib/sallyport", .restart = true,
                 .help = "Directory for the control socket, the lock, the spool and the records."),
-    CONFIG_COUNT("threads", struct settings, threads, .max = SETTINGS_THREADS_MAX, .fallback = "auto",
-                 .zero = "auto", .restart = true,
+    CONFIG_COUNT("threads", struct settings, threads, .max = SETTINGS_THREADS_MAX,
+                 .fallback = "auto", .zero = "auto", .restart = true,
                  .help = "Threads that serve connections; auto: one for each CPU."),
     CONFIG_ENUM("sandbox", struct settings, sandbox_required, sandbox_names, .fallback = "required",
                 .restart = true,
@@ -327,6 +327,9 @@ static void check_service(const struct settings *s, size_t at, struct config_rep
 
     if (v->type == ICAP_SERVICE_INSPECT && v->pipeline == 0)
         (void)config_fault(r, v, "pipeline", "an inspect service needs at least one engine");
+    if (v->type == ICAP_SERVICE_INSPECT && v->on[CAUSE_INFECTED] == ACTION_PASS)
+        config_warn(r, v, "on.infected", "service '%s' passes infected files, with a record only",
+                    v->name);
     if (v->methods == 0)
         (void)config_fault(r, v, "methods", "a service needs REQMOD, RESPMOD or both");
     for (size_t i = 0; i <= v->aliases.n; i++) {

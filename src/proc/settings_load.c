@@ -46,8 +46,10 @@ static struct span file_text(struct settings_loaded *l, struct config_report *r,
     enum err e = text_load(path, &f->text, &f->stat, &errnum);
 
     if (e) {
+        const char *why = e == ERR_IO ? "not a regular file, or being written" : err_text(e);
+
         (void)config_fault(r, t, key, "cannot read '%s': %s", path,
-                           errnum ? strerror(errnum) : err_text(e));
+                           errnum ? strerror(errnum) : why);
         return SPAN_NONE;
     }
     f->path = path;
@@ -64,27 +66,41 @@ static void check_key_mode(const struct tls_config *t, struct config_report *r)
         config_warn(r, t, "key", "every user of this machine can read '%s': chmod o= it", t->key);
 }
 
+static bool check_context(const struct tls_settings *s, const struct tls_config *t, const char *key,
+                          struct config_report *r)
+{
+    struct tls_context *c;
+    struct buf why;
+    bool fine;
+
+    buf_init(&why, 4096);
+    fine = tls_context_new(s, &c, &why) == OK;
+    if (fine)
+        tls_context_unref(c);
+    else
+        (void)config_fault(r, t, key, "%s", buf_cstr(&why));
+    buf_done(&why);
+    return fine;
+}
+
 static void check_tls(struct settings_loaded *l, const struct tls_config *t,
                       struct config_report *r)
 {
     struct tls_settings s = {.role = TLS_SERVER,
                              .minimum = t->minimum,
                              .certificate = file_text(l, r, t, "certificate", t->certificate),
-                             .key = file_text(l, r, t, "key", t->key),
-                             .trust = file_text(l, r, t, "client-ca", t->client_ca),
-                             .require_peer = t->client_ca != NULL};
-    struct tls_context *c;
-    struct buf why;
+                             .key = file_text(l, r, t, "key", t->key)};
+    struct span trust = file_text(l, r, t, "client-ca", t->client_ca);
 
-    if (!s.certificate.p || !s.key.p || (t->client_ca && !s.trust.p))
+    if (!s.certificate.p || !s.key.p || (t->client_ca && !trust.p))
         return;
     check_key_mode(t, r);
-    buf_init(&why, 4096);
-    if (tls_context_new(&s, &c, &why) == OK)
-        tls_context_unref(c);
-    else
-        (void)config_fault(r, t, "certificate", "%s", buf_cstr(&why));
-    buf_done(&why);
+    /* Without the CAs first: then the second complaint can only be about them. */
+    if (!check_context(&s, t, "certificate", r) || !t->client_ca)
+        return;
+    s.trust = trust;
+    s.require_peer = true;
+    (void)check_context(&s, t, "client-ca", r);
 }
 
 static void check_rules(const struct yara_settings *y, struct config_report *r)

@@ -369,11 +369,9 @@ unsigned gateway_count(const struct supervisor *s)
     return n;
 }
 
-static void on_restart(struct timer *t)
-{
-    gateway_restart(CONTAINER_OF(t, struct supervisor, gateway_timer));
-}
+static void on_restart(struct timer *t);
 
+/* Not before the loop turns, also when there is nothing to wait for. */
 static void restart_later(struct supervisor *s, uint64_t lived_ms, const char *how, pid_t pid)
 {
     uint64_t wait = backoff_next(&s->gateway_backoff, lived_ms);
@@ -381,14 +379,13 @@ static void restart_later(struct supervisor *s, uint64_t lived_ms, const char *h
     log_error("gateway", "%s; a new one starts in %llu ms on the same sockets pid=%d", how,
               (unsigned long long)wait, (int)pid);
     s->gateway_timer.fire = on_restart;
-    if (wait == 0)
-        gateway_restart(s);
-    else
-        timer_set(s->loop, &s->gateway_timer, loop_now_ms(s->loop) + wait);
+    timer_set(s->loop, &s->gateway_timer, loop_now_ms(s->loop) + wait);
 }
 
-void gateway_restart(struct supervisor *s)
+/* A fresh one in place of the current one that died. */
+static void on_restart(struct timer *t)
 {
+    struct supervisor *s = CONTAINER_OF(t, struct supervisor, gateway_timer);
     const struct gateway_parts parts = {.loaded = s->loaded,
                                         .sockets = &s->sockets,
                                         .spool_fd = s->spool_fd,

@@ -129,8 +129,6 @@ NODISCARD enum err gateway_send_records(struct gateway *g, int fd);
 void gateway_drain(struct gateway *g, uint64_t ms);
 void gateway_kill(struct gateway *g);
 bool gateway_reaped(struct supervisor *s, pid_t pid, int status);
-/* A fresh one in place of the current one that died. */
-void gateway_restart(struct supervisor *s);
 unsigned gateway_count(const struct supervisor *s);
 
 /* ---- supervisor_change.c ---- */

@@ -98,10 +98,11 @@ class TestMetrics:
         (("RESPMOD", "inspect", b"x"), 'sallyport_icap_actions_total{service="inspect",action="pass"}'),
         (("RESPMOD", "inspect", samples.EICAR), 'sallyport_icap_actions_total{service="inspect",action="block"}'),
         (("RESPMOD", "inspect", samples.EICAR), 'sallyport_icap_causes_total{service="inspect",cause="infected"}'),
+        (("RESPMOD", "nothing", b"x"), 'sallyport_icap_errors_total{error="not-found"}'),
         (("RESPMOD", "echo", b"x"), "sallyport_connections_total"),
         (("RESPMOD", "echo", b"x"), 'sallyport_icap_received_bytes_total{service="echo"}'),
         (("RESPMOD", "echo", b"x"), 'sallyport_icap_sent_bytes_total{service="echo"}'),
-        (("RESPMOD", "echo", b"x"), "sallyport_records_written")])
+        (("RESPMOD", "echo", b"x"), "sallyport_records_written_total")])
     def test_counters_move(self, sallyport, what, sample):
         before = sallyport.metrics()[sample]
         Way(sallyport, "clear").ask(*what)

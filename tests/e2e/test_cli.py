@@ -48,7 +48,9 @@ class TestHelp:
         [], ["nothing"], ["help", "nothing"], ["serve", "--nothing"], ["serve", "argument"], ["check", "--nothing"],
         ["check", "argument"], ["scan"], ["scan", "--nothing", "x"], ["status", "argument"], ["status", "--nothing"],
         ["scan", "--local", "--to", "icap://x/y", "z"], ["scan", "--ca", "x", "y"], ["scan", "--to", "ftp://x/y", "z"],
-        ["scan", "--to", "icap://x/y", "--rules", "r", "z"], ["scan", "--to", "icap://"], ["check", "-c"]])
+        ["scan", "--to", "icap://x/y", "--rules", "r", "z"], ["scan", "--to", "icap://"], ["check", "-c"],
+        ["serve", "--demo-port", "5"], ["serve", "--demo", "-c", "x"], ["status", "-c", "x", "--state", "y"],
+        ["scan", "--to", "icaps://x/y", "--ca", "x", "--insecure-no-verify", "z"], ["version", "argument"]])
     def test_usage(self, arguments):
         """Exit code 2, a sentence on stderr, nothing on stdout that a script might take for an answer."""
         done = run(*arguments)
@@ -101,6 +103,13 @@ class TestCheck:
         assert done.stdout == f"{path} is fine: 1 listeners, 1 services\n"
         assert not (path.parent / "state").exists()  # looks, and touches nothing
 
+    def test_passing_infected_files(self, config):
+        """Allowed, for a trial run; but nobody shall do it without noticing."""
+        path = config(GOOD.replace("type: echo", "type: inspect, on: {infected: pass}"))
+        done = run("check", "-c", path)
+        assert done.returncode == 0
+        assert "warning: service" in done.stderr and "passes infected files" in done.stderr
+
     @pytest.mark.parametrize("name", MISTAKES)
     def test_mistake(self, config, name):
         """FILE:LINE:COLUMN: what is wrong, and what was meant."""
@@ -131,6 +140,30 @@ class TestCheck:
         assert run("check", "-c", config(text % (certificate, other))).returncode == 2
         assert run("check", "-c", config(text % (key, key))).returncode == 2
         assert run("check", "-c", config(text % (certificate, tmp_path / "none"))).returncode == 2
+
+    def test_client_ca_that_is_none(self, config, certificates):
+        certificate, key = certificates.server
+        done = run("check", "-c", config(GOOD + f"tls:\n  - name: t\n    certificate: {certificate}\n    key: {key}\n"
+                                         f"    client-ca: {key}\n"))
+        assert done.returncode == 2
+        assert ":10:16: " in done.stderr
+
+    def test_rules_are_compiled(self, config, tmp_path):
+        rules = tmp_path / "my rules.yar"
+        path = config(GOOD + f"engines: {{yara: {{rules: ['{rules}']}}}}\n")
+        rules.write_text("rule fine { condition: false }\n")
+        done = run("check", "-c", path, "-p")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "OK:" not in done.stdout and "services:" in done.stdout
+        rules.write_text("\nrule broken { condition: nothing }\n")
+        done = run("check", "-c", path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{rules}:2: " in done.stderr
+        rules.unlink()
+        rules.mkdir()
+        done = run("check", "-c", path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{rules}: not a regular file" in done.stderr
 
     def test_printed_configuration_means_the_same(self, config, certificates):
         """check -p prints every default; what it prints, read again, prints equal."""

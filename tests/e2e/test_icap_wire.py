@@ -129,6 +129,8 @@ class TestByteExamples:
         assert reply.field("X-Infection-Found") == "Type=0; Resolution=2; Threat=EICAR-Test-File;"
         assert reply.field("X-Virus-ID") == "EICAR-Test-File"
         assert reply.field("X-Response-Info") == "Blocked"
+        assert reply.field("X-Response-Desc") == "infected"
+        assert reply.field("X-ICAP-Profile") == "req-cdr"
         assert samples.EICAR not in reply.body
         expect_alive(connection, way)
 
@@ -301,6 +303,52 @@ def test_more_preview_than_announced(way, preview, sent):
     with way.connect() as c:
         c.send(request("RESPMOD", way.url("inspect"), b"", preview=preview)[:-len(b"0; ieof\r\n\r\n")] + sent)
         expect_refused(c, 400)
+
+
+# ---- limits: each key counts ----
+
+TIGHT = ("icap: {request-line: 128, head: 1k, fields: 8, http-head: 1k, chunk-line: 32, trailer: 64, "
+         "chunk-overhead: 4k, preview: 1k, empty-lines: 1, require-host: true}\n")
+BODY = "RESPMOD {url} ICAP/1.0\r\nHost: x\r\nEncapsulated: res-hdr=0, res-body=19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
+# What the tight limit refuses, with the status, and what is just within it. The default takes both.
+LIMITS = {
+    "request-line": (414, "OPTIONS {url}?" + "x" * 128 + " ICAP/1.0\r\nHost: x\r\n\r\n",
+                     "OPTIONS {url}?" + "x" * 40 + " ICAP/1.0\r\nHost: x\r\n\r\n"),
+    "head": (431, "OPTIONS {url} ICAP/1.0\r\nHost: x\r\nA: " + "x" * 1024 + "\r\n\r\n",
+             "OPTIONS {url} ICAP/1.0\r\nHost: x\r\nA: " + "x" * 900 + "\r\n\r\n"),
+    "fields": (431, "OPTIONS {url} ICAP/1.0\r\nHost: x\r\n" + "A: b\r\n" * 8 + "\r\n",
+               "OPTIONS {url} ICAP/1.0\r\nHost: x\r\n" + "A: b\r\n" * 7 + "\r\n"),
+    "http-head": (431, BODY.replace("19", "1225").replace("OK\r\n\r\n", "OK\r\nA: " + "x" * 1201 + "\r\n\r\n") + "0\r\n\r\n",
+                  BODY.replace("19", "924").replace("OK\r\n\r\n", "OK\r\nA: " + "x" * 900 + "\r\n\r\n") + "0\r\n\r\n"),
+    "chunk-line": (400, BODY + "1;a=" + "x" * 32 + "\r\nx\r\n0\r\n\r\n", BODY + "1;a=" + "x" * 20 + "\r\nx\r\n0\r\n\r\n"),
+    "trailer": (400, BODY + "1\r\nx\r\n0\r\nA: " + "x" * 64 + "\r\n\r\n", BODY + "1\r\nx\r\n0\r\nA: " + "x" * 40 + "\r\n\r\n"),
+    "chunk-overhead": (400, BODY + "1\r\nx\r\n" * 5000 + "0\r\n\r\n", BODY + "1\r\nx\r\n" * 500 + "0\r\n\r\n"),
+    "preview": (413, BODY.replace("Host", "Preview: 1025\r\nHost") + "0; ieof\r\n\r\n",
+                BODY.replace("Host", "Preview: 1024\r\nHost") + "0; ieof\r\n\r\n"),
+    "empty-lines": (400, "\r\n\r\nOPTIONS {url} ICAP/1.0\r\nHost: x\r\n\r\n", "\r\nOPTIONS {url} ICAP/1.0\r\nHost: x\r\n\r\n"),
+    "require-host": (400, "OPTIONS {url} ICAP/1.0\r\n\r\n", "OPTIONS {url} ICAP/1.0\r\nHost: x\r\n\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory):
+    with Sallyport(tmp_path_factory.mktemp("tight"), more=TIGHT) as gateway:
+        yield gateway
+
+
+def answer_to(gateway, text):
+    with IcapConnection(gateway.address()) as c:
+        c.send(text.replace("{url}", gateway.url("inspect")).encode())
+        return c.read_reply(text.lstrip().split(" ")[0]).status
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_limit(tight, sallyport, key):
+    status, over, within = LIMITS[key]
+    assert key in TIGHT
+    assert answer_to(tight, over) == status
+    assert answer_to(tight, within) in (200, 204)
+    assert answer_to(sallyport, over) in (200, 204)
 
 
 # ---- Encapsulated ----

@@ -87,10 +87,10 @@ class TestFields:
         assert (record["icap_status"], record["verdict"]) == (204, "pass")
 
     def test_echo(self, sallyport, way):
-        """What is handed through is not digested."""
+        """What is handed through is not digested, and nobody looked at it: no verdict."""
         record = record_of(sallyport, way.ask("REQMOD", "echo", b"12345"))
         assert (record["service"], record["body_len"], record["action"]) == ("echo", 5, "pass")
-        assert "sha256" not in record
+        assert "sha256" not in record and "verdict" not in record
 
     def test_without_a_body(self, sallyport, way):
         record = record_of(sallyport, way.ask("REQMOD", "inspect", None))
@@ -118,11 +118,23 @@ class TestFields:
         with way.connect() as c:
             client = "%s:%d" % c.sock.getsockname()[:2]
             c.send(b"GARBAGE\r\n\r\n")
-            assert c.read_reply("OPTIONS").status == 400
+            reply = c.read_reply("OPTIONS")
+            assert reply.status == 400
         record = sallyport.wait_record(lambda r: r["client"] == client, since=since)
         check_form(record)
+        assert record["id"] == reply.field("X-Request-ID")
         assert (record["icap_status"], record["error"]) == (400, "protocol")
         assert "method" not in record
+
+    def test_bad_request_after_good_ones(self, sallyport, way):
+        """Ids of one connection are different, and the refusal has that of its own record."""
+        with way.connect() as c:
+            ids = [c.ask("RESPMOD", way.url("echo"), b"x").field("X-Request-ID") for _ in range(3)]
+            c.send(b"GARBAGE\r\n\r\n")
+            ids.append(c.read_reply("OPTIONS").field("X-Request-ID"))
+        assert len(set(ids)) == 4
+        record = sallyport.wait_record(lambda r: r["id"] == ids[-1])
+        assert (record["icap_status"], record["error"]) == (400, "protocol")
 
     def test_denied(self, sallyport, way):
         head = http_response(fields=[b"Content-Length: 5", b"Content-Length: 6"])

@@ -122,6 +122,18 @@ class TestInspect:
     def test_clean_chunked_upload(self, inspect_squid, origin, size):
         assert_uploaded(inspect_squid.post(origin.url("/upload"), samples.pieces(size)), size)
 
+    @pytest.mark.soak
+    def test_download_of_one_gibibyte(self, inspect_squid, origin):
+        """Minutes: what delay pools cost."""
+        assert_noise(inspect_squid.get(origin.url(f"/size/{samples.GIB}"), timeout=120), samples.GIB)
+
+    def test_large_infected_upload(self, inspect_squid, origin):
+        """The test string at the end of what begins like an archive, 10 MiB behind its first byte."""
+        before, size = len(origin.uploads), 10 * samples.MIB
+        pieces = [b"PK\x03\x04", *samples.pieces(size), samples.EICAR]
+        assert_blocked(inspect_squid.post(origin.url("/upload"), pieces, 4 + size + len(samples.EICAR)))
+        assert len(origin.uploads) == before, "the infected upload reached the origin"
+
     def test_infected_download(self, inspect_squid, origin):
         assert_blocked(inspect_squid.get(origin.url("/eicar")))
 
@@ -138,6 +150,16 @@ class TestInspect:
                                        and r.get("method") == "RESPMOD")
         assert record["service"] == "inspect"
         assert record["cause"] == "infected"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["echo", "inspect"])
+def test_upload_of_one_gibibyte(sallyport, readable, scheme, origin, service):
+    """Squid before 6.13 drops uploads that come faster than they are inspected, when its buffer for
+    them is full (Squid bug 5405): so it gets a larger one."""
+    with Squid(service_lines(sallyport, readable, scheme, service), extra="client_request_buffer_max_size 2 GB\n") as squid:
+        answer = squid.post(origin.url("/upload"), samples.pieces(samples.GIB), samples.GIB, timeout=120)
+    assert_uploaded(answer, samples.GIB)
 
 
 class TestStall:

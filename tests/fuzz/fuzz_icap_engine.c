@@ -271,7 +271,7 @@ static bool check_body(struct span *rest, bool trailers)
     struct fault f;
 
     chunk_decoder_init(&d);
-    for (unsigned round = 0; round <= trailers; round++) {
+    for (unsigned round = 0; round < (trailers ? 2 : 1); round++) {
         do {
             size_t used;
 

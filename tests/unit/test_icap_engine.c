@@ -590,6 +590,25 @@ static void host_is_required_by_a_switch(void **state)
     icap_engine_free(e);
 }
 
+/* What the driver wants in its answers stands in those that the engine makes by itself, too. */
+static void errors_carry_the_fields_of_the_driver(void **state)
+{
+    struct icap_engine *e = engine_new(&icap_limits_default);
+    struct seen seen = {0};
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 0);
+    icap_error_fields(e, SPAN("X-Request-ID: 7\r\n"));
+    assert_int_equal(feed(e, SPAN("GARBAGE\r\n\r\n"), &seen), 0);
+    assert_int_equal(seen.refused, 1);
+    output(e, &out);
+    assert_true(contains(buf_span(&out), SPAN("ICAP/1.0 400 Bad Request\r\n")));
+    assert_true(contains(buf_span(&out), SPAN("\r\nX-Request-ID: 7\r\nConnection: close\r\n")));
+    buf_done(&out);
+    icap_engine_free(e);
+}
+
 /* With nothing to discard allowed, an early answer has to say close. */
 static void no_discarding_means_close(void **state)
 {
@@ -701,6 +720,7 @@ int main(void)
         cmocka_unit_test(a_dripping_head_costs_linear_work),
         cmocka_unit_test(over_the_memory_of_a_transaction),
         cmocka_unit_test(host_is_required_by_a_switch),
+        cmocka_unit_test(errors_carry_the_fields_of_the_driver),
         cmocka_unit_test(no_discarding_means_close),
         cmocka_unit_test(early_answer_before_100_mb),
         cmocka_unit_test(busy_until_written),

@@ -132,6 +132,17 @@ static void test_gauges(void **state)
     }
 }
 
+static void test_totals(void **state)
+{
+    struct metrics *m = new_metrics(1, 1);
+    double v = 4294967296.0;
+
+    (void)state;
+    assert_true(metrics_total(m, "t_total", "", "h", read_double, &v));
+    assert_page(m, "# HELP t_total h\n# TYPE t_total counter\nt_total 4294967296\n");
+    metrics_free(m);
+}
+
 static const struct label_row {
     const char *value, *text;
 } label_rows[] = {
@@ -246,9 +257,13 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counters),   cmocka_unit_test(test_histograms),
-        cmocka_unit_test(test_gauges),     cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_full_table), cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_histograms),
+        cmocka_unit_test(test_totals),
+        cmocka_unit_test(test_gauges),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_full_table),
+        cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_threads),
     };
 

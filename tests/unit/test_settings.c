@@ -286,7 +286,7 @@ static const struct machine machines[] = {
      LISTENER SERVICE "tls: [{name: t, certificate: /nonexistent/c, key: "
                       "/nonexistent/k}]\n",                                                         ":3:30: cannot read '/nonexistent/c': No such file or directory\n"},
     {"a directory",    LISTENER SERVICE "tls: [{name: t, certificate: /tmp, key: /tmp}]\n",
-     ":3:30: cannot read '/tmp': an input or output operation failed\n"                                                                                               },
+     ":3:30: cannot read '/tmp': not a regular file, or being written\n"                                                                                              },
     {"no PEM",
      LISTENER SERVICE "tls: [{name: t, certificate: /proc/self/status, key: /proc/self/status}]\n",
      ":3:30: "                                                                                                                                                        },

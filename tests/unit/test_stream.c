@@ -205,17 +205,14 @@ static uint64_t fill(struct chain *c, uint8_t *bytes, size_t n, bool files, unsi
     for (size_t off = 0; off < n;) {
         size_t step = (size_t)rand() % (rand() % 4 ? 300 : 400000) + 1;
         struct span part = {(const char *)bytes + off, step < n - off ? step : n - off};
+        int kind = rand() % 3;
 
-        switch (rand() % 3) {
-        case 0: assert_int_equal(chain_append_text(c, part), OK); break;
-        case 1:
-            if (files) {
-                assert_int_equal(chain_append_file(c, f, off, part.n), OK);
-                break;
-            }
-            /* fall through */
-        default: assert_int_equal(chain_append_copy(c, part), OK); break;
-        }
+        if (kind == 0)
+            assert_int_equal(chain_append_text(c, part), OK);
+        else if (kind == 1 && files)
+            assert_int_equal(chain_append_file(c, f, off, part.n), OK);
+        else
+            assert_int_equal(chain_append_copy(c, part), OK);
         off += part.n;
     }
     file_unref(f);

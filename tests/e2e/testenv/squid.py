@@ -33,11 +33,12 @@ icap_enable on
 
 # Squid 5.7 may stop reading a response of 64 KiB or more from the origin, and then wait for ever for
 # an ICAP server that wants to see all of it before it answers (Squid bug 5352). Delay pools without
-# a limit wake it once a second.
+# a limit wake it once a second. Not for uploads: in a pool they may wait for their block page for ever.
 KEEP_READING = """\
+acl fetch method GET HEAD
 delay_pools 1
 delay_class 1 1
-delay_access 1 allow all
+delay_access 1 allow fetch
 delay_parameters 1 2000000000/2000000000
 """
 
