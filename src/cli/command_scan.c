@@ -119,8 +119,9 @@ static void print_text(const char *path, const struct scan_outcome *o)
 
 static void print_summary(const struct scanner *s, const struct scan_totals *t)
 {
-    (void)printf("%u files: %u passed, %u changed, %u blocked, %u not inspected, %u failed\n",
-                 t->files, t->passed, t->changed, t->blocked, t->not_inspected, t->failed);
+    (void)printf("%u %s: %u passed, %u changed, %u blocked, %u not inspected, %u failed\n",
+                 t->files, t->files == 1 ? "file" : "files", t->passed, t->changed, t->blocked,
+                 t->not_inspected, t->failed);
     if (s->how[0])
         (void)printf("how: %s\nwho: %s\n", s->how,
                      s->who[0] ? s->who : "nobody that is authenticated");

@@ -228,7 +228,7 @@ class TestScan:
         done = scan(files / "clean.txt")
         assert (done.returncode, done.stderr) == (0, "")
         assert re.match(rf"{re.escape(str(files))}/clean\.txt: pass( - Allowed)? \(", done.stdout)
-        assert "1 files: 1 passed, 0 changed, 0 blocked, 0 not inspected, 0 failed" in done.stdout
+        assert "1 file: 1 passed, 0 changed, 0 blocked, 0 not inspected, 0 failed" in done.stdout
 
     def test_infected(self, scan, files):
         done = scan(files / "eicar.com")
