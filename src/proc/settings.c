@@ -72,8 +72,9 @@ static const struct config_block limit_block =
 
 static const struct config_row spool_rows[] = {
     CONFIG_PATH("path", struct spool_config, path, .restart = true,
-                .help = "Directory for bodies that are too large for memory. Without it: the "
-                        "directory spool below the state directory."),
+                .help = "Directory for bodies that are too large for memory; it must exist and be "
+                        "writable for the user. Without it: the directory spool below the state "
+                        "directory."),
     CONFIG_SIZE("memory", struct spool_config, memory, .min = 4096, .max = UINT64_C(1) << 40,
                 .fallback = "1m",
                 .help = "Bytes of one spooled body that stay in memory before it becomes a file."),

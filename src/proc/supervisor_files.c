@@ -97,11 +97,26 @@ bool files_lock(struct supervisor *s, const struct settings_loaded *l, struct bu
     return false;
 }
 
+/* A directory that the configuration names is the operator's: it must be there, since a mistyped
+ * mount point would fill the file system below, and it is not ours to give away. */
+static enum err open_named_spool(const char *path, int *ret_fd, struct buf *why)
+{
+    *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*ret_fd >= 0)
+        return OK;
+    buf_fmt(why,
+            "cannot use the directory %s of spool.path: %s; make it, writable for Sallyport's user",
+            path, strerror(errno));
+    return ERR_IO;
+}
+
 /* The gateway makes files here. Not where everybody may: that directory is not ours to give. */
 enum err files_open_spool(const struct settings_loaded *l, int *ret_fd, struct buf *why)
 {
     struct stat st;
 
+    if (l->settings.spool.path)
+        return open_named_spool(l->settings.spool.path, ret_fd, why);
     *ret_fd = open_directory(l->settings.spool_path, &st, why);
     if (*ret_fd < 0)
         return ERR_IO;

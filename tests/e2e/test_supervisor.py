@@ -640,6 +640,20 @@ class TestDeaths:
 # ---- stop, records ----
 
 
+class TestSpool:
+    def test_a_named_directory_must_exist(self, start, tmp_path):
+        """A mistyped mount point is told; it is not made, and filled, on the file system below."""
+        missing = tmp_path / "mount" / "spool"
+        gateway = start(config=config() + f"spool: {{path: {missing}}}\n", ready=False)
+        assert gateway.popen.wait(20) != 0
+        assert f"cannot use the directory {missing} of spool.path" in gateway.log()
+        assert not missing.parent.exists()
+
+    def test_a_named_directory_is_used(self, start, tmp_path):
+        gateway = start(config=config() + f"spool: {{path: {tmp_path}}}\n")
+        assert gateway.ask().status == 200
+
+
 class TestStop:
     def test_drain(self, start):
         gateway = start()
