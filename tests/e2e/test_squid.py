@@ -162,6 +162,29 @@ def test_upload_of_one_gibibyte(sallyport, readable, scheme, origin, service):
     assert_uploaded(answer, samples.GIB)
 
 
+class TestInspectOnDefaults:
+    """All of Squid's settings as they come, and an origin that sends as one over a network does."""
+
+    @pytest.fixture(scope="class")
+    def squid(self, sallyport, readable, scheme):
+        with Squid(service_lines(sallyport, readable, scheme, "inspect")) as squid:
+            yield squid
+
+    @pytest.mark.parametrize("size", samples.SIZES)
+    def test_clean_download(self, squid, origin, size):
+        assert_noise(squid.get(origin.url(f"/paced/{size}"), timeout=60), size)
+
+    @pytest.mark.parametrize("size", samples.SIZES)
+    def test_clean_upload(self, squid, origin, size):
+        assert_uploaded(squid.post(origin.url("/upload"), samples.pieces(size), size), size)
+
+    def test_blocked_download(self, squid, origin):
+        assert_blocked(squid.get(origin.url("/eicar")))
+
+    def test_blocked_upload(self, squid, origin):
+        assert_blocked(squid.post(origin.url("/upload"), [samples.EICAR], len(samples.EICAR)))
+
+
 class TestStall:
     """Squid 5.7 and responses of 64 KiB and more, on an ICAP server that answers after it has seen
     everything: when its buffer of 64 KiB is full and the origin has more, it forgets to read on. So
