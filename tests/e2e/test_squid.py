@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Squid 5.7 hands everything that passes through it to Sallyport: over icap:// and icaps://, uploads
 and downloads, of every size that is special to one of the two; compared by digest. Squid's settings
-are its defaults, but for the services and, where a download is inspected as a whole, for KEEP_READING:
-Squid 5.7 stalls there, whatever the ICAP server does (Squid bug 5352). TestStall shows it.
+are its defaults, but for the services, for KEEP_READING where a download is inspected as a whole
+(Squid 5.7 stalls there, whatever the ICAP server does, Squid bug 5352; TestStall shows it), and for
+READ_AHEAD where the client gets chunks.
 """
 import socket
 import time
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from testenv import Sallyport, Squid, samples
-from testenv.squid import KEEP_READING
+from testenv.squid import KEEP_READING, READ_AHEAD
 
 SCHEMES = ["icap", "icaps"]
 BLOCK_STATUS = 403
@@ -52,8 +53,15 @@ def echo_squid(sallyport, readable, scheme):
 
 
 @pytest.fixture(scope="module")
+def chunking_echo_squid(sallyport, readable, scheme):
+    with Squid(service_lines(sallyport, readable, scheme, "echo"), extra=READ_AHEAD) as squid:
+        yield squid
+
+
+@pytest.fixture(scope="module")
 def inspect_squid(sallyport, readable, scheme):
-    with Squid(service_lines(sallyport, readable, scheme, "inspect"), extra=KEEP_READING) as squid:
+    extra = KEEP_READING + READ_AHEAD
+    with Squid(service_lines(sallyport, readable, scheme, "inspect"), extra=extra) as squid:
         yield squid
 
 
@@ -84,8 +92,8 @@ class TestEcho:
         assert_noise(echo_squid.get(origin.url(f"/size/{size}")), size)
 
     @pytest.mark.parametrize("size", samples.SIZES)
-    def test_download_from_a_chunked_origin(self, echo_squid, origin, size):
-        assert_noise(echo_squid.get(origin.url(f"/chunked/{size}")), size)
+    def test_download_from_a_chunked_origin(self, chunking_echo_squid, origin, size):
+        assert_noise(chunking_echo_squid.get(origin.url(f"/chunked/{size}")), size)
 
     @pytest.mark.parametrize("size", samples.SIZES)
     def test_upload(self, echo_squid, origin, size):

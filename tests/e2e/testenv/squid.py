@@ -42,6 +42,11 @@ delay_access 1 allow fetch
 delay_parameters 1 2000000000/2000000000
 """
 
+# Squid 5.7 may close the connection to its client instead of sending the last chunk, after all bytes,
+# when the ICAP server's response ends while Squid's buffer for the client is full (it never knows
+# that the adapted body was whole). It cannot be full when the gap is larger than the file.
+READ_AHEAD = "read_ahead_gap 16 MB\n"
+
 
 class Squid(Process):
     """|services|: (vectoring point, URL, options of icap_service) each; a point is
