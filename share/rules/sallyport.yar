@@ -299,8 +299,10 @@ rule Office_Macro
  * action dictionary. */
 private rule is_pdf
 {
+    strings:
+        $pdf = "%PDF-"
     condition:
-        for any i in (0 .. 1020) : (uint32be(i) == 0x25504446 and uint8(i + 4) == 0x2d)
+        $pdf in (0 .. 1020)
 }
 
 rule PDF_Launch

@@ -44,8 +44,122 @@ static const struct config_block worker_block =
     CONFIG_ROWS(struct worker_settings, worker_rows,
                 .help = "The jailed processes in which hostile files are parsed.");
 
+static const struct config_row filetype_rows[] = {
+    CONFIG_PATHS("magic", struct filetype_settings, magic,
+                 .help = "Magic files of file(1), loaded together. Empty: the system's."),
+};
+static const struct config_block filetype_block =
+    CONFIG_ROWS(struct filetype_settings, filetype_rows,
+                .help = "What files look like, whatever they are called: libmagic, in the jailed "
+                        "worker. What follows from it is the service's `types`.");
+
+static const struct config_names transport_names =
+    CONFIG_NAMES({"auto", CLAMD_AUTO}, {"descriptor", CLAMD_FILDES}, {"stream", CLAMD_INSTREAM});
+
+static enum err clamav_check(void *block, struct config_report *r)
+{
+    struct clamav_settings *c = block;
+
+    if (c->address.kind == CONFIG_ADDRESS_NAME)
+        return config_fault(r, c, "address",
+                            "clamd is reached by an IP address or a socket path, not by the name "
+                            "'%s'",
+                            c->address.host);
+    if (c->transport == CLAMD_FILDES && c->address.kind != CONFIG_ADDRESS_UNIX)
+        return config_fault(r, c, "transport", "descriptors need a Unix socket as address");
+    return OK;
+}
+
+static const struct config_row clamav_rows[] = {
+    CONFIG_UPSTREAM("address", struct clamav_settings, address, .fallback = "/run/clamav/clamd.ctl",
+                    .restart = true,
+                    .help = "Where clamd listens: the path of its LocalSocket, or IP address and "
+                            "port of its TCPSocket."),
+    CONFIG_ENUM("transport", struct clamav_settings, transport, transport_names, .fallback = "auto",
+                .restart = true,
+                .help =
+                    "descriptor: pass the open file (FILDES), half the work. stream: send the "
+                    "bytes (INSTREAM). auto: descriptor where a self-test shows that it works."),
+    CONFIG_COUNT("connections", struct clamav_settings, connections, .min = 1, .max = 256,
+                 .fallback = "4", .unit = "per thread", .restart = true,
+                 .help = "Sessions with clamd that are kept; each scans one file at a time. All "
+                         "threads together should stay below clamd's MaxThreads."),
+    CONFIG_COUNT("queue", struct clamav_settings, queue, .min = 1, .max = 100000, .fallback = "256",
+                 .unit = "per thread", .restart = true,
+                 .help =
+                     "Files that may wait for a free session; one more is answered as overload."),
+    CONFIG_SIZE("max-scan", struct clamav_settings, max_scan, .min = 4096, .max = UINT64_C(1) << 40,
+                .fallback = "25m", .restart = true,
+                .help =
+                    "Largest object that clamd is trusted to look into; a larger one is "
+                    "not-inspected. Must not be above clamd's own MaxFileSize, MaxScanSize and "
+                    "StreamMaxLength, behind which clamd says OK without a look: a self-test finds "
+                    "that out, warns, and uses what clamd really scans."),
+    CONFIG_DURATION("check", struct clamav_settings, check_ms, .min = 100, .max = 15000,
+                    .fallback = "10s", .restart = true,
+                    .help =
+                        "How often clamd's version is asked: a new database is a new ISTag, and "
+                        "verdicts of the old one are not used any more."),
+    CONFIG_DURATION("self-test", struct clamav_settings, self_test_ms, .min = 100, .max = 600000,
+                    .fallback = "60s", .restart = true,
+                    .help = "Time that clamd has for the self-test."),
+};
+static const struct config_block clamav_block =
+    CONFIG_ROWS(struct clamav_settings, clamav_rows, .check = clamav_check,
+                .help = "ClamAV's daemon, for services whose pipeline names clamav.");
+
+static const struct config_row url_rows[] = {
+    CONFIG_LIST("lists", struct url_settings, lists, n_lists, url_list_block, .max = 256,
+                .unique = "name",
+                .help = "Lists of hosts and URLs, for the engine url and for rules."),
+};
+static const struct config_block url_block =
+    CONFIG_ROWS(struct url_settings, url_rows,
+                .help = "Lists of hosts and URLs. A change of a file is noticed.");
+
+static const struct config_row unpack_rows[] = {
+    CONFIG_SIZE("size", struct unpack_settings, size_max, .min = 1 << 20, .max = UINT64_C(1) << 40,
+                .fallback = "256m",
+                .help = "Most bytes that one body may have when its Content-Encoding is undone."),
+    CONFIG_COUNT("ratio", struct unpack_settings, ratio_max, .min = 2, .max = 1000000,
+                 .fallback = "200",
+                 .help = "Most bytes for each compressed byte, once one mebibyte has come out."),
+    CONFIG_COUNT("codings", struct unpack_settings, codings_max, .min = 1, .max = 10,
+                 .fallback = "2", .help = "Most codings one within another."),
+    CONFIG_COUNT("parts", struct unpack_settings, parts_max, .min = 1, .max = 65000,
+                 .fallback = "10000",
+                 .help = "Most parts of a multipart body, all levels together."),
+};
+static const struct config_block unpack_block =
+    CONFIG_ROWS(struct unpack_settings, unpack_rows,
+                .help = "Limits on undoing Content-Encoding (gzip, deflate, br, zstd) and on "
+                        "splitting multipart/form-data, in the jailed worker. A body over one of "
+                        "them is not-inspected.");
+
+static const struct config_row cache_rows[] = {
+    CONFIG_SIZE("size", struct cache_settings, size, .max = UINT64_C(1) << 36, .fallback = "64m",
+                .zero = "off",
+                .help = "Memory for verdicts of files that were seen before. Files that come "
+                        "several times at once are scanned once in any case."),
+    CONFIG_DURATION("ttl", struct cache_settings, ttl_ms, .min = 1000, .max = 604800000,
+                    .fallback = "1h", .help = "How long a verdict is used."),
+};
+static const struct config_block cache_block = CONFIG_ROWS(
+    struct cache_settings, cache_rows,
+    .help = "Verdicts by digest of the file, and ISTag of the service: new rules, a new "
+            "database or other settings make old verdicts unused.");
+
 static const struct config_row engines_rows[] = {
     CONFIG_BLOCK("yara", struct engines_settings, yara, yara_block, .help = "The YARA engine."),
+    CONFIG_BLOCK("filetype", struct engines_settings, filetype, filetype_block,
+                 .help = "The filetype engine."),
+    CONFIG_OPTIONAL("clamav", struct engines_settings, clamav, clamav_block,
+                    .help = "The clamav engine."),
+    CONFIG_BLOCK("url", struct engines_settings, url, url_block, .help = "The url engine."),
+    CONFIG_BLOCK("unpack", struct engines_settings, unpack, unpack_block,
+                 .help = "Limits on compressed and multipart bodies."),
+    CONFIG_BLOCK("cache", struct engines_settings, cache, cache_block,
+                 .help = "The verdict cache."),
     CONFIG_BLOCK("workers", struct engines_settings, workers, worker_block,
                  .help = "The worker processes."),
 };

@@ -2,6 +2,8 @@
 #include "adapt/verdict.h"
 
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 
 static const char *const verdict_names[] = {
     [VERDICT_PASS] = "pass",   [VERDICT_CHANGED] = "changed",
@@ -45,4 +47,39 @@ const char *cause_name(enum cause c)
 const char *action_name(enum action a)
 {
     return (size_t)a < ARRAY_LEN(action_names) ? action_names[a] : "unknown";
+}
+
+static const unsigned gravity[VERDICTS] = {
+    [VERDICT_PASS] = 0,  [VERDICT_CHANGED] = 1, [VERDICT_NOT_INSPECTED] = 2,
+    [VERDICT_ERROR] = 3, [VERDICT_BLOCK] = 4,
+};
+
+void scan_result_judge(struct scan_result *r, enum verdict verdict, enum cause cause, enum err err,
+                       const char *why, ...)
+{
+    va_list ap;
+
+    r->incomplete |= verdict == VERDICT_ERROR || verdict == VERDICT_NOT_INSPECTED;
+    if (gravity[verdict] <= gravity[r->verdict])
+        return;
+    r->verdict = verdict;
+    r->cause = cause;
+    r->err = err;
+    va_start(ap, why);
+    (void)vsnprintf(r->why, sizeof r->why, why, ap);
+    va_end(ap);
+}
+
+void scan_result_find(struct scan_result *r, const struct finding *f)
+{
+    if (r->n_findings < FINDINGS_MAX) {
+        r->findings[r->n_findings++] = *f;
+        return;
+    }
+    for (unsigned i = FINDINGS_MAX; i > 0 && !f->note; i--) {
+        if (r->findings[i - 1].note) {
+            r->findings[i - 1] = *f;
+            return;
+        }
+    }
 }

@@ -46,6 +46,8 @@ struct finding {
     bool note; /* recorded, but does not block by itself */
 };
 
+#define SNIFFED_MAX 128
+
 struct scan_result {
     enum verdict verdict;
     enum cause cause; /* when verdict is not PASS or CHANGED */
@@ -53,7 +55,20 @@ struct scan_result {
     char why[160];    /* a sentence, or "" */
     struct finding findings[FINDINGS_MAX];
     unsigned n_findings;
-    uint64_t scan_us; /* in the worker */
+    char sniffed[SNIFFED_MAX]; /* media type of the (decoded) body as it looks, "" if not asked */
+    bool
+        incomplete; /* something that was asked could not look at all of it, whatever the verdict */
+    uint32_t n_objects; /* in the body: 1, or the leaves of a multipart */
+    uint64_t scan_us;   /* in the worker */
 };
+
+/* Sets verdict, cause, error and |why| unless |r| has a graver verdict already: BLOCK before ERROR
+ * before NOT_INSPECTED before CHANGED before PASS. */
+PRINTF(5, 6)
+void scan_result_judge(struct scan_result *r, enum verdict verdict, enum cause cause, enum err err,
+                       const char *why, ...);
+/* Adds a copy of |f|. When the list is full a finding that blocks takes the place of a note, and
+ * what is left over is dropped. */
+void scan_result_find(struct scan_result *r, const struct finding *f);
 
 #endif

@@ -6,9 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "adapt/objects.h"
+
 /* First byte of every packet. Gateway and worker are installed together, but an upgrade can leave
  * an old zygote beside a new gateway for a moment: they must notice. */
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 
 #define ERR_ROW(id, value, class, status, code, text) +1
 enum {
@@ -61,7 +63,8 @@ static bool result_is_sound(const struct scan_result *s)
     bool passed = s->verdict == VERDICT_PASS || s->verdict == VERDICT_CHANGED;
 
     return (size_t)s->verdict < VERDICTS && (size_t)s->cause < CAUSES && (size_t)s->err < ERRS &&
-           s->n_findings <= FINDINGS_MAX && passed == (s->cause == CAUSE_NONE);
+           s->n_findings <= FINDINGS_MAX && s->n_objects <= OBJECTS_MAX &&
+           passed == (s->cause == CAUSE_NONE);
 }
 
 static void write_result(struct writer *w, const struct scan_result *s)
@@ -84,6 +87,9 @@ static void write_result(struct writer *w, const struct scan_result *s)
         write_field(w, f->where, sizeof f->where);
         write_u8(w, f->note);
     }
+    write_field(w, s->sniffed, sizeof s->sniffed);
+    write_u32(w, s->n_objects);
+    write_u8(w, s->incomplete);
 }
 
 static void read_result(struct reader *r, struct scan_result *s)
@@ -102,7 +108,48 @@ static void read_result(struct reader *r, struct scan_result *s)
         read_field(r, f->where, sizeof f->where);
         f->note = read_range(r, 2);
     }
+    read_field(r, s->sniffed, sizeof s->sniffed);
+    s->n_objects = read_u32(r);
+    s->incomplete = read_range(r, 2);
     if (!r->err && !result_is_sound(s))
+        r->err = ERR_SYNTAX;
+}
+
+static void write_job(struct writer *w, const struct wire_message *m)
+{
+    if (m->job.engines & ~WIRE_ENGINES_ALL) {
+        w->err = ERR_BUG;
+        return;
+    }
+    write_u64(w, m->job.id);
+    write_u32(w, m->job.engines);
+    write_u32(w, m->job.time_ms);
+    write_u64(w, m->job.len);
+    write_field(w, m->job.name, sizeof m->job.name);
+    write_field(w, m->job.type, sizeof m->job.type);
+    write_field(w, m->job.encoding, sizeof m->job.encoding);
+    write_u64(w, m->job.unpack.size_max);
+    write_u32(w, m->job.unpack.ratio_max);
+    write_u32(w, m->job.unpack.codings_max);
+    write_u32(w, m->job.unpack.parts_max);
+    write_u8(w, m->job.want_objects);
+}
+
+static void read_job(struct reader *r, struct wire_message *m)
+{
+    m->job.id = read_u64(r);
+    m->job.engines = read_u32(r);
+    m->job.time_ms = read_u32(r);
+    m->job.len = read_u64(r);
+    read_field(r, m->job.name, sizeof m->job.name);
+    read_field(r, m->job.type, sizeof m->job.type);
+    read_field(r, m->job.encoding, sizeof m->job.encoding);
+    m->job.unpack.size_max = read_u64(r);
+    m->job.unpack.ratio_max = read_u32(r);
+    m->job.unpack.codings_max = read_u32(r);
+    m->job.unpack.parts_max = read_u32(r);
+    m->job.want_objects = read_range(r, 2);
+    if (m->job.engines & ~WIRE_ENGINES_ALL)
         r->err = ERR_SYNTAX;
 }
 
@@ -130,17 +177,12 @@ static void write_body(struct writer *w, const struct wire_message *m)
         write_u32(w, m->died.signal);
         write_u32(w, m->died.exit_code);
         break;
-    case WIRE_JOB:
-        write_u64(w, m->job.id);
-        write_u32(w, m->job.engines);
-        write_u32(w, m->job.time_ms);
-        write_u64(w, m->job.len);
-        write_field(w, m->job.name, sizeof m->job.name);
-        write_field(w, m->job.type, sizeof m->job.type);
-        break;
+    case WIRE_JOB: write_job(w, m); break;
     case WIRE_RESULT:
         write_u64(w, m->result.id);
         write_result(w, &m->result.result);
+        if (w->err == OK) /* a later write would make ERR_LIMIT of every error */
+            write_u8(w, m->result.has_objects);
         break;
     }
 }
@@ -169,17 +211,11 @@ static void read_body(struct reader *r, struct wire_message *m)
         m->died.signal = read_u32(r);
         m->died.exit_code = read_u32(r);
         break;
-    case WIRE_JOB:
-        m->job.id = read_u64(r);
-        m->job.engines = read_u32(r);
-        m->job.time_ms = read_u32(r);
-        m->job.len = read_u64(r);
-        read_field(r, m->job.name, sizeof m->job.name);
-        read_field(r, m->job.type, sizeof m->job.type);
-        break;
+    case WIRE_JOB: read_job(r, m); break;
     case WIRE_RESULT:
         m->result.id = read_u64(r);
         read_result(r, &m->result.result);
+        m->result.has_objects = read_range(r, 2);
         break;
     }
 }
@@ -216,9 +252,10 @@ enum err wire_decode(struct span packet, struct wire_message *ret)
     return OK;
 }
 
-bool wire_kind_has_fd(enum wire_kind kind)
+bool wire_message_has_fd(const struct wire_message *m)
 {
-    return kind == WIRE_CHANNEL || kind == WIRE_FORKED || kind == WIRE_JOB;
+    return m->kind == WIRE_CHANNEL || m->kind == WIRE_FORKED || m->kind == WIRE_JOB ||
+           (m->kind == WIRE_RESULT && m->result.has_objects);
 }
 
 /* Ancillary data is aligned for its header, not for char. */
@@ -234,7 +271,7 @@ enum err wire_send(int sock, const struct wire_message *m, int fd)
     union fd_control control = {0};
     ssize_t n;
 
-    if (wire_kind_has_fd(m->kind) != (fd >= 0))
+    if (wire_message_has_fd(m) != (fd >= 0))
         return ERR_BUG;
     TRY(wire_encode(m, &w));
     struct iovec iov = {packet, w.n};
@@ -253,6 +290,9 @@ enum err wire_send(int sock, const struct wire_message *m, int fd)
     do {
         n = sendmsg(sock, &msg, MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
+    /* The kernel counts the descriptors that are on their way from all processes of a user. */
+    if (n < 0 && errno == ETOOMANYREFS)
+        return ERR_BUSY;
     return n < 0 ? err_from_errno(errno) : OK;
 }
 
@@ -303,7 +343,7 @@ enum err wire_receive(int sock, struct wire_message *ret, int *ret_fd)
 
     if (n == 0 && n_fds == 0)
         return ERR_EOF;
-    if (e == OK && wire_kind_has_fd(ret->kind) != (n_fds == 1))
+    if (e == OK && wire_message_has_fd(ret) != (n_fds == 1))
         e = ERR_SYNTAX;
     if (e != OK && fd >= 0)
         (void)close(fd);

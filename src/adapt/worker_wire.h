@@ -11,7 +11,8 @@
  *   gateway -> zygote      KILL            that worker hangs
  *   zygote -> gateway      DIED            that worker ended (any way)
  *   gateway -> worker      JOB +fd         inspect this read-only file
- *   worker -> gateway      RESULT */
+ *   worker -> gateway      RESULT [+fd]    fd: the objects that were found in it (adapt/objects.h)
+ */
 #ifndef ADAPT_WORKER_WIRE_H
 #define ADAPT_WORKER_WIRE_H
 
@@ -36,7 +37,18 @@ enum wire_kind {
 #define WIRE_TEXT_MAX 1024
 #define WIRE_NAME_MAX 255
 
-enum wire_engine { WIRE_ENGINE_YARA = 1 }; /* bit mask */
+/* Bit mask. UNPACK: undo Content-Encoding and split multipart/form-data before the others look;
+ * without it a body that has either is not inspected. FILETYPE: say what each object is. */
+enum wire_engine { WIRE_ENGINE_YARA = 1, WIRE_ENGINE_FILETYPE = 2, WIRE_ENGINE_UNPACK = 4 };
+#define WIRE_ENGINES_ALL 7u
+
+/* Limits on what unpacking may make; over one: CAUSE_NOT_INSPECTED. */
+struct wire_unpack {
+    uint64_t size_max;  /* decoded bytes of one body, each step of nested codings */
+    uint32_t ratio_max; /* decoded bytes for each encoded one, once 1 MiB has come out */
+    uint32_t codings_max;
+    uint32_t parts_max; /* of all multipart levels together */
+};
 
 struct wire_message {
     enum wire_kind kind;
@@ -73,11 +85,15 @@ struct wire_message {
             uint32_t time_ms;             /* the worker gives up by itself after that */
             uint64_t len;                 /* bytes in the file */
             char name[WIRE_NAME_MAX + 1]; /* declared file name, any bytes but NUL; "" if none */
-            char type[WIRE_NAME_MAX + 1]; /* declared media type */
+            char type[WIRE_TEXT_MAX];     /* Content-Type, with its parameters */
+            char encoding[WIRE_NAME_MAX + 1]; /* Content-Encoding, "" if none */
+            struct wire_unpack unpack;
+            bool want_objects; /* RESULT shall bring what is in the file, for another engine */
         } job;
         struct {
             uint64_t id;
             struct scan_result result;
+            bool has_objects; /* a descriptor comes with it */
         } result;
     };
 };
@@ -90,8 +106,9 @@ NODISCARD enum err wire_encode(const struct wire_message *m, struct writer *w);
  * out of range. One message has one encoding. *ret only on OK. */
 NODISCARD enum err wire_decode(struct span packet, struct wire_message *ret);
 
-/* CHANNEL, FORKED and JOB come with exactly one descriptor, all others with none. */
-bool wire_kind_has_fd(enum wire_kind kind);
+/* CHANNEL, FORKED, JOB, and a RESULT with has_objects come with exactly one descriptor, all others
+ * with none. */
+bool wire_message_has_fd(const struct wire_message *m);
 
 /* sendmsg/recvmsg of one packet with its descriptor. |fd| -1: none. Blocking or not, as the socket
  * is: ERR_AGAIN when it would block, ERR_EOF at the end, ERR_RESET when the peer is gone,

@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 #define FORK_RETRY_MS 500u /* after the zygote said that it cannot */
+#define CLIENTS_KNOWN 32u  /* whose turns are remembered */
 #define KILLED_MAX    64u  /* whose SIGKILL is known to be ours */
 
 enum worker_state { WORKER_FORKING, WORKER_IDLE, WORKER_BUSY };
@@ -41,9 +42,11 @@ struct worker_job {
     struct worker *worker; /* NULL while waiting */
     struct worker_job_request req;
     char name[WIRE_NAME_MAX + 1];
-    char type[WIRE_NAME_MAX + 1];
+    char type[WIRE_TEXT_MAX];
+    char encoding[WIRE_NAME_MAX + 1];
     struct timer deadline;
     struct scan_result result;
+    int objects;   /* -1: none */
     bool returned; /* a worker was gone before it had taken the file */
     bool ended;
 };
@@ -61,6 +64,10 @@ struct workers {
     struct task tell;
     bool telling;
     bool dead; /* freed while |tell| was queued: the task frees */
+    struct {
+        uint64_t client, turn; /* turn 0: free */
+    } turns[CLIENTS_KNOWN];
+    uint64_t n_turns;
     uint32_t next_fork;
     uint64_t next_job;
     struct timer fork_retry;
@@ -83,7 +90,7 @@ static void tell_run(struct task *t)
         struct worker_job *j = w->ended;
 
         DL_DELETE(w->ended, j);
-        j->req.done(j->req.arg, &j->result);
+        j->req.done(j->req.arg, &j->result, j->objects);
         free(j);
     }
     w->telling = false; /* not before: a call-back may free the whole */
@@ -239,6 +246,15 @@ static void worker_idle(struct worker *k)
     workers_dispatch(w);
 }
 
+/* Whoever gets it maps or reads it while the worker, which may be in an enemy's hands, lives on. */
+static bool is_sealed(int fd)
+{
+    const int all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    return seals >= 0 && (seals & all) == all;
+}
+
 static void worker_readable(void *arg, unsigned events)
 {
     struct worker *k = arg;
@@ -247,8 +263,6 @@ static void worker_readable(void *arg, unsigned events)
     enum err e = wire_receive(k->fd, &m, &fd);
 
     (void)events;
-    if (fd >= 0)
-        (void)close(fd); /* workers have nothing to hand over yet */
     if (e == ERR_AGAIN)
         return;
     if (e != OK) {
@@ -256,13 +270,19 @@ static void worker_readable(void *arg, unsigned events)
         worker_lost(k, e == ERR_EOF ? "it ended" : err_text(e));
         return;
     }
-    if (m.kind != WIRE_RESULT || k->state != WORKER_BUSY || m.result.id != k->job_id) {
+    if (m.kind != WIRE_RESULT || k->state != WORKER_BUSY || m.result.id != k->job_id ||
+        (fd >= 0 && !is_sealed(fd))) {
+        if (fd >= 0)
+            (void)close(fd);
         worker_lost(k, "it broke the worker protocol");
         return;
     }
     if (k->job) {
         k->job->result = m.result.result;
+        k->job->objects = fd;
         job_end(k->job);
+    } else if (fd >= 0) {
+        (void)close(fd);
     }
     worker_idle(k);
 }
@@ -314,6 +334,9 @@ static void worker_give(struct worker *k, struct worker_job *j)
     m.job.len = j->req.len;
     (void)span_copy(span_of(j->name), m.job.name, sizeof m.job.name);
     (void)span_copy(span_of(j->type), m.job.type, sizeof m.job.type);
+    (void)span_copy(span_of(j->encoding), m.job.encoding, sizeof m.job.encoding);
+    m.job.unpack = j->req.unpack;
+    m.job.want_objects = j->req.want_objects;
     e = wire_send(k->fd, &m, j->req.fd);
     if (e != OK) {
         worker_give_failed(k, j, e);
@@ -359,6 +382,54 @@ static struct worker *worker_that_waits(const struct workers *w)
     return NULL;
 }
 
+/* When a file of |client| was taken last; 0: not lately. */
+static uint64_t client_turn(const struct workers *w, uint64_t client)
+{
+    for (unsigned i = 0; i < CLIENTS_KNOWN; i++)
+        if (w->turns[i].turn && w->turns[i].client == client)
+            return w->turns[i].turn;
+    return 0;
+}
+
+static void client_took(struct workers *w, uint64_t client)
+{
+    unsigned at = 0;
+
+    for (unsigned i = 0; i < CLIENTS_KNOWN; i++) {
+        if (w->turns[i].turn && w->turns[i].client == client) {
+            at = i;
+            break;
+        }
+        if (w->turns[i].turn < w->turns[at].turn)
+            at = i;
+    }
+    w->turns[at].client = client;
+    w->turns[at].turn = ++w->n_turns;
+}
+
+/* The oldest file of the client whose last turn is longest ago: who sends little does not wait
+ * behind all that somebody else has sent. */
+static struct worker_job *next_in_turn(struct workers *w)
+{
+    struct worker_job *best = w->queue, *j;
+    uint64_t best_turn = client_turn(w, best->req.client);
+
+    DL_FOREACH (w->queue, j) {
+        if (best_turn == 0)
+            break;
+        if (j->req.client == best->req.client)
+            continue;
+        uint64_t turn = client_turn(w, j->req.client);
+
+        if (turn < best_turn) {
+            best = j;
+            best_turn = turn;
+        }
+    }
+    client_took(w, best->req.client);
+    return best;
+}
+
 /* Gives waiting files to idle workers, and asks for more workers while there are more files than
  * workers coming. */
 static void workers_dispatch(struct workers *w)
@@ -367,7 +438,7 @@ static void workers_dispatch(struct workers *w)
     unsigned forking = 0;
 
     while (w->queue && (k = worker_that_waits(w)) != NULL) {
-        struct worker_job *j = w->queue;
+        struct worker_job *j = next_in_turn(w);
 
         queue_remove(j);
         worker_give(k, j);
@@ -566,17 +637,27 @@ static struct span span_tail(struct span s, size_t n)
 enum err workers_submit(struct workers *w, const struct worker_job_request *r,
                         struct worker_job **ret)
 {
-    struct worker_job *j = w->n_queue < w->settings.queue ? calloc(1, sizeof *j) : NULL;
+    struct worker_job *j = NULL;
+    enum err e = OK;
 
-    if (!j) {
+    /* A type or coding that was cut could be taken for another one. */
+    if (r->type.n >= sizeof j->type || r->encoding.n >= sizeof j->encoding)
+        e = ERR_LIMIT;
+    else if (w->n_queue >= w->settings.queue)
+        e = ERR_BUSY;
+    else if ((j = calloc(1, sizeof *j)) == NULL)
+        e = ERR_NOMEM;
+    if (e) {
         (void)close(r->fd);
-        return w->n_queue < w->settings.queue ? ERR_NOMEM : ERR_BUSY;
+        return e;
     }
     j->owner = w;
     j->req = *r;
+    j->objects = -1;
     j->deadline.fire = job_deadline;
     (void)span_copy(span_tail(r->name, sizeof j->name - 1), j->name, sizeof j->name);
     (void)span_copy(r->type, j->type, sizeof j->type);
+    (void)span_copy(r->encoding, j->encoding, sizeof j->encoding);
     DL_APPEND(w->queue, j);
     w->n_queue++;
     atomic_store_explicit(&w->queued, w->n_queue, memory_order_relaxed);
@@ -599,6 +680,8 @@ void workers_cancel(struct worker_job *j)
         queue_remove(j);
     if (j->req.fd >= 0)
         (void)close(j->req.fd);
+    if (j->objects >= 0)
+        (void)close(j->objects);
     free(j);
 }
 

@@ -8,19 +8,26 @@
 #define ADAPT_WORKERS_H
 
 #include "adapt/adapt_settings.h"
+#include "adapt/worker_wire.h"
 #include "net/loop.h"
 
 struct workers;
 struct worker_job;
 
-typedef void (*worker_job_fn)(void *arg, const struct scan_result *result);
+/* |objects|: what was found in the file (objects.h), the receiver's; -1: nothing to tell. It is a
+ * memfd that is sealed against every change. */
+typedef void (*worker_job_fn)(void *arg, const struct scan_result *result, int objects);
 
 struct worker_job_request {
     int fd;               /* read-only; taken over, whatever the call answers */
     uint64_t len;         /* bytes in it */
     unsigned engines;     /* WIRE_ENGINE_* */
     struct span name;     /* declared file name, any bytes; cut to what the wire holds */
-    struct span type;     /* declared media type */
+    struct span type;     /* Content-Type; ERR_LIMIT when the wire does not hold it */
+    struct span encoding; /* Content-Encoding; likewise */
+    struct wire_unpack unpack;
+    bool want_objects;
+    uint64_t client;      /* whose file: those that wait are taken from each client in turn */
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */
     worker_job_fn done;   /* once, never inside the call; not after a cancel */
     void *arg;
@@ -36,8 +43,8 @@ void workers_set_settings(struct workers *w, const struct worker_settings *setti
  * that wait are given to the new ones. -1: none. */
 void workers_set_channel(struct workers *w, int fd);
 
-/* ERR_BUSY when the queue is full, ERR_NOMEM. Without a zygote jobs wait for one until their
- * deadline. */
+/* ERR_BUSY when the queue is full, ERR_NOMEM, ERR_LIMIT. Without a zygote jobs wait for one until
+ * their deadline. */
 NODISCARD enum err workers_submit(struct workers *w, const struct worker_job_request *r,
                                   struct worker_job **ret);
 /* Nobody wants the answer any more. A file that waits is dropped; one that is being inspected runs

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t system_us(clockid_t id)
@@ -61,4 +62,52 @@ void clock_iso_time(uint64_t wall_ms, char ret[ISO_TIME_LEN + 1])
                    (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
                    (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100,
                    (unsigned)(wall_ms % 1000));
+}
+
+/* Days since 1970-01-01 in the Gregorian calendar. |year| from 1970 on; out of range for |month| or
+ * |day| gives some other day. */
+static uint64_t days_since_epoch(uint64_t year, uint64_t month, uint64_t day)
+{
+    /* Years that begin in March: the leap day is the last one. */
+    uint64_t y = month <= 2 ? year - 1 : year, m = month <= 2 ? month + 9 : month - 3;
+    uint64_t leaps = y / 4 - y / 100 + y / 400;
+
+    return y * 365 + leaps + (m * 153 + 2) / 5 + day - 1 - 719468;
+}
+
+enum err clock_iso_parse(struct span text, uint64_t *ret_wall_ms)
+{
+    /* Where the numbers stand: year, month, day, hour, minute, second, millisecond. */
+    static const struct {
+        size_t off, n;
+    } parts[] = {
+        {0,  4},
+        {5,  2},
+        {8,  2},
+        {11, 2},
+        {14, 2},
+        {17, 2},
+        {20, 3}
+    };
+    const size_t short_len = ISO_TIME_LEN - 4; /* without ".123" */
+    char full[ISO_TIME_LEN + 1] = {0}, back[ISO_TIME_LEN + 1];
+    uint64_t v[7], ms;
+
+    if (text.n != ISO_TIME_LEN && text.n != short_len)
+        return ERR_SYNTAX;
+    memcpy(full, text.p, text.n);
+    if (text.n == short_len && full[short_len - 1] == 'Z')
+        memcpy(full + short_len - 1, ".000Z", sizeof ".000Z");
+    for (size_t i = 0; i < 7; i++)
+        TRY(span_u64((struct span){full + parts[i].off, parts[i].n}, 9999, &v[i]));
+    if (v[0] < 1970 || v[1] < 1 || v[1] > 12 || v[2] < 1)
+        return ERR_SYNTAX;
+    ms = ((days_since_epoch(v[0], v[1], v[2]) * 24 + v[3]) * 60 + v[4]) * 60 + v[5];
+    ms = ms * 1000 + v[6];
+    /* Written again it is the same, or it was no time: 30 February, 25:00, a blank for the T. */
+    clock_iso_time(ms, back);
+    if (!span_eq(span_of(full), span_of(back)))
+        return ERR_SYNTAX;
+    *ret_wall_ms = ms;
+    return OK;
 }

@@ -4,8 +4,7 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/span.h"
 
 struct clock {
     uint64_t (*mono_us)(void *ctx);
@@ -38,5 +37,8 @@ static inline uint64_t clock_wall_ms(const struct clock *c)
 void clock_http_date(uint64_t wall_ms, char ret[HTTP_DATE_LEN + 1]);
 /* RFC 3339, UTC, milliseconds, with a closing NUL. */
 void clock_iso_time(uint64_t wall_ms, char ret[ISO_TIME_LEN + 1]);
+/* The same form back, with or without its milliseconds; nothing else of RFC 3339. ERR_SYNTAX, also
+ * for a day that its month does not have. */
+NODISCARD enum err clock_iso_parse(struct span text, uint64_t *ret_wall_ms);
 
 #endif

@@ -21,8 +21,8 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct command command_serve, command_check, command_scan, command_status,
-    command_help, command_version;
+extern const struct command command_serve, command_check, command_scan, command_probe,
+    command_status, command_exception, command_bypass, command_cache, command_help, command_version;
 /* Closed by NULL. */
 extern const struct command *const commands[];
 

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <fcntl.h>
-#include <fts.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/json.h"
 #include "cli/cli.h"
 #include "cli/scan_int.h"
 
-#define RULES_MAX 64u
+#define RULES_MAX     64u
+#define SECONDS_MAX   86400u
+#define MS_PER_SECOND 1000u
 
 enum {
     OPTION_TO = 256,
@@ -23,276 +19,224 @@ enum {
     OPTION_INSECURE,
     OPTION_RULES,
     OPTION_WORKER,
+    OPTION_JOBS,
+    OPTION_NAME,
+    OPTION_FILES_FROM,
+    OPTION_RESUME,
+    OPTION_QUIET,
+    OPTION_FAIL_FAST,
+    OPTION_NO_PROGRESS,
+    OPTION_TIMEOUT,
+    OPTION_CONNECT_TIMEOUT,
     OPTION_HELP
 };
 
 static const struct option options[] = {
-    {"to",          required_argument, NULL, OPTION_TO},
-    {"local",         no_argument, NULL, OPTION_LOCAL},
-    {"ca",             required_argument, NULL, OPTION_CA},
+    {"to",               required_argument, NULL, OPTION_TO},
+    {"local",              no_argument, NULL, OPTION_LOCAL},
+    {"ca",                  required_argument, NULL, OPTION_CA},
     {"json",no_argument, NULL, OPTION_JSON},
-    {"reqmod", no_argument, NULL, OPTION_REQMOD},
-    {"insecure-no-verify",          no_argument, NULL, OPTION_INSECURE},
-    {"rules",         required_argument, NULL, OPTION_RULES},
-    {"worker",             required_argument, NULL, OPTION_WORKER},
-    {"help",         no_argument, NULL, OPTION_HELP},
-    {0 },
+    {"reqmod",      no_argument, NULL, OPTION_REQMOD},
+    {"insecure-no-verify",               no_argument, NULL, OPTION_INSECURE},
+    {"rules",              required_argument, NULL, OPTION_RULES},
+    {"worker",                  required_argument, NULL, OPTION_WORKER},
+    {"jobs",              required_argument, NULL, OPTION_JOBS},
+    {"name",       required_argument, NULL, OPTION_NAME},
+    {"files-from",           required_argument, NULL, OPTION_FILES_FROM},
+    {"resume",              required_argument, NULL, OPTION_RESUME},
+    {"quiet",                  no_argument, NULL, OPTION_QUIET},
+    {"fail-fast",no_argument, NULL, OPTION_FAIL_FAST},
+    {"no-progress",   no_argument, NULL, OPTION_NO_PROGRESS},
+    {"timeout",            required_argument, NULL, OPTION_TIMEOUT},
+    {"connect-timeout",              required_argument, NULL, OPTION_CONNECT_TIMEOUT},
+    {"help",                  no_argument, NULL, OPTION_HELP},
+    {0},
 };
 
 struct scan_options {
     struct scan_remote_options remote;
     struct scan_local_options local;
+    struct scan_source_options source;
+    struct scan_run_options run;
     const char *rules[RULES_MAX];
-    bool json;
+    bool is_local, is_json, is_quiet;
 };
 
-struct scan_totals {
-    unsigned files, passed, changed, blocked, not_inspected, failed;
-    int worst; /* exit code so far */
-};
-
-/* ---- printing ---- */
-
-static const char *verdict_word(enum scan_verdict v)
+static int scan(struct scan_options *o)
 {
-    switch (v) {
-    case SCAN_PASS: return "pass";
-    case SCAN_CHANGED: return "changed";
-    case SCAN_BLOCKED: return "blocked";
-    case SCAN_NOT_INSPECTED: return "not-inspected";
-    case SCAN_ERROR: return "error";
-    }
-    return "error";
-}
-
-static void print_json(const struct scanner *s, const char *path, const struct scan_outcome *o)
-{
-    struct buf line;
-    struct json j = json_to(&line);
-
-    buf_init(&line, 0);
-    json_open(&j, NULL, '{');
-    json_text(&j, "path", path);
-    json_text(&j, "verdict", verdict_word(o->verdict));
-    if (o->reason[0])
-        json_text(&j, "reason", o->reason);
-    if (o->id[0])
-        json_text(&j, "id", o->id);
-    if (o->status)
-        json_u64(&j, "icap_status", o->status);
-    if (o->http_status)
-        json_u64(&j, "http_status", o->http_status);
-    if (o->err)
-        json_text(&j, "error", err_code(o->err));
-    if (s->how[0])
-        json_text(&j, "how", s->how);
-    if (s->who[0])
-        json_text(&j, "who", s->who);
-    json_milli(&j, "ms", o->us);
-    json_close(&j, '}');
-    (void)puts(buf_cstr(&line));
-    buf_done(&line);
-}
-
-/* Names and reasons may come from hostile files: nothing that a terminal would obey. */
-static void put_safe(const char *text)
-{
-    for (; *text; text++)
-        (void)putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
-}
-
-static void print_text(const char *path, const struct scan_outcome *o)
-{
-    put_safe(path);
-    (void)printf(": %s", verdict_word(o->verdict));
-    if (o->reason[0]) {
-        (void)fputs(" - ", stdout);
-        put_safe(o->reason);
-    }
-    (void)printf(" (%.1f ms", (double)o->us / 1000.0);
-    if (o->id[0]) {
-        (void)fputs(", id ", stdout);
-        put_safe(o->id);
-    }
-    (void)puts(")");
-}
-
-static void print_summary(const struct scanner *s, const struct scan_totals *t)
-{
-    (void)printf("%u %s: %u passed, %u changed, %u blocked, %u not inspected, %u failed\n",
-                 t->files, t->files == 1 ? "file" : "files", t->passed, t->changed, t->blocked,
-                 t->not_inspected, t->failed);
-    if (s->how[0])
-        (void)printf("how: %s\nwho: %s\n", s->how,
-                     s->who[0] ? s->who : "nobody that is authenticated");
-}
-
-/* ---- one file ---- */
-
-static int exit_code_of(const struct scan_outcome *o)
-{
-    switch (o->verdict) {
-    case SCAN_PASS: return EXIT_FINE;
-    case SCAN_CHANGED:
-    case SCAN_BLOCKED:
-    case SCAN_NOT_INSPECTED: return EXIT_REFUSED;
-    case SCAN_ERROR: break;
-    }
-    return o->err == ERR_TLS || o->err == ERR_POLICY ? EXIT_SECURITY : EXIT_NETWORK;
-}
-
-static void count(struct scan_totals *t, const struct scan_outcome *o)
-{
-    int code = exit_code_of(o);
-
-    t->files++;
-    t->passed += o->verdict == SCAN_PASS;
-    t->changed += o->verdict == SCAN_CHANGED;
-    t->blocked += o->verdict == SCAN_BLOCKED;
-    t->not_inspected += o->verdict == SCAN_NOT_INSPECTED;
-    t->failed += o->verdict == SCAN_ERROR;
-    /* Something that could not be asked is worse than something that was found. */
-    if (code > t->worst)
-        t->worst = code;
-}
-
-static void unreadable(const char *path, int errnum, struct scan_totals *t)
-{
-    (void)fprintf(stderr, "sallyport scan: %s: %s\n", path, strerror(errnum));
-    t->files++;
-    t->failed++;
-    if (t->worst < EXIT_USAGE)
-        t->worst = EXIT_USAGE;
-}
-
-static void scan_file(struct scanner *s, const char *path, const char *name, bool json,
-                      struct scan_totals *t)
-{
-    struct scan_outcome o;
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        unreadable(path, fd < 0 ? errno : EINVAL, t);
-        if (fd >= 0)
-            (void)close(fd);
-        return;
-    }
-    s->file(s, span_of(name), fd, (uint64_t)st.st_size, &o);
-    (void)close(fd);
-    count(t, &o);
-    if (json)
-        print_json(s, path, &o);
-    else
-        print_text(path, &o);
-}
-
-static int by_name(const FTSENT **a, const FTSENT **b)
-{
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
-static void scan_paths(struct scanner *s, char **paths, bool json, struct scan_totals *t)
-{
-    FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, by_name);
-    FTSENT *f;
-
-    if (!tree) {
-        unreadable(paths[0], errno, t);
-        return;
-    }
-    while ((f = fts_read(tree)) != NULL) {
-        if (f->fts_info == FTS_F)
-            scan_file(s, f->fts_path, f->fts_name, json, t);
-        else if (f->fts_info == FTS_DNR || f->fts_info == FTS_ERR || f->fts_info == FTS_NS)
-            unreadable(f->fts_path, f->fts_errno, t);
-        else if (f->fts_info == FTS_DEFAULT && f->fts_level == 0)
-            unreadable(f->fts_path, EINVAL, t);
-    }
-    (void)fts_close(tree);
-}
-
-static int scan(struct scan_options *o, char **paths)
-{
-    struct scan_totals t = {0};
     int code = EXIT_FINE;
-    struct scanner *s =
-        o->remote.url ? scan_remote_open(&o->remote, &code) : scan_local_open(&o->local, &code);
+    struct scan_source *source = scan_source_open(&o->source, &code);
+    struct scan_state *state = NULL;
+    struct scanner *s = NULL;
 
-    if (!s)
-        return code;
-    scan_paths(s, paths, o->json, &t);
-    if (!o->json)
-        print_summary(s, &t);
-    s->close(s);
-    return t.worst;
+    if (source && o->run.resume)
+        state = scan_state_open(o->run.resume, o->remote.url ? o->remote.url : "local", &code);
+    if (source && code == EXIT_FINE)
+        s = o->remote.url ? scan_remote_open(&o->remote, &code) : scan_local_open(&o->local, &code);
+    if (s) {
+        code = scan_run(&o->run, s, source, state);
+        s->close(s);
+    }
+    scan_state_close(state);
+    scan_source_close(source);
+    return code;
 }
 
 /* False: *ret_code says how to end. */
-static bool take_option(struct scan_options *o, int c, bool *local, int *ret_code)
+static bool take_number(const char *option, uint64_t max, uint64_t *ret, int *ret_code)
+{
+    if (span_u64(span_of(optarg), max, ret) == OK && *ret > 0)
+        return true;
+    *ret_code = command_wrong(&command_scan, "%s wants a number from 1 to %llu, not '%s'", option,
+                              (unsigned long long)max, optarg);
+    return false;
+}
+
+static bool take_rules(struct scan_options *o, int *ret_code)
+{
+    if (o->local.n_rules < RULES_MAX) {
+        o->rules[o->local.n_rules++] = optarg;
+        return true;
+    }
+    *ret_code = command_wrong(&command_scan, "at most %u rule files", RULES_MAX);
+    return false;
+}
+
+static bool take_jobs(struct scan_options *o, int *ret_code)
+{
+    uint64_t n;
+
+    if (!take_number("--jobs", SCAN_JOBS_MAX, &n, ret_code))
+        return false;
+    o->remote.jobs = o->local.jobs = (unsigned)n;
+    return true;
+}
+
+static bool take_seconds(struct scan_options *o, int c, int *ret_code)
+{
+    uint64_t n;
+
+    if (!take_number(c == OPTION_TIMEOUT ? "--timeout" : "--connect-timeout", SECONDS_MAX, &n,
+                     ret_code))
+        return false;
+    n *= MS_PER_SECOND;
+    if (c == OPTION_TIMEOUT)
+        o->remote.file_ms = o->local.file_ms = n;
+    else
+        o->remote.connect_ms = n;
+    return true;
+}
+
+/* False: *ret_code says how to end. */
+static bool take_option(struct scan_options *o, int c, int *ret_code)
 {
     switch (c) {
     case OPTION_TO: o->remote.url = optarg; return true;
-    case OPTION_LOCAL: *local = true; return true;
+    case OPTION_LOCAL: o->is_local = true; return true;
     case OPTION_CA: o->remote.ca = optarg; return true;
-    case OPTION_JSON: o->json = true; return true;
+    case OPTION_JSON: o->is_json = true; return true;
     case OPTION_REQMOD: o->remote.reqmod = true; return true;
     case OPTION_INSECURE: o->remote.insecure = true; return true;
     case OPTION_WORKER: o->local.worker = optarg; return true;
-    case OPTION_RULES:
-        if (o->local.n_rules < RULES_MAX) {
-            o->rules[o->local.n_rules++] = optarg;
-            return true;
-        }
-        *ret_code = command_wrong(&command_scan, "at most %u rule files", RULES_MAX);
-        return false;
+    case OPTION_RULES: return take_rules(o, ret_code);
+    case OPTION_JOBS: return take_jobs(o, ret_code);
+    case OPTION_NAME: o->source.name = optarg; return true;
+    case OPTION_FILES_FROM: o->source.files_from = optarg; return true;
+    case OPTION_RESUME: o->run.resume = optarg; return true;
+    case OPTION_QUIET: o->is_quiet = true; return true;
+    case OPTION_FAIL_FAST: o->run.fail_fast = true; return true;
+    case OPTION_NO_PROGRESS: o->run.progress = false; return true;
+    case OPTION_TIMEOUT:
+    case OPTION_CONNECT_TIMEOUT: return take_seconds(o, c, ret_code);
     case 'h':
     case OPTION_HELP: *ret_code = command_usage(&command_scan, false); return false;
     default: *ret_code = command_usage(&command_scan, true); return false;
     }
 }
 
+static unsigned count_stdin(char **paths)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; paths[i]; i++)
+        n += strcmp(paths[i], "-") == 0;
+    return n;
+}
+
+/* What does not go together; NULL: all is well. */
+static const char *mistake(const struct scan_options *o)
+{
+    const struct scan_remote_options *r = &o->remote;
+    unsigned n_stdin = count_stdin(o->source.paths);
+    bool list_is_stdin = o->source.files_from && strcmp(o->source.files_from, "-") == 0;
+
+    if (!o->source.paths[0] && !o->source.files_from)
+        return "name at least one file or folder";
+    if (o->is_local && r->url)
+        return "--local and --to do not go together";
+    if (!r->url && (r->ca || r->insecure || r->reqmod || r->connect_ms))
+        return "--ca, --reqmod, --connect-timeout and --insecure-no-verify need --to";
+    if (r->ca && r->insecure)
+        return "--ca and --insecure-no-verify do not go together";
+    if (r->url && (o->local.n_rules || o->local.worker))
+        return "--rules and --worker are for --local";
+    if (n_stdin + list_is_stdin > 1)
+        return "standard input can be read only once";
+    if (o->source.name && n_stdin == 0)
+        return "--name is for standard input (-)";
+    if (o->is_json && o->is_quiet)
+        return "--json and --quiet do not go together";
+    return NULL;
+}
+
 static int run(int argc, char **argv)
 {
-    struct scan_options o = {0};
-    bool local = false;
+    struct scan_options o = {.run = {.progress = true}};
+    const char *wrong;
     int c, code = EXIT_FINE;
 
     o.local.rules = o.rules;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
-        if (!take_option(&o, c, &local, &code))
+        if (!take_option(&o, c, &code))
             return code;
-    if (optind == argc)
-        return command_wrong(&command_scan, "name at least one file or folder");
-    if (local && o.remote.url)
-        return command_wrong(&command_scan, "--local and --to do not go together");
-    if (!o.remote.url && (o.remote.ca || o.remote.insecure || o.remote.reqmod))
-        return command_wrong(&command_scan, "--ca, --reqmod and --insecure-no-verify need --to");
-    if (o.remote.ca && o.remote.insecure)
-        return command_wrong(&command_scan, "--ca and --insecure-no-verify do not go together");
-    if (o.remote.url && (o.local.n_rules || o.local.worker))
-        return command_wrong(&command_scan, "--rules and --worker are for --local");
-    return scan(&o, argv + optind);
+    o.source.paths = argv + optind;
+    wrong = mistake(&o);
+    if (wrong)
+        return command_wrong(&command_scan, "%s", wrong);
+    o.run.style = o.is_json ? SCAN_STYLE_JSON : o.is_quiet ? SCAN_STYLE_QUIET : SCAN_STYLE_TEXT;
+    o.run.progress = o.run.progress && o.run.style == SCAN_STYLE_TEXT;
+    return scan(&o);
 }
 
 const struct command command_scan = {
     .name = "scan",
     .summary = "have files inspected, by a server or here",
     .usage =
-        "sallyport scan PATH... [--local] [--rules FILE]... [--json]\n"
-        "       sallyport scan PATH... --to icap(s)://HOST[:PORT]/SERVICE [--ca FILE] [--json]\n\n"
-        "  --local                 inspect here, in a jailed worker (default)\n"
+        "sallyport scan PATH... [--local] [--rules FILE]... [OPTIONS]\n"
+        "       sallyport scan PATH... --to icap(s)://HOST[:PORT]/SERVICE [--ca FILE] [OPTIONS]\n\n"
+        "  --local                 inspect here, in jailed workers (default)\n"
         "  --rules FILE            YARA rules, in place of those that come with Sallyport\n"
         "  --worker FILE           the worker program\n"
         "  --to URL                have a server inspect, over ICAP\n"
         "  --ca FILE               certificates (PEM) to trust, in place of the system's\n"
         "  --insecure-no-verify    take any certificate: then anybody may answer\n"
         "  --reqmod                wrap files as uploads instead of downloads\n"
+        "  --connect-timeout S     seconds until a connection stands (10)\n\n"
+        "  --files-from FILE       the paths in FILE, too, separated by NUL or LF; -: stdin\n"
+        "  --name NAME             what standard input (PATH -) is called\n"
+        "  --jobs N                files at a time, 1 to 64 (4 at a server; here, one a CPU)\n"
+        "  --resume FILE           keep in FILE what is done; started again, do the rest\n"
+        "  --timeout S             seconds for one file\n"
+        "  --fail-fast             begin no further file after the first that does not pass\n"
+        "  --quiet                 only lines for what does not pass\n"
+        "  --no-progress           no progress line on a terminal\n"
         "  --json                  one JSON object a line for each file\n\n"
-        "Folders are walked; links in them are not followed. Exit code 0: everything passed, 1: "
-        "something\n"
-        "was blocked, changed or not inspected, 2: usage or an unreadable file, 3: TLS is not as "
+        "Folders are walked; links in them are not followed. Lines come as files are done. Ctrl-C "
+        "lets what\n"
+        "is under way finish. Exit code 0: everything passed, 1: something was blocked, changed or "
+        "not\n"
+        "inspected, 2: usage, or a file that is unreadable or changed meanwhile, 3: TLS is not as "
         "asked for,\n"
-        "4: network or protocol.\n",
+        "4: network or protocol, 130: interrupted.\n",
     .run = run,
 };

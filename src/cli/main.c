@@ -6,8 +6,17 @@
 #include "cli/cli.h"
 
 const struct command *const commands[] = {
-    &command_serve, &command_check,   &command_scan, &command_status,
-    &command_help,  &command_version, NULL,
+    &command_serve,
+    &command_check,
+    &command_scan,
+    &command_probe,
+    &command_status,
+    &command_exception,
+    &command_bypass,
+    &command_cache,
+    &command_help,
+    &command_version,
+    NULL,
 };
 
 int command_usage(const struct command *c, bool failed)
@@ -49,7 +58,7 @@ static int general_help(FILE *to)
                 "usage: sallyport COMMAND [ARGUMENTS]\n\n",
                 to);
     for (size_t i = 0; commands[i]; i++)
-        (void)fprintf(to, "  %-8s  %s\n", commands[i]->name, commands[i]->summary);
+        (void)fprintf(to, "  %-9s  %s\n", commands[i]->name, commands[i]->summary);
     (void)fputs(
         "\n'sallyport help COMMAND' explains one. To see it work: sallyport serve --demo\n"
         "Exit codes: 0 fine, 1 refused or infected, 2 usage, 3 missing security, 4 network.\n",

@@ -24,12 +24,16 @@
 
 struct local {
     struct scanner base;
-    struct loop *loop;
     struct workers *workers;
     pid_t zygote;
     int control; /* -1: not started */
-    bool done;
-    struct scan_outcome *out;
+    uint64_t file_ms;
+    char engines[SCAN_TAG_MAX];
+    struct local_lane {
+        struct local *local;
+        struct scan_file *file;
+        struct task empty;
+    } lanes[SCAN_JOBS_MAX];
 };
 
 /* ---- one file ---- */
@@ -46,15 +50,11 @@ static enum scan_verdict verdict_of(enum verdict v)
     return SCAN_ERROR;
 }
 
-static void on_done(void *arg, const struct scan_result *r)
+/* Everything that was found, in one line. */
+static void add_reason(const struct scan_result *r, struct scan_outcome *out)
 {
-    struct local *m = arg;
     struct buf reason;
 
-    m->done = true;
-    m->out->verdict = verdict_of(r->verdict);
-    m->out->err = r->err;
-    m->out->us = r->scan_us;
     buf_init(&reason, 0);
     if (r->verdict != VERDICT_BLOCK) /* its |why| is the first finding */
         buf_text(&reason, r->why);
@@ -63,38 +63,70 @@ static void on_done(void *arg, const struct scan_result *r)
         buf_text(&reason, r->findings[i].name);
         buf_text(&reason, r->findings[i].note ? " (note)" : "");
     }
-    (void)span_copy(buf_span(&reason), m->out->reason, sizeof m->out->reason);
+    (void)span_copy(buf_span(&reason), out->reason, sizeof out->reason);
     buf_done(&reason);
 }
 
-static void local_file(struct scanner *s, struct span name, int fd, uint64_t len,
-                       struct scan_outcome *ret)
+static void lane_done(struct local_lane *lane)
+{
+    struct scan_file *f = lane->file;
+
+    lane->file = NULL;
+    (void)span_copy(span_of(lane->local->engines), f->out->tag, sizeof f->out->tag);
+    f->done(f);
+}
+
+static void on_done(void *arg, const struct scan_result *r, int objects)
+{
+    struct local_lane *lane = arg;
+    struct scan_outcome *out = lane->file->out;
+
+    if (objects >= 0) /* nobody asked for them */
+        (void)close(objects);
+    out->verdict = verdict_of(r->verdict);
+    out->err = r->err;
+    out->us = r->scan_us;
+    add_reason(r, out);
+    lane_done(lane);
+}
+
+/* No worker is needed to see that there is nothing in it. */
+static void on_empty(struct task *t)
+{
+    struct local_lane *lane = CONTAINER_OF(t, struct local_lane, empty);
+
+    lane->file->out->verdict = SCAN_PASS;
+    lane_done(lane);
+}
+
+static bool local_start_file(struct scanner *s, unsigned n, struct scan_file *f)
 {
     struct local *m = CONTAINER_OF(s, struct local, base);
+    struct local_lane *lane = &m->lanes[n];
     struct worker_job *job;
     struct worker_job_request r = {
-        .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
-        .len = len,
+        .len = f->len,
         .engines = WIRE_ENGINE_YARA,
-        .name = name,
-        .deadline_ms = loop_now_ms(m->loop) + DEADLINE_MS,
+        .name = f->name,
+        .deadline_ms = loop_now_ms(s->loop) + m->file_ms,
         .done = on_done,
-        .arg = m,
+        .arg = lane,
     };
 
-    *ret = (struct scan_outcome){.verdict = SCAN_ERROR, .err = ERR_NOMEM, .reason = "no memory"};
-    if (len == 0) {
-        *ret = (struct scan_outcome){.verdict = SCAN_PASS};
-        if (r.fd >= 0)
-            (void)close(r.fd);
-        return;
+    lane->local = m;
+    lane->file = f;
+    lane->empty.run = on_empty;
+    if (f->len == 0) {
+        loop_defer(s->loop, &lane->empty);
+        return true;
     }
-    m->done = false;
-    m->out = ret;
-    if (r.fd < 0 || workers_submit(m->workers, &r, &job) != OK)
-        return;
-    while (!m->done)
-        (void)loop_turn(m->loop, true);
+    r.fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+    return r.fd >= 0 && workers_submit(m->workers, &r, &job) == OK;
+}
+
+static const char *local_tag(struct scanner *s)
+{
+    return CONTAINER_OF(s, struct local, base)->engines;
 }
 
 static void local_close(struct scanner *s)
@@ -102,9 +134,9 @@ static void local_close(struct scanner *s)
     struct local *m = CONTAINER_OF(s, struct local, base);
 
     workers_free(m->workers);
-    for (unsigned i = 0; m->loop && i < 16; i++) /* what was deferred, handles that close */
-        (void)loop_turn(m->loop, false);
-    loop_free(m->loop);
+    for (unsigned i = 0; m->base.loop && i < 16; i++) /* what was deferred, handles that close */
+        (void)loop_turn(m->base.loop, false);
+    loop_free(m->base.loop);
     if (m->control >= 0)
         (void)close(m->control); /* with the channel it is what keeps the zygote alive */
     if (m->zygote > 0)
@@ -181,6 +213,8 @@ static int wait_ready(struct local *m)
         (void)close(fd);
     if (msg.kind == WIRE_BROKEN)
         return fail(EXIT_USAGE, "rules", msg.broken.text);
+    if (msg.kind == WIRE_READY)
+        (void)span_copy(span_of(msg.ready.engines), m->engines, sizeof m->engines);
     return msg.kind == WIRE_READY ? EXIT_FINE : fail(EXIT_USAGE, "worker", "it broke its protocol");
 }
 
@@ -204,16 +238,25 @@ static int open_channel(struct local *m)
 
 static int local_start(struct local *m, const struct scan_local_options *o)
 {
-    struct worker_settings set = {.count = 1, .reuse = 1000, .queue = 1, .grace_ms = 2000};
+    struct worker_settings set = {
+        .count = m->base.jobs, .reuse = 1000, .queue = m->base.jobs, .grace_ms = 2000};
     int code = start_zygote(m, o);
 
     if (code == EXIT_FINE)
         code = wait_ready(m);
     if (code != EXIT_FINE)
         return code;
-    if (loop_new(0, &clock_system, &m->loop) != OK || workers_new(m->loop, &set, &m->workers) != OK)
+    if (loop_new(0, &clock_system, &m->base.loop) != OK ||
+        workers_new(m->base.loop, &set, &m->workers) != OK)
         return fail(EXIT_NETWORK, "worker", "no memory");
     return open_channel(m);
+}
+
+static unsigned processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > (long)SCAN_JOBS_MAX ? SCAN_JOBS_MAX : (unsigned)n;
 }
 
 struct scanner *scan_local_open(const struct scan_local_options *o, int *ret_code)
@@ -224,8 +267,11 @@ struct scanner *scan_local_open(const struct scan_local_options *o, int *ret_cod
         *ret_code = fail(EXIT_NETWORK, "worker", "no memory");
         return NULL;
     }
-    m->base.file = local_file;
+    m->base.start = local_start_file;
+    m->base.tag = local_tag;
     m->base.close = local_close;
+    m->base.jobs = o->jobs ? o->jobs : processors();
+    m->file_ms = o->file_ms ? o->file_ms : DEADLINE_MS;
     m->control = -1;
     *ret_code = local_start(m, o);
     if (*ret_code == EXIT_FINE)

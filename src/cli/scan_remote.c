@@ -11,17 +11,25 @@
 #include "cli/scan_int.h"
 #include "icap/icap_client.h"
 
-#define CA_MAX (4u << 20)
+#define CA_MAX       (4u << 20)
+#define JOBS_DEFAULT 4u
+#define CONNECT_MS   10000u
+
+/* A connection, and the file that is on it. */
+struct remote_lane {
+    struct remote *remote;
+    struct icap_client *client;
+    struct scan_file *file;
+};
 
 struct remote {
     struct scanner base;
-    struct loop *loop;
     struct arena mem;
     struct tls_context *tls;
-    struct icap_client *client;
+    struct remote_lane lanes[SCAN_JOBS_MAX];
     char host[256], host_header[300];
-    bool done;
-    struct scan_outcome *out;
+    bool asked;
+    char tag[ICAP_CLIENT_TEXT_MAX];
 };
 
 static enum scan_verdict verdict_of(const struct icap_client_result *r)
@@ -35,15 +43,27 @@ static enum scan_verdict verdict_of(const struct icap_client_result *r)
     return SCAN_ERROR;
 }
 
+/* Servers do not agree on the quotes (RFC 3507 4.7 wants them). */
+static void copy_tag(const char *istag, char *dst, size_t cap)
+{
+    struct span tag = span_of(istag);
+
+    if (tag.n >= 2 && tag.p[0] == '"' && tag.p[tag.n - 1] == '"')
+        tag = span_sub(tag, 1, tag.n - 2);
+    (void)span_copy(tag, dst, cap);
+}
+
 static void on_done(void *arg, const struct icap_client_result *r)
 {
-    struct remote *m = arg;
-    struct scan_outcome *o = m->out;
+    struct remote_lane *lane = arg;
+    struct remote *m = lane->remote;
+    struct scan_file *f = lane->file;
+    struct scan_outcome *o = f->out;
     const char *reason = r->verdict == ICAP_CLIENT_ERROR ? r->why
                          : r->infection[0]               ? r->infection
                                                          : r->info;
 
-    m->done = true;
+    lane->file = NULL;
     o->verdict = verdict_of(r);
     o->err = r->verdict == ICAP_CLIENT_ERROR ? (r->err ? r->err : ERR_UPSTREAM) : OK;
     o->status = r->status;
@@ -51,35 +71,55 @@ static void on_done(void *arg, const struct icap_client_result *r)
     o->us = r->us;
     (void)snprintf(o->reason, sizeof o->reason, "%s", reason);
     (void)snprintf(o->id, sizeof o->id, "%.60s", r->id);
-    if (r->how[0])
+    copy_tag(r->istag, o->tag, sizeof o->tag);
+    if (r->how[0]) {
         (void)snprintf(m->base.how, sizeof m->base.how, "%s", r->how);
-    if (r->how[0])
         (void)snprintf(m->base.who, sizeof m->base.who, "%s", r->who);
+    }
+    f->done(f);
 }
 
-static void remote_file(struct scanner *s, struct span name, int fd, uint64_t len,
-                        struct scan_outcome *ret)
+static bool remote_start_file(struct scanner *s, unsigned n, struct scan_file *f)
 {
     struct remote *m = CONTAINER_OF(s, struct remote, base);
-    struct icap_client_file f = {.name = name, .fd = fd, .len = len};
+    struct remote_lane *lane = &m->lanes[n];
+    struct icap_client_file file = {.name = f->name, .fd = f->fd, .len = f->len};
 
-    *ret = (struct scan_outcome){.verdict = SCAN_ERROR, .err = ERR_NOMEM, .reason = "no memory"};
-    m->done = false;
-    m->out = ret;
-    if (icap_client_scan(m->client, &f, on_done, m) != OK)
-        return;
-    while (!m->done)
-        (void)loop_turn(m->loop, true);
+    lane->file = f;
+    return icap_client_scan(lane->client, &file, on_done, lane) == OK;
+}
+
+static void on_asked(void *arg, const struct icap_client_result *r)
+{
+    struct remote *m = arg;
+
+    m->asked = true;
+    if (r->verdict != ICAP_CLIENT_ERROR)
+        copy_tag(r->istag, m->tag, sizeof m->tag);
+}
+
+static const char *remote_tag(struct scanner *s)
+{
+    struct remote *m = CONTAINER_OF(s, struct remote, base);
+
+    m->asked = false;
+    m->tag[0] = '\0';
+    if (icap_client_ask(m->lanes[0].client, on_asked, m) != OK)
+        return "";
+    while (!m->asked)
+        (void)loop_turn(s->loop, true);
+    return m->tag;
 }
 
 static void remote_close(struct scanner *s)
 {
     struct remote *m = CONTAINER_OF(s, struct remote, base);
 
-    icap_client_free(m->client);
-    for (unsigned i = 0; m->loop && i < 16; i++) /* what was deferred, handles that close */
-        (void)loop_turn(m->loop, false);
-    loop_free(m->loop);
+    for (unsigned i = 0; i < s->jobs; i++)
+        icap_client_free(m->lanes[i].client);
+    for (unsigned i = 0; s->loop && i < 16; i++) /* what was deferred, handles that close */
+        (void)loop_turn(s->loop, false);
+    loop_free(s->loop);
     tls_context_unref(m->tls);
     arena_done(&m->mem);
     free(m);
@@ -128,8 +168,8 @@ static int make_tls(struct remote *m, const struct scan_remote_options *o)
     return code;
 }
 
-static int make_client(struct remote *m, const struct scan_remote_options *o,
-                       const struct icap_uri *uri)
+static int make_clients(struct remote *m, const struct scan_remote_options *o,
+                        const struct icap_uri *uri)
 {
     struct icap_client_settings s = {
         .upstream =
@@ -140,13 +180,14 @@ static int make_client(struct remote *m, const struct scan_remote_options *o,
                                       : ICAP_PORT,
                        .policy = {.require =
                                uri->secure && !o->insecure ? SALLYPORT_STRONG : SALLYPORT_NONE},
-                       .connect_ms = 10000,
+                       .connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS,
                        .idle_ms = 30000,
                        .idle_max = 1,
                        },
         .uri = o->url,
         .host_header = m->host_header,
         .method = o->reqmod ? ICAP_REQMOD : ICAP_RESPMOD,
+        .file_ms = o->file_ms,
     };
 
     if (uri->secure) {
@@ -156,8 +197,11 @@ static int make_client(struct remote *m, const struct scan_remote_options *o,
             return code;
         s.upstream.tls = m->tls;
     }
-    if (icap_client_new(m->loop, &s, &m->client) != OK)
-        return fail(EXIT_NETWORK, o->url, "no memory");
+    for (unsigned i = 0; i < m->base.jobs; i++) {
+        m->lanes[i].remote = m;
+        if (icap_client_new(m->base.loop, &s, &m->lanes[i].client) != OK)
+            return fail(EXIT_NETWORK, o->url, "no memory");
+    }
     return EXIT_FINE;
 }
 
@@ -178,9 +222,9 @@ static int remote_start(struct remote *m, const struct scan_remote_options *o)
 
         (void)snprintf(m->host_header + n, sizeof m->host_header - n, ":%u", uri.port);
     }
-    if (loop_new(0, &clock_system, &m->loop) != OK)
+    if (loop_new(0, &clock_system, &m->base.loop) != OK)
         return fail(EXIT_NETWORK, o->url, "no memory");
-    return make_client(m, o, &uri);
+    return make_clients(m, o, &uri);
 }
 
 struct scanner *scan_remote_open(const struct scan_remote_options *o, int *ret_code)
@@ -191,15 +235,14 @@ struct scanner *scan_remote_open(const struct scan_remote_options *o, int *ret_c
         *ret_code = fail(EXIT_NETWORK, o->url, "no memory");
         return NULL;
     }
-    m->base.file = remote_file;
+    m->base.start = remote_start_file;
+    m->base.tag = remote_tag;
     m->base.close = remote_close;
+    m->base.jobs = o->jobs ? o->jobs : JOBS_DEFAULT;
     arena_init(&m->mem, 1 << 20);
     *ret_code = remote_start(m, o);
     if (*ret_code == EXIT_FINE)
         return &m->base;
-    if (m->loop)
-        remote_close(&m->base);
-    else
-        free(m);
+    remote_close(&m->base);
     return NULL;
 }

@@ -21,7 +21,7 @@ static void add_safe(struct buf *b, struct span s)
 static void add_common(struct icap_transaction *tx, struct buf *b)
 {
     buf_text(b, "Date: ");
-    buf_add(b, (struct span){loop_http_date(tx->conn->server->env.loop), HTTP_DATE_LEN});
+    buf_add(b, (struct span){loop_http_date(tx->server->env.loop), HTTP_DATE_LEN});
     buf_text(b, "\r\n" ICAP_ID_FIELD);
     buf_add(b, (struct span){tx->id, RECORD_ID_LEN});
     buf_text(b, "\r\n");
@@ -32,7 +32,7 @@ static struct icap_reply reply_for(const struct icap_transaction *tx, unsigned s
     return (struct icap_reply){
         .status = status,
         .istag = tx->service ? span_of(tx->service->istag) : SPAN_NONE,
-        .close = tx->conn->server->draining,
+        .close = tx->server->draining,
     };
 }
 
@@ -70,10 +70,23 @@ static void add_methods(struct buf *b, unsigned methods)
     buf_text(b, "\r\n");
 }
 
-static bool service_can_work(const struct icap_transaction *tx)
+/* NULL, or why it cannot. */
+static const char *service_is_down(const struct icap_transaction *tx)
 {
-    return tx->service->set->type == ICAP_SERVICE_ECHO ||
-           workers_are_up(tx->conn->server->env.workers);
+    const struct icap_server_environment *env = &tx->server->env;
+    unsigned engines = tx->service->engines;
+    struct clamd_health_report clamd = {0};
+
+    if (tx->service->set->type == ICAP_SERVICE_ECHO ||
+        exceptions_bypass(tx->snapshot->exceptions, tx->service->set->name, tx->start_wall_ms))
+        return NULL;
+    if (engines & ~(1u << PIPELINE_URL) && !workers_are_up(env->workers))
+        return "there is no inspection worker";
+    if (env->clamd_health)
+        clamd_health_read(env->clamd_health, &clamd);
+    if (engines & 1u << PIPELINE_CLAMAV && !clamd.up)
+        return "clamd does not answer, or finds nothing";
+    return NULL;
 }
 
 enum err icap_answer_options(struct icap_transaction *tx)
@@ -85,9 +98,11 @@ enum err icap_answer_options(struct icap_transaction *tx)
     /* Load balancers ask with OPTIONS: a service that cannot work says so. One that drains says
      * Connection: close, since the next generation may serve already; a final stop shows at
      * /readyz. */
-    if (!service_can_work(tx)) {
+    const char *down = service_is_down(tx);
+
+    if (down) {
         tx->err = ERR_ENGINE;
-        tx->err_why = "there is no inspection worker";
+        tx->err_why = down;
         return icap_answer_error(tx, 503, false);
     }
     tx->icap_status = 200;
@@ -141,7 +156,13 @@ static void add_allowed(struct icap_transaction *tx, struct buf *b)
         return;
     add_profile(tx, b);
     buf_text(b, "X-Response-Info: Allowed\r\n");
-    if (tx->cause != CAUSE_NONE)
+    if (tx->exception[0])
+        buf_fmt(b, "X-Response-Desc: exception %s\r\n", tx->exception);
+    else if (tx->bypass[0])
+        buf_text(b, "X-Response-Desc: not inspected: bypass\r\n");
+    else if (tx->cause == CAUSE_INFECTED || tx->cause == CAUSE_DENIED)
+        buf_fmt(b, "X-Response-Desc: passed although %s\r\n", cause_name(tx->cause));
+    else if (tx->cause != CAUSE_NONE)
         buf_fmt(b, "X-Response-Desc: not inspected: %s\r\n", cause_name(tx->cause));
 }
 
@@ -157,6 +178,36 @@ enum err icap_answer_204(struct icap_transaction *tx)
 
 /* ---- the original ---- */
 
+/* The request for the whole file: without Range, and If-Range, which means nothing without it (RFC
+ * 9110 13.1.5). Empty without memory. */
+static struct span head_without_range(struct icap_transaction *tx, const struct head *h)
+{
+    struct buf b;
+    struct span out;
+
+    buf_init(&b, h->text.n + 512);
+    buf_add(&b, h->start_line);
+    buf_text(&b, "\r\n");
+    for (unsigned i = 0; i < h->n_fields; i++) {
+        const struct field *f = &h->fields[i];
+
+        if (span_ieq(f->name, SPAN("Range")) || span_ieq(f->name, SPAN("If-Range")))
+            continue;
+        if (!f->odd) {
+            buf_add(&b, f->name);
+            buf_text(&b, ": ");
+        }
+        buf_add(&b, f->value);
+        buf_text(&b, "\r\n");
+    }
+    if (tx->service->set->via)
+        buf_fmt(&b, "Via: ICAP/1.0 %s (sallyport)\r\n", tx->snapshot->host);
+    buf_text(&b, "\r\n");
+    out = b.err ? SPAN_NONE : arena_dup(icap_arena(tx->conn->engine), buf_span(&b));
+    buf_done(&b);
+    return out;
+}
+
 enum err icap_answer_original(struct icap_transaction *tx)
 {
     const struct icap_request *req = tx->req;
@@ -171,6 +222,13 @@ enum err icap_answer_original(struct icap_transaction *tx)
     if (req->method == ICAP_REQMOD) {
         r.part = ICAP_PART_REQUEST;
         r.http_head = req->http_request->text;
+        if (tx->strip_range) {
+            r.http_head = head_without_range(tx, req->http_request);
+            if (!r.http_head.p) {
+                buf_done(&b);
+                return ERR_NOMEM;
+            }
+        }
     } else {
         /* Erratum E4: the head may be missing; clients want one in the answer. */
         r.part = ICAP_PART_RESPONSE;
@@ -224,16 +282,46 @@ static void add_html(struct buf *b, struct span s)
     }
 }
 
-/* The first finding that blocks, or the cause's name. */
-static struct span threat(const struct icap_transaction *tx)
+/* The first finding that blocks, or NULL. */
+static const struct finding *blocking_finding(const struct icap_transaction *tx)
 {
     for (unsigned i = 0; tx->result && i < tx->result->n_findings; i++)
         if (!tx->result->findings[i].note && tx->result->findings[i].name[0])
-            return span_of(tx->result->findings[i].name);
-    return span_of(cause_name(tx->cause));
+            return &tx->result->findings[i];
+    return NULL;
 }
 
-static void page_html(const struct icap_transaction *tx, struct buf *b)
+/* Its name, or the cause's. */
+struct span icap_threat(const struct icap_transaction *tx)
+{
+    const struct finding *f = blocking_finding(tx);
+
+    return span_of(f ? f->name : cause_name(tx->cause));
+}
+
+static void page_fact(struct buf *b, const char *term, struct span value)
+{
+    if (value.n == 0)
+        return;
+    buf_fmt(b, "</dd>\n<dt>%s</dt><dd>", term);
+    add_html(b, value);
+}
+
+static void page_facts(const struct icap_transaction *tx, struct buf *b)
+{
+    const struct finding *f = blocking_finding(tx);
+
+    if (tx->rule && tx->rule->why)
+        page_fact(b, "Rule", span_of(tx->rule->why));
+    if (f)
+        page_fact(b, "Where", span_of(f->where));
+    if (!tx->subject)
+        return;
+    page_fact(b, "File", span_of(tx->subject->name.text));
+    page_fact(b, "Site", span_of(tx->subject->host));
+}
+
+void icap_block_page(const struct icap_transaction *tx, struct buf *b)
 {
     const char *contact = tx->service->set->contact;
 
@@ -245,11 +333,8 @@ static void page_html(const struct icap_transaction *tx, struct buf *b)
              "<h1>This file was blocked</h1>\n<p>");
     add_html(b, span_of(cause_sentence(tx->cause)));
     buf_text(b, "</p>\n<dl>\n<dt>Reason</dt><dd>");
-    add_html(b, threat(tx));
-    if (tx->url_host[0]) {
-        buf_text(b, "</dd>\n<dt>Site</dt><dd>");
-        add_html(b, span_of(tx->url_host));
-    }
+    add_html(b, icap_threat(tx));
+    page_facts(tx, b);
     buf_text(b, "</dd>\n<dt>Number of this decision</dt><dd><code>");
     buf_text(b, tx->id);
     buf_text(b, "</code></dd>\n</dl>\n");
@@ -268,8 +353,10 @@ static void page_json(const struct icap_transaction *tx, struct buf *b)
     json_open(&j, NULL, '{');
     json_bool(&j, "blocked", true);
     json_text(&j, "cause", cause_name(tx->cause));
-    json_span(&j, "reason", threat(tx));
+    json_span(&j, "reason", icap_threat(tx));
     json_text(&j, "text", cause_sentence(tx->cause));
+    if (blocking_finding(tx) && blocking_finding(tx)->where[0])
+        json_text(&j, "where", blocking_finding(tx)->where);
     json_text(&j, "id", tx->id);
     if (tx->service->set->contact)
         json_text(&j, "contact", tx->service->set->contact);
@@ -301,15 +388,16 @@ static bool wants_json(const struct icap_request *req)
 
 /* X-Infection-Found as clients parse it: Type 0 is a virus, 2 a container or a policy; Resolution
  * 2: rejected. */
-static void add_blocked(struct icap_transaction *tx, struct buf *b)
+static void add_blocked(struct icap_transaction *tx, enum cause cause, struct span threat,
+                        struct buf *b)
 {
     add_common(tx, b);
-    buf_fmt(b, "X-Infection-Found: Type=%d; Resolution=2; Threat=",
-            tx->cause == CAUSE_INFECTED ? 0 : 2);
-    add_safe(b, threat(tx));
+    buf_fmt(b,
+            "X-Infection-Found: Type=%d; Resolution=2; Threat=", cause == CAUSE_INFECTED ? 0 : 2);
+    add_safe(b, threat);
     buf_text(b, ";\r\nX-Virus-ID: ");
-    add_safe(b, threat(tx));
-    buf_fmt(b, "\r\nX-Response-Info: Blocked\r\nX-Response-Desc: %s\r\n", cause_name(tx->cause));
+    add_safe(b, threat);
+    buf_fmt(b, "\r\nX-Response-Info: Blocked\r\nX-Response-Desc: %s\r\n", cause_name(cause));
     add_profile(tx, b);
 }
 
@@ -339,9 +427,9 @@ enum err icap_answer_block(struct icap_transaction *tx)
     if (json)
         page_json(tx, &page);
     else
-        page_html(tx, &page);
+        icap_block_page(tx, &page);
     add_block_head(tx, json, page.n, &head);
-    add_blocked(tx, &fields);
+    add_blocked(tx, tx->cause, icap_threat(tx), &fields);
     r.close |= leaves_too_much(tx);
     r.part = ICAP_PART_RESPONSE;
     r.http_head = buf_span(&head);
@@ -357,5 +445,38 @@ enum err icap_answer_block(struct icap_transaction *tx)
         e = icap_reply_end(tx->conn->engine, SPAN_NONE, SPAN_NONE);
     buf_done(&page);
     buf_done(&head);
+    return e;
+}
+
+/* ---- other answers of our own ---- */
+
+enum err icap_answer_own(struct icap_transaction *tx, const struct icap_own_answer *a)
+{
+    struct icap_reply r = reply_for(tx, 200);
+    struct icap_engine *engine = tx->conn->engine;
+    struct buf fields;
+    enum err e;
+
+    buf_init(&fields, FIELDS_MAX);
+    if (a->cause != CAUSE_NONE) {
+        add_blocked(tx, a->cause, a->threat, &fields);
+    } else {
+        add_common(tx, &fields);
+        add_profile(tx, &fields);
+        buf_text(&fields, "X-Response-Info: Modified\r\n");
+    }
+    r.close |= leaves_too_much(tx);
+    r.part = ICAP_PART_RESPONSE;
+    r.http_head = a->head;
+    r.has_body = a->has_body;
+    TRY(answer_head(tx, &r, &fields));
+    tx->icap_status = 200;
+    if (!a->has_body || a->body.n == 0)
+        return OK;
+    e = icap_reply_copy(engine, a->body);
+    if (e == OK)
+        e = icap_reply_end(engine, SPAN_NONE, SPAN_NONE);
+    if (e)
+        icap_abort(engine);
     return e;
 }

@@ -1,76 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is recorded of a transaction, and the small readings of heads that records and engines need.
- */
+/* What is recorded and counted of a transaction. */
 #include <stdatomic.h>
 
 #include "base/log.h"
 #include "icap/icap_server_int.h"
-
-/* "http://HOST:PORT/path?query" or "/path": host without userinfo and port; empty without. */
-static struct span target_host(struct span target)
-{
-    struct span rest = target, scheme = span_cut(&rest, ':');
-
-    if (!rest.p || !span_starts(rest, SPAN("//")) || !span_is_token(scheme))
-        return SPAN_NONE;
-    rest = span_sub(rest, 2, SIZE_MAX);
-    for (size_t i = 0; i < rest.n; i++)
-        if (rest.p[i] == '/' || rest.p[i] == '?' || rest.p[i] == '#')
-            rest.n = i;
-    if (span_find(rest, '@') < rest.n)
-        (void)span_cut(&rest, '@');
-    return rest;
-}
-
-static struct span without_port(struct span host)
-{
-    if (span_starts(host, SPAN("[")))
-        return span_sub(host, 0, span_find(host, ']') + 1);
-    return span_sub(host, 0, span_find(host, ':'));
-}
-
-static struct span url_host(const struct head *http)
-{
-    struct span host = target_host(http->target);
-
-    return without_port(host.n ? host : head_value(http, SPAN("Host")));
-}
-
-struct span icap_declared_name(const struct icap_request *req)
-{
-    struct span path = req->http_request ? req->http_request->target : SPAN_NONE;
-    struct span rest;
-
-    path = span_sub(path, 0, span_find(path, '?'));
-    rest = path;
-    while (rest.p) {
-        path = rest;
-        (void)span_cut(&rest, '/');
-    }
-    return path;
-}
-
-struct span icap_declared_type(const struct icap_request *req)
-{
-    const struct head *http = req->method == ICAP_RESPMOD ? req->http_response : req->http_request;
-    struct span type = http ? head_value(http, SPAN("Content-Type")) : SPAN_NONE;
-
-    return span_trim(span_cut(&type, ';'));
-}
-
-void icap_audit_begin(struct icap_transaction *tx)
-{
-    const struct icap_request *req = tx->req;
-    struct span user = head_value(req->icap, SPAN("X-Authenticated-User"));
-
-    if (!user.p)
-        user = head_value(req->icap, SPAN("X-Client-Username"));
-    (void)span_copy(head_value(req->icap, SPAN("X-Client-IP")), tx->client_ip,
-                    sizeof tx->client_ip);
-    (void)span_copy(user, tx->user, sizeof tx->user);
-    if (req->http_request)
-        (void)span_copy(url_host(req->http_request), tx->url_host, sizeof tx->url_host);
-}
 
 static void append_line(struct icap_server *s, const struct record *r)
 {
@@ -93,6 +26,7 @@ static unsigned findings_of(const struct icap_transaction *tx, struct record_fin
             .engine = tx->result->findings[i].engine,
             .name = span_of(tx->result->findings[i].name),
             .where = span_of(tx->result->findings[i].where),
+            .note = tx->result->findings[i].note,
         };
     return n;
 }
@@ -105,7 +39,7 @@ static uint64_t since(uint64_t from, uint64_t to)
 static void count(struct icap_transaction *tx, uint64_t bytes_in, uint64_t bytes_out,
                   uint64_t total_us)
 {
-    struct icap_server *s = tx->conn->server;
+    struct icap_server *s = tx->server;
 
     atomic_fetch_add_explicit(&s->n_transactions, 1, memory_order_relaxed);
     if (tx->err)
@@ -126,53 +60,99 @@ static const char *error_text(const struct icap_transaction *tx)
     return tx->result && tx->verdict != VERDICT_BLOCK ? tx->result->why : "";
 }
 
+/* What operators should see without searching records: not what was found, but what went wrong. */
+static void tell_trouble(struct icap_transaction *tx)
+{
+    struct icap_server *s = tx->server;
+    const char *code = tx->cause != CAUSE_NONE ? cause_name(tx->cause) : err_code(tx->err);
+    struct buf area;
+
+    if (!s->env.troubles || tx->cause == CAUSE_INFECTED || tx->cause == CAUSE_DENIED ||
+        (tx->cause == CAUSE_NONE && (tx->err == OK || tx->err == ERR_ABORTED)))
+        return;
+    buf_init(&area, 256);
+    buf_fmt(&area, "service %s", tx->service ? tx->service->set->name : "-");
+    troubles_add(s->env.troubles, buf_span(&area), code, error_text(tx), tx->id, tx->start_wall_ms);
+    buf_done(&area);
+}
+
 /* echo passes everything, and nobody looked at it: it has no verdict. */
 static bool was_inspected(const struct icap_transaction *tx)
 {
-    return tx->has_verdict && tx->service->set->type == ICAP_SERVICE_INSPECT;
+    return tx->has_verdict && tx->service && tx->service->set->type == ICAP_SERVICE_INSPECT;
+}
+
+/* The connection's part. */
+static void describe_way(struct icap_transaction *tx, char client[ADDRESS_TEXT_MAX],
+                         struct record *r)
+{
+    struct icap_connection *c = tx->conn;
+
+    r->client = span_of(address_text(stream_peer(c->stream), client));
+    r->listener = c->accepted.settings->name;
+    r->report = stream_report(c->stream);
+    r->handshake_us = c->first ? c->accepted.handshake_us : 0;
+    icap_counts(c->engine, &r->bytes_in, &r->bytes_out);
+    count(tx, r->bytes_in, r->bytes_out, r->total_us);
+}
+
+/* Of a detached scan: its transaction has been counted, and had the bytes. */
+static void describe_detached(struct icap_transaction *tx, struct record *r)
+{
+    r->client = span_of(tx->detached->peer);
+    r->listener = tx->detached->listener;
+    if (tx->err)
+        metrics_add(tx->server->env.metrics, tx->server->loop_index,
+                    tx->server->failed[tx->err <= ERR_ABORTED ? tx->err : ERR_BUG], 1);
 }
 
 void icap_audit_finish(struct icap_transaction *tx)
 {
-    struct icap_connection *c = tx->conn;
-    struct icap_server *s = c->server;
+    struct icap_server *s = tx->server;
     struct record_finding findings[FINDINGS_MAX];
+    const struct icap_subject *about = tx->subject;
     char client[ADDRESS_TEXT_MAX];
     uint64_t now = loop_now_us(s->env.loop);
-    uint64_t in = 0, out = 0;
-
-    icap_counts(c->engine, &in, &out);
-    count(tx, in, out, since(tx->start_us, now));
     struct record r = {
         .id = tx->id,
+        .follows = tx->follows[0] ? tx->follows : NULL,
         .time_wall_ms = tx->start_wall_ms,
-        .client = span_of(address_text(stream_peer(c->stream), client)),
-        .client_ip = span_of(tx->client_ip),
-        .user = span_of(tx->user),
-        .listener = c->accepted.settings->name,
-        .report = stream_report(c->stream),
+        .client_ip = about ? span_of(about->client_ip) : SPAN_NONE,
+        .user = about ? span_of(about->user) : SPAN_NONE,
         .service = tx->service ? tx->service->set->name : NULL,
         .method = tx->has_method ? icap_method_name(tx->method) : NULL,
-        .url_host = span_of(tx->url_host),
+        .url_host = about ? span_of(about->host) : SPAN_NONE,
         .icap_status = tx->icap_status,
         .http_status = tx->http_status,
-        .bytes_in = in,
-        .bytes_out = out,
         .body_len = tx->body_len,
         .sha256 = tx->sha256[0] ? tx->sha256 : NULL,
+        .file = about ? span_of(about->name.text) : SPAN_NONE,
+        .type = about ? span_of(about->declared) : SPAN_NONE,
+        .sniffed = tx->result && tx->result->sniffed[0] ? tx->result->sniffed : NULL,
+        .objects = tx->result ? tx->result->n_objects : 0,
         .verdict = was_inspected(tx) ? verdict_name(tx->verdict) : NULL,
-        .action = tx->has_verdict ? action_name(tx->action) : NULL,
+        .action = tx->did           ? tx->did
+                  : tx->has_verdict ? action_name(tx->action)
+                                    : NULL,
         .cause = tx->cause != CAUSE_NONE ? cause_name(tx->cause) : NULL,
+        .rule = tx->rule ? tx->rule->name : NULL,
+        .exception = tx->exception[0] ? tx->exception : NULL,
+        .bypass = tx->bypass[0] ? tx->bypass : NULL,
+        .cached = tx->cached,
         .findings = findings,
         .n_findings = findings_of(tx, findings),
-        .handshake_us = c->first ? c->accepted.handshake_us : 0,
         .body_us = since(tx->start_us, tx->body_us),
         .scan_us = tx->scan_us,
         .total_us = since(tx->start_us, now),
         .error = tx->err ? err_code(tx->err) : NULL,
         .error_text = span_of(error_text(tx)),
     };
+    if (tx->conn)
+        describe_way(tx, client, &r);
+    else
+        describe_detached(tx, &r);
     append_line(s, &r);
+    tell_trouble(tx);
 }
 
 void icap_audit_refused(struct icap_server *s, const struct listener_settings *li,

@@ -31,6 +31,8 @@ struct icap_client {
     bool reused, answered, retried; /* answered: a byte of the answer is here */
     bool deaf;                      /* the server takes no more, but may have answered */
     bool has_options, use_preview;
+    bool only_options; /* no file, somebody just wants to know */
+    uint64_t give_up_ms;
     uint64_t preview;
     struct icap_client_file file;
     struct file_ref *ref;
@@ -212,6 +214,10 @@ static void on_options(struct icap_client *c, const struct icap_client_reply *r)
 {
     struct span preview = head_value(r->icap, SPAN("Preview"));
 
+    if (c->only_options) {
+        c->result.status = r->status;
+        copy_header(r->icap, SPAN("ISTag"), c->result.istag);
+    }
     c->has_options = true;
     if (r->status == 200 && preview.p && span_u64(preview, UINT32_MAX, &c->preview) == OK) {
         c->use_preview = true;
@@ -297,16 +303,29 @@ static bool has_infection(const struct icap_client_result *r)
     return r->infection[0] && !span_istarts(span_of(r->infection), SPAN("no threats"));
 }
 
+/* False: the status alone makes it an error. */
+static bool judge_status(struct icap_client *c)
+{
+    struct icap_client_result *r = &c->result;
+
+    /* 202 is some sandboxes' word for "still looking": no verdict. */
+    r->verdict = r->status / 100 == 2 && r->status != 202 ? ICAP_CLIENT_PASS : ICAP_CLIENT_ERROR;
+    if (r->status == 202)
+        (void)snprintf(r->why, sizeof r->why, "the server has not finished its inspection (202)");
+    else if (r->verdict == ICAP_CLIENT_ERROR)
+        (void)snprintf(r->why, sizeof r->why, "the server answered ICAP status %u", r->status);
+    return r->verdict == ICAP_CLIENT_PASS;
+}
+
 static void judge(struct icap_client *c)
 {
     struct icap_client_result *r = &c->result;
 
-    if (r->status / 100 != 2) {
-        r->verdict = ICAP_CLIENT_ERROR;
-        (void)snprintf(r->why, sizeof r->why, "the server answered ICAP status %u", r->status);
-    } else if (has_infection(r) ||
-               (r->status != 204 && c->set.method == ICAP_RESPMOD && r->http_status >= 400) ||
-               (c->set.method == ICAP_REQMOD && r->http_status != 0)) {
+    if (!judge_status(c))
+        return;
+    if (has_infection(r) ||
+        (r->status != 204 && c->set.method == ICAP_RESPMOD && r->http_status >= 400) ||
+        (c->set.method == ICAP_REQMOD && r->http_status != 0)) {
         r->verdict = ICAP_CLIENT_BLOCKED;
     } else {
         r->verdict =
@@ -318,6 +337,12 @@ static void on_end(struct icap_client *c)
 {
     bool keep = icap_client_reply(c->engine)->keep_alive;
 
+    if (c->only_options) {
+        (void)judge_status(c);
+        drop_connection(c, keep);
+        client_finish(c);
+        return;
+    }
     if (c->state == CLIENT_OPTIONS && keep) {
         c->state = CLIENT_NEXT; /* once the engine has let go of this answer */
         c->reused = true;
@@ -456,6 +481,11 @@ static bool client_round(struct icap_client *c, bool *moved)
     return client_read(c, moved);
 }
 
+static void set_timer(struct icap_client *c, uint64_t at_ms)
+{
+    timer_set(c->loop, &c->timer, at_ms < c->give_up_ms ? at_ms : c->give_up_ms);
+}
+
 static void client_pump(struct icap_client *c)
 {
     bool moved = true, writes;
@@ -469,7 +499,7 @@ static void client_pump(struct icap_client *c)
     /* What still moves goes on with the next turn: there is room to write, or it waits for some. */
     writes = moved || icap_client_output(c->engine)->len > 0 || stream_has_unsent(c->stream);
     stream_arm(c->stream, STREAM_READABLE | (writes && !c->deaf ? STREAM_WRITABLE : 0u));
-    timer_set(c->loop, &c->timer, icap_client_deadline(c->engine));
+    set_timer(c, icap_client_deadline(c->engine));
 }
 
 static void on_stream(void *arg, unsigned events)
@@ -480,7 +510,16 @@ static void on_stream(void *arg, unsigned events)
 
 static void on_timer(struct timer *t)
 {
-    client_pump(CONTAINER_OF(t, struct icap_client, timer));
+    struct icap_client *c = CONTAINER_OF(t, struct icap_client, timer);
+
+    if (loop_now_ms(c->loop) < c->give_up_ms) {
+        client_pump(c);
+        return;
+    }
+    if (c->ticket)
+        upstream_cancel(c->ticket);
+    c->ticket = NULL;
+    client_fail(c, ERR_TIMEOUT, "no whole answer within the time that was given");
 }
 
 /* ---- connecting ---- */
@@ -506,7 +545,7 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
                     sizeof c->result.who);
     err = icap_client_engine_new(&c->limits, loop_now_ms(c->loop), &c->engine);
     if (err == OK)
-        err = c->has_options ? send_file(c) : send_options(c);
+        err = c->has_options && !c->only_options ? send_file(c) : send_options(c);
     if (err) {
         client_fail(c, err, "the request could not be written");
         return;
@@ -518,6 +557,7 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
 static void client_connect(struct icap_client *c, bool fresh)
 {
     c->state = CLIENT_CONNECT;
+    set_timer(c, UINT64_MAX);
     if (upstream_get(c->upstream, fresh, on_connected, c, &c->ticket) != OK)
         client_fail(c, ERR_NOMEM, "no memory for a connection");
 }
@@ -535,6 +575,8 @@ enum err icap_client_new(struct loop *l, const struct icap_client_settings *s,
     c->loop = l;
     c->set = *s;
     c->limits = icap_limits_default;
+    if (s->file_ms) /* who says how long he waits, waits so long */
+        c->limits.transaction_ms = c->limits.body_idle_ms = c->limits.head_ms = s->file_ms;
     c->timer.fire = on_timer;
     c->timer.at_ms = UINT64_MAX;
     c->tell.run = client_tell;
@@ -587,6 +629,18 @@ static struct file_ref *ref_new(int fd)
     return ref;
 }
 
+static enum err client_start(struct icap_client *c, icap_client_fn done, void *arg)
+{
+    c->done = done;
+    c->arg = arg;
+    c->retried = false;
+    c->result = (struct icap_client_result){0};
+    c->start_us = loop_now_us(c->loop);
+    c->give_up_ms = c->set.file_ms ? loop_now_ms(c->loop) + c->set.file_ms : UINT64_MAX;
+    client_connect(c, false);
+    return OK;
+}
+
 enum err icap_client_scan(struct icap_client *c, const struct icap_client_file *f,
                           icap_client_fn done, void *arg)
 {
@@ -596,11 +650,15 @@ enum err icap_client_scan(struct icap_client *c, const struct icap_client_file *
     if (!c->ref)
         return ERR_NOMEM;
     c->file = *f;
-    c->done = done;
-    c->arg = arg;
-    c->retried = false;
-    c->result = (struct icap_client_result){0};
-    c->start_us = loop_now_us(c->loop);
-    client_connect(c, false);
-    return OK;
+    c->only_options = false;
+    return client_start(c, done, arg);
+}
+
+enum err icap_client_ask(struct icap_client *c, icap_client_fn done, void *arg)
+{
+    if (c->state != CLIENT_IDLE || c->telling)
+        return ERR_BUG;
+    c->file = (struct icap_client_file){.fd = -1};
+    c->only_options = true;
+    return client_start(c, done, arg);
 }

@@ -16,6 +16,8 @@ struct icap_client_settings {
     const char *uri;         /* icap(s)://host[:port]/path, as it goes on the wire */
     const char *host_header; /* Host: value */
     enum icap_method method; /* ICAP_RESPMOD or ICAP_REQMOD; what files are wrapped in */
+    uint64_t
+        file_ms; /* one file or OPTIONS, connecting and all; 0: as the engine's limits have it */
 };
 
 struct icap_client_file {
@@ -59,5 +61,8 @@ void icap_client_free(struct icap_client *c);
  * replaced once. */
 NODISCARD enum err icap_client_scan(struct icap_client *c, const struct icap_client_file *f,
                                     icap_client_fn done, void *arg);
+/* Asks OPTIONS alone: PASS for a 2xx answer, with its |status| and |istag|; ERROR otherwise. Like
+ * icap_client_scan() in everything else. */
+NODISCARD enum err icap_client_ask(struct icap_client *c, icap_client_fn done, void *arg);
 
 #endif

@@ -225,9 +225,9 @@ static uint64_t unsent_deadline(const struct icap_connection *c)
 
 /* ---- the pump ---- */
 
-static void server_check_drained(struct icap_server *s)
+void icap_server_check_drained(struct icap_server *s)
 {
-    if (s->draining && s->drained && !s->connections && !s->drained_queued) {
+    if (s->draining && s->drained && !s->connections && !s->n_detached && !s->drained_queued) {
         s->drained_queued = true;
         loop_defer(s->env.loop, &s->drained_task);
     }
@@ -254,7 +254,7 @@ static void conn_close(struct icap_connection *c)
     c->dead = true;
     if (!c->again_queued)
         free(c);
-    server_check_drained(s);
+    icap_server_check_drained(s);
 }
 
 static bool must_close(struct icap_connection *c)
@@ -510,11 +510,17 @@ void icap_server_free(struct icap_server *s)
         conn_abort(c, ERR_DRAINING, "the gateway is shutting down");
         conn_close(c);
     }
+    icap_progress_end(s);
     icap_snapshot_unref(s->snapshot);
     buf_done(&s->line);
     s->dead = true;
     if (!s->drained_queued)
         free(s);
+}
+
+void icap_server_set_clamd_health(struct icap_server *s, struct clamd_health *health)
+{
+    s->env.clamd_health = health;
 }
 
 void icap_server_set_snapshot(struct icap_server *s, struct icap_snapshot *snapshot)
@@ -536,7 +542,7 @@ void icap_server_drain(struct icap_server *s, void (*drained)(void *arg), void *
         conn_drain(c);
         icap_connection_wake(c);
     }
-    server_check_drained(s);
+    icap_server_check_drained(s);
 }
 
 unsigned icap_server_connections(const struct icap_server *s)

@@ -6,11 +6,14 @@
 #ifndef ICAP_SERVER_H
 #define ICAP_SERVER_H
 
-#include "adapt/workers.h"
+#include "adapt/inspection.h"
+#include "adapt/scan_slots.h"
+#include "icap/icap_progress.h"
 #include "icap/icap_snapshot.h"
 #include "net/listener.h"
 #include "net/spool.h"
 #include "observe/record.h"
+#include "observe/troubles.h"
 
 struct icap_server;
 
@@ -18,13 +21,20 @@ struct icap_server;
  * server. */
 struct icap_server_environment {
     struct loop *loop;
-    struct workers *workers;
+    struct workers *workers; /* for the question whether there are any */
+    struct inspector *inspector;
+    struct clamd_health *clamd_health; /* NULL: no clamd is configured */
     const struct spool_settings *spool;
-    struct budget *scans;       /* open scans of the process */
+    struct scan_slots *scans;   /* open scans of the process */
+    uint64_t scan_wait_ms;      /* how long a file waits for one of them before it is overload */
     struct record_log *records; /* NULL: off */
     struct metrics *metrics;
-    uint64_t id_seed; /* of this process's start, for transaction ids */
+    struct troubles *troubles;      /* NULL: not kept */
+    struct icap_progress *progress; /* NULL: slow.mode progress waits */
+    uint64_t id_seed;               /* of this process's start, for transaction ids */
 };
+/* A reload brought another clamd. */
+void icap_server_set_clamd_health(struct icap_server *s, struct clamd_health *health);
 
 /* Takes a reference on |snapshot|. */
 NODISCARD enum err icap_server_new(const struct icap_server_environment *env,

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* icap_server_int.h - the bodies behind icap_server.h, for its own files: icap_server.c
- * (connections), icap_transaction.c (one request through its service), icap_answer.c (what is
- * written), icap_audit.c (what is recorded). */
+ * (connections), icap_transaction.c (one request through its service), icap_subject.c (who sends
+ * what), icap_policy.c (what the service says to that), icap_slow.c (what clients see meanwhile),
+ * icap_progress.c (scans that go on without their transaction), icap_answer.c (what is written),
+ * icap_audit.c (what is recorded). */
 #ifndef ICAP_SERVER_INT_H
 #define ICAP_SERVER_INT_H
 
 #include "adapt/body.h"
+#include "adapt/file_name.h"
 #include "icap/icap_engine.h"
 #include "icap/icap_server.h"
 
@@ -17,6 +20,8 @@ struct icap_server {
     struct icap_server_environment env;
     struct icap_snapshot *snapshot;
     struct icap_connection *connections; /* list */
+    struct icap_detached *detached;      /* list: scans whose users look at progress pages */
+    unsigned n_detached;                 /* of these, without a verdict */
     unsigned loop_index;
     uint64_t next_id;
     bool draining;
@@ -39,20 +44,74 @@ struct icap_server {
  * run in. DONE: the answer is complete. */
 enum icap_transaction_state { TX_RECEIVE, TX_SKIP, TX_FILE, TX_SCAN, TX_FLOW, TX_DONE };
 
+/* A slow scan's trickle: the answer has begun before the verdict, out of a copy of the body's first
+ * bytes. */
+struct icap_slow {
+    struct timer timer;
+    uint8_t *head; /* the body's first bytes */
+    uint32_t n, sent;
+    uint32_t skipped;  /* of |sent|, when the rest follows */
+    bool begun;        /* the answer's head is out: no block page any more */
+    bool page;         /* it may be answered by a progress page */
+    uint64_t since_ms; /* page: since when its body is complete */
+    bool has_file;
+    int file; /* the body, as the engines got it */
+};
+
+/* Who sends what, as the heads tell. Lives in the engine's arena. */
+struct icap_subject {
+    struct address client; /* the user's, if the peer is believed; else the peer's */
+    bool believed;
+    char client_ip[64], user[128]; /* as the peer states them */
+    char host[256];
+    struct span path; /* of the URL, with query; "/" without */
+    struct file_name name;
+    struct span type;                   /* Content-Type */
+    char declared[OBJECT_TYPE_MAX + 1]; /* media type alone, in small letters */
+};
+
+/* A scan that goes on after its transaction was answered with a progress page, with what it needs
+ * of the connection and the engine's arena. */
+struct icap_detached {
+    struct icap_detached *prev, *next;
+    struct icap_transaction *tx;
+    struct progress_entry *entry;
+    struct icap_subject subject;
+    char *text; /* what its spans point into */
+    struct span encoding;
+    char peer[ADDRESS_TEXT_MAX], listener[65];
+};
+
 struct icap_transaction {
-    struct icap_connection *conn;
+    struct icap_connection *conn; /* NULL: detached */
+    struct icap_server *server;
     struct icap_snapshot *snapshot;
     const struct icap_service *service; /* NULL: answered with an error before one was found */
     const struct icap_request *req;     /* the engine's, until both halves are over */
     enum icap_transaction_state state;
     bool request_over;
+    bool went_on;         /* 100 Continue was sent */
     struct span trailers; /* of the request's body; in the engine's arena */
     struct body *body;
-    struct worker_job *job;
-    bool scan_slot;             /* holds one of env.scans */
-    struct scan_result *result; /* NULL until there is one */
+    bool body_complete; /* body_len and sha256 are known */
+    unsigned pipeline;  /* bits 1 << PIPELINE_* */
+    struct inspection *scan;
+    bool scan_slot;          /* holds one of env.scans */
+    uint64_t client;         /* whose */
+    struct timer slot_timer; /* waits for one */
+    unsigned slot_tries;
+    struct scan_result *result;   /* NULL until there is one */
+    struct object_table *objects; /* NULL: one */
+    bool strip_range;             /* the answer is the request without Range */
+    bool pass_fragment;           /* a fragment passes, uninspected */
+    struct icap_slow slow;
+    struct icap_detached *detached; /* NULL: the client waits */
+    struct file_ref *fetch;         /* FLOW: the answer's body is this file from |fetched| on */
+    uint64_t fetch_len, fetched;
+    struct icap_subject *subject; /* NULL before the heads were understood, and without memory */
     /* for the record */
-    char id[RECORD_ID_LEN + 1];
+    char id[RECORD_ID_LEN + 1], follows[RECORD_ID_LEN + 1];
+    const char *did; /* what was done, where it is no |action|; static */
     uint64_t start_wall_ms, start_us, body_us, scan_start_us, scan_us, decided_us;
     bool has_method; /* a request-line was understood */
     enum icap_method method;
@@ -65,7 +124,9 @@ struct icap_transaction {
     const char *err_why; /* static */
     uint64_t body_len;
     char sha256[BODY_SHA256_HEX + 1];
-    char client_ip[64], user[128], url_host[256];
+    const struct rule_settings *rule; /* the snapshot's */
+    char exception[EXCEPTION_ID_LEN + 1], bypass[EXCEPTION_ID_LEN + 1];
+    bool cached;
 };
 
 struct icap_connection {
@@ -117,6 +178,61 @@ void icap_transaction_fail(struct icap_transaction *tx, const struct fault *f);
 /* Both halves are over, or the connection is: leaves the record, frees. */
 void icap_transaction_finish(struct icap_transaction *tx);
 
+/* ---- icap_subject.c ---- */
+/* The HTTP head that the body belongs to, or NULL. */
+const struct head *icap_message_head(const struct icap_request *req);
+/* All codings of the message's body, as one list; in the engine's arena where there are several
+ * fields. */
+struct span icap_content_encoding(struct icap_transaction *tx, const struct head *http);
+/* Fills tx->subject; NULL without memory. */
+void icap_subject_find(struct icap_transaction *tx);
+/* For rules and exceptions: what is known by now. tx->subject is there. */
+void icap_subject_facts(const struct icap_transaction *tx, struct facts *ret);
+
+/* ---- icap_policy.c ---- */
+enum icap_judgement {
+    ICAP_NOT_JUDGED,    /* inspect it */
+    ICAP_JUDGED,        /* for *ret_cause, not CAUSE_NONE */
+    ICAP_JUDGED_UNSEEN, /* it passes, without a look */
+};
+/* After the heads. Sets tx->pipeline, strip_range, rule, bypass, err, err_why. */
+enum icap_judgement icap_judge_begin(struct icap_transaction *tx, enum cause *ret_cause);
+/* After the engines. True: a rule decided, for *ret_cause. */
+bool icap_judge_end(struct icap_transaction *tx, enum cause *ret_cause);
+/* The action would not be pass: is there an exception? Sets tx->exception. */
+bool icap_judge_exception(struct icap_transaction *tx);
+
+/* ---- icap_slow.c ---- */
+/* An inspection begins: sets the timer if the service has a mode for slow ones. */
+void icap_slow_begin(struct icap_transaction *tx);
+/* Keeps the body's first bytes. */
+void icap_slow_body(struct icap_transaction *tx, struct slice s);
+/* The body is complete. */
+void icap_slow_complete(struct icap_transaction *tx);
+/* It lies in |fd|, which the engines get. */
+void icap_slow_file(struct icap_transaction *tx, int fd);
+/* The verdict is there, or the transaction ends. */
+void icap_slow_end(struct icap_transaction *tx);
+void icap_slow_free(struct icap_transaction *tx);
+
+/* ---- icap_progress.c ---- */
+/* A browser asked for this by following a link, and can be shown a page instead. */
+bool icap_progress_suits(const struct icap_transaction *tx);
+/* Answers with a page, and takes the scan off the connection. False: not now; nothing changed. */
+bool icap_progress_detach(struct icap_transaction *tx);
+/* A detached scan has its verdict and action. */
+void icap_progress_act(struct icap_transaction *tx);
+/* A request for a page or its file: answers it. False: it is none. */
+bool icap_progress_fetch(struct icap_transaction *tx);
+/* Moves bytes of a fetched file into the answer; true when something moved. */
+bool icap_progress_drive(struct icap_transaction *tx);
+/* The server goes: ends all detached scans. */
+void icap_progress_end(struct icap_server *s);
+
+/* ---- icap_transaction.c, for detached ones ---- */
+void icap_transaction_free(struct icap_transaction *tx);
+void icap_server_check_drained(struct icap_server *s);
+
 /* ---- icap_answer.c ---- */
 NODISCARD enum err icap_answer_options(struct icap_transaction *tx);
 /* An ICAP error: |status|, and closes the connection after it if |close|. */
@@ -127,15 +243,24 @@ NODISCARD enum err icap_answer_204(struct icap_transaction *tx);
 NODISCARD enum err icap_answer_original(struct icap_transaction *tx);
 /* 200 with the block page: the whole answer. */
 NODISCARD enum err icap_answer_block(struct icap_transaction *tx);
+/* The block page in HTML. */
+void icap_block_page(const struct icap_transaction *tx, struct buf *b);
+/* What is said to have been found; the cause, where nothing was. */
+struct span icap_threat(const struct icap_transaction *tx);
+/* 200 with an HTTP response of our own: its head, and what of its body is there (empty: more
+ * follows, or with |has_body| false nothing). */
+struct icap_own_answer {
+    struct span head, body;
+    bool has_body;
+    enum cause cause; /* blocked for that */
+    struct span threat;
+};
+/* On failure nothing has changed, or the connection is aborted. */
+NODISCARD enum err icap_answer_own(struct icap_transaction *tx, const struct icap_own_answer *a);
 
 /* ---- icap_audit.c ---- */
-/* Copies what the record needs from the heads, before they go. */
-void icap_audit_begin(struct icap_transaction *tx);
 void icap_audit_finish(struct icap_transaction *tx);
 void icap_audit_refused(struct icap_server *s, const struct listener_settings *li,
                         const struct address *peer, enum err err, const char *why);
-/* File name and media type as the message declares them; empty spans without. */
-struct span icap_declared_name(const struct icap_request *req);
-struct span icap_declared_type(const struct icap_request *req);
 
 #endif

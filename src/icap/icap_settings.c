@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "icap/icap_settings.h"
 
+#include <ctype.h>
+
 static const struct config_names type_names =
     CONFIG_NAMES({"echo", ICAP_SERVICE_ECHO}, {"inspect", ICAP_SERVICE_INSPECT});
 static const struct config_names method_names =
     CONFIG_NAMES({"REQMOD", ICAP_REQMOD}, {"RESPMOD", ICAP_RESPMOD});
-static const struct config_names engine_names = CONFIG_NAMES({"yara", ICAP_PIPELINE_YARA});
+static const struct config_names ranges_names = CONFIG_NAMES(
+    {"strip", ICAP_RANGES_STRIP}, {"block", ICAP_RANGES_BLOCK}, {"pass", ICAP_RANGES_PASS});
+static const struct config_names slow_names = CONFIG_NAMES(
+    {"wait", ICAP_SLOW_WAIT}, {"trickle", ICAP_SLOW_TRICKLE}, {"progress", ICAP_SLOW_PROGRESS});
 
 static const char *valid_path(struct span text)
 {
@@ -28,6 +33,51 @@ static const char *valid_line(struct span text)
     return span_is_field_value(text) ? NULL : "be one line without control characters";
 }
 
+static const char *valid_host(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!isalnum((unsigned char)text.p[i]) && text.p[i] != '-' && text.p[i] != '.')
+            return "be a host name";
+    return NULL;
+}
+
+static const struct config_row slow_rows[] = {
+    CONFIG_ENUM(
+        "mode", struct icap_slow_settings, mode, slow_names, .fallback = "wait",
+        .help = "wait: nothing is sent before the verdict. trickle: after a while the head, and "
+                "then a little of the original now and then, so that nobody gives up; what was "
+                "sent cannot be taken back, a blocked file is cut off without a block page, and "
+                "its first bytes are with the user. progress: browsers get a page that shows how "
+                "far the scan is and fetches the file when it is done; others wait."),
+    CONFIG_DURATION("after", struct icap_slow_settings, after_ms, .min = 10, .max = 3600000,
+                    .fallback = "10s",
+                    .help = "When it begins: for trickle counted from the request's head, for "
+                            "progress from the body's end."),
+    CONFIG_DURATION("every", struct icap_slow_settings, every_ms, .min = 10, .max = 600000,
+                    .fallback = "5s",
+                    .help = "Pause between two pieces; how often the page is renewed."),
+    CONFIG_SIZE("bytes", struct icap_slow_settings, bytes, .min = 1, .max = 65536, .fallback = "1",
+                .help = "trickle: bytes of each piece."),
+    CONFIG_SIZE("hold", struct icap_slow_settings, hold_max, .min = 1, .max = UINT64_C(1) << 40,
+                .fallback = "4k",
+                .help = "trickle: bytes at the end that are never sent before the verdict."),
+    CONFIG_STRING(
+        "host", struct icap_slow_settings, host, .min = 1, .max = 128, .valid = valid_host,
+        .fallback = "sallyport.invalid",
+        .help = "progress: the name of the site in whose pages the progress is shown. No such "
+                "site needs to exist, but its requests must come through a REQMOD service of "
+                "this gateway."),
+    CONFIG_DURATION("keep", struct icap_slow_settings, keep_ms, .min = 1000, .max = 86400000,
+                    .fallback = "10m",
+                    .help = "progress: how long a finished file waits to be fetched."),
+    CONFIG_COUNT(
+        "files", struct icap_slow_settings, files_max, .min = 1, .max = 100000, .fallback = "64",
+        .help = "progress: files of this service that may be shown so at once; further ones wait "
+                "as without it."),
+};
+static const struct config_block slow_block = CONFIG_ROWS(
+    struct icap_slow_settings, slow_rows, .help = "What clients see while a scan takes long.");
+
 static const struct config_row service_rows[] = {
     CONFIG_STRING("name", struct icap_service_settings, name, .required = true, .min = 1, .max = 64,
                   .valid = valid_name,
@@ -48,8 +98,25 @@ static const struct config_row service_rows[] = {
                     "Bytes of each body that clients are asked to show first. Off by default: "
                     "Squid 5.7 stalls on "
                     "previews of responses over 64 KiB when the server wants to see everything."),
-    CONFIG_SET("pipeline", struct icap_service_settings, pipeline, engine_names,
-               .fallback = "[yara]", .help = "Engines that an inspect service runs."),
+    CONFIG_SET(
+        "pipeline", struct icap_service_settings, pipeline, pipeline_names, .fallback = "[yara]",
+        .help = "Engines that an inspect service runs: url judges the URL, yara, filetype and "
+                "clamav the body. All that are named have to agree."),
+    CONFIG_BLOCK("types", struct icap_service_settings, types, type_policy_block,
+                 .help = "Which types of files pass; needs filetype in the pipeline."),
+    CONFIG_ENUM(
+        "ranges", struct icap_service_settings, ranges, ranges_names, .fallback = "strip",
+        .help =
+            "Parts of files (Range requests, 206 answers), in which nobody can recognise "
+            "anything. strip: ask for the whole file instead; a part that comes all the same is "
+            "not-inspected. block: refuse both. pass: let both go, with a record."),
+    CONFIG_BLOCK("slow", struct icap_service_settings, slow, slow_block,
+                 .help = "What clients see while a scan takes long."),
+    CONFIG_LIST("rules", struct icap_service_settings, rules, n_rules, rule_block, .max = 1000,
+                .unique = "name",
+                .help =
+                    "Asked in order, before the engines as far as the heads tell, and again after "
+                    "them; the first that matches decides."),
     CONFIG_SIZE("body-max", struct icap_service_settings, body_max, .min = 1,
                 .max = UINT64_C(1) << 42, .fallback = "2g",
                 .help = "Largest body that is inspected; a larger one is answered as too-large."),

@@ -5,36 +5,84 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const uint64_t time_bounds_us[] = {1000,    2500,     5000,    10000,  25000,
                                           50000,   100000,   250000,  500000, 1000000,
                                           2500000, 10000000, 60000000};
 
-/* Digest of everything that could change an answer for the same input (RFC 3507 4.7): the service's
- * whole effective configuration and, where it runs engines, their versions. Equal on every node and
- * after every restart. */
-static enum err service_istag(struct icap_service *s, const char *engines)
+/* The engines that the service may run, by itself or because a rule says so. */
+static unsigned service_engines(const struct icap_service_settings *set)
+{
+    unsigned engines = set->type == ICAP_SERVICE_INSPECT ? set->pipeline : 0;
+
+    for (size_t i = 0; i < set->n_rules; i++)
+        if (set->rules[i].then == RULE_PIPELINE)
+            engines |= set->rules[i].pipeline;
+    return engines;
+}
+
+static bool uses_url_lists(const struct icap_service *s)
+{
+    bool rules = false;
+
+    for (size_t i = 0; i < s->set->n_rules; i++)
+        rules |= s->set->rules[i].url_list.n > 0;
+    return rules || s->engines & 1u << PIPELINE_URL;
+}
+
+static NODISCARD enum err digest_text(const struct buf *text, char ret[ICAP_ISTAG_LEN + 1])
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char sum[EVP_MAX_MD_SIZE];
+
+    if (text->err || EVP_Digest(text->p, text->n, sum, NULL, EVP_sha256(), NULL) != 1)
+        return ERR_NOMEM;
+    for (unsigned i = 0; i < ICAP_ISTAG_LEN / 2; i++) {
+        ret[2 * i] = hex[sum[i] >> 4];
+        ret[2 * i + 1] = hex[sum[i] & 15];
+    }
+    return OK;
+}
+
+static void add_exceptions(const struct icap_service *s, const struct exceptions *set,
+                           struct buf *text)
+{
+    for (size_t i = 0; i < exceptions_count(set); i++) {
+        const struct exception *e = exceptions_at(set, i);
+
+        if (!e->service[0] || strcmp(e->service, s->set->name) == 0)
+            buf_fmt(text, "exception %s\n", e->id);
+    }
+}
+
+/* Digest of everything that could change an answer for the same input (RFC 3507 4.7): the service's
+ * whole effective configuration and, where it runs engines, their versions and limits; for the
+ * ISTag, but not for the cache, the exceptions too. Equal on every node and after every restart. */
+static NODISCARD enum err service_istag(struct icap_service *s,
+                                        const struct icap_snapshot_source *src)
+{
     struct buf text;
-    int ok;
+    enum err e;
 
     buf_init(&text, 0);
     buf_text(&text, "sallyport " SALLYPORT_VERSION "\n");
     config_print(&icap_service_block, s->set, CONFIG_PRINT_SECRETS, &text);
-    if (s->set->type == ICAP_SERVICE_INSPECT)
-        buf_text(&text, engines);
-    ok = !text.err && EVP_Digest(text.p, text.n, sum, NULL, EVP_sha256(), NULL) == 1;
+    if (s->engines & ~(1u << PIPELINE_URL))
+        buf_fmt(&text, "%s\nunpack %llu %u %u %u\n", src->worker_engines,
+                (unsigned long long)src->unpack->size_max, src->unpack->ratio_max,
+                src->unpack->codings_max, src->unpack->parts_max);
+    if (s->engines & 1u << PIPELINE_CLAMAV)
+        buf_fmt(&text, "clamav %s\n", src->clamav);
+    if (uses_url_lists(s) && src->urls)
+        buf_fmt(&text, "%s\n", url_lists_text(src->urls));
+    e = digest_text(&text, s->scope);
+    add_exceptions(s, src->exceptions, &text);
+    if (e == OK)
+        e = digest_text(&text, s->istag);
     buf_done(&text);
-    if (!ok)
-        return ERR_NOMEM;
-    for (unsigned i = 0; i < ICAP_ISTAG_LEN / 2; i++) {
-        s->istag[2 * i] = hex[sum[i] >> 4];
-        s->istag[2 * i + 1] = hex[sum[i] & 15];
-    }
-    return OK;
+    return e;
 }
 
 static metric_id service_counter(struct metrics *m, const struct icap_service *s, const char *name,
@@ -87,35 +135,65 @@ static void service_metrics(struct metrics *m, struct icap_service *s)
     s->metrics.total_time =
         service_histogram(m, s, "sallyport_icap_transaction_seconds",
                           "From the first byte of a request to the end of its answer.");
-    if (s->set->type == ICAP_SERVICE_INSPECT)
-        s->metrics.scan_time = service_histogram(m, s, "sallyport_scan_seconds",
-                                                 "From handing a file over to its verdict.");
+    if (s->set->type != ICAP_SERVICE_INSPECT)
+        return;
+    s->metrics.rules = service_counter(m, s, "sallyport_icap_rule_decisions_total", NULL, NULL,
+                                       "Messages that a rule decided about.");
+    s->metrics.exceptions = service_counter(m, s, "sallyport_icap_exceptions_used_total", NULL,
+                                            NULL, "Messages that passed by an exception.");
+    s->metrics.bypassed = service_counter(m, s, "sallyport_icap_bypassed_total", NULL, NULL,
+                                          "Messages that passed uninspected by a bypass.");
+    s->metrics.cached = service_counter(m, s, "sallyport_icap_cached_verdicts_total", NULL, NULL,
+                                        "Verdicts of an earlier or concurrent scan of the same "
+                                        "file.");
+    s->metrics.scan_time = service_histogram(m, s, "sallyport_scan_seconds",
+                                             "From handing a file over to its verdict.");
 }
 
-static enum err services_compile(struct icap_snapshot *s, const struct icap_snapshot_source *src)
+static enum err services_compile(struct icap_snapshot *s, const struct icap_snapshot_source *src,
+                                 struct buf *why)
 {
     for (size_t i = 0; i < s->n_services; i++) {
-        s->services[i].set = &src->services[i];
-        TRY(service_istag(&s->services[i], src->engines));
-        service_metrics(src->metrics, &s->services[i]);
+        struct icap_service *v = &s->services[i];
+
+        v->set = &src->services[i];
+        v->engines = service_engines(v->set);
+        TRY(rules_new(v->set->rules, v->set->n_rules, src->urls, &v->rules, why));
+        TRY(service_istag(v, src));
+        service_metrics(src->metrics, v);
     }
     return OK;
 }
 
-enum err icap_snapshot_new(const struct icap_snapshot_source *src, struct icap_snapshot **ret)
+static void snapshot_free(struct icap_snapshot *s)
+{
+    for (size_t i = 0; s->services && i < s->n_services; i++)
+        rules_free(s->services[i].rules);
+    exceptions_unref(s->exceptions);
+    free(s->services);
+    free(s);
+}
+
+enum err icap_snapshot_new(const struct icap_snapshot_source *src, struct icap_snapshot **ret,
+                           struct buf *why)
 {
     struct icap_snapshot *s = calloc(1, sizeof *s);
+    enum err e = ERR_NOMEM;
 
     if (!s)
         return ERR_NOMEM;
     atomic_init(&s->refs, 1);
     s->limits = src->limits;
+    s->urls = src->urls;
+    s->unpack = src->unpack;
+    s->exceptions = exceptions_ref(src->exceptions);
     s->n_services = src->n_services;
     s->services = calloc(src->n_services ? src->n_services : 1, sizeof *s->services);
-    if (!s->services || services_compile(s, src) != OK) {
-        free(s->services);
-        free(s);
-        return ERR_NOMEM;
+    if (s->services)
+        e = services_compile(s, src, why);
+    if (e) {
+        snapshot_free(s);
+        return e;
     }
     if (gethostname(s->host, sizeof s->host - 1) != 0 || !span_is_token(span_of(s->host)))
         (void)snprintf(s->host, sizeof s->host, "sallyport");
@@ -136,10 +214,12 @@ void icap_snapshot_unref(struct icap_snapshot *s)
 {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (s->release)
-        s->release(s->owner);
-    free(s->services);
-    free(s);
+    void (*release)(void *) = s->release;
+    void *owner = s->owner;
+
+    snapshot_free(s); /* rules point into what the owner has */
+    if (release)
+        release(owner);
 }
 
 static bool service_has_path(const struct icap_service_settings *set, struct span path)

@@ -5,6 +5,7 @@
 #ifndef ICAP_SNAPSHOT_H
 #define ICAP_SNAPSHOT_H
 
+#include "adapt/exceptions.h"
 #include "icap/icap_settings.h"
 #include "observe/metrics.h"
 
@@ -12,13 +13,17 @@
 
 struct icap_service {
     const struct icap_service_settings *set;
+    struct rules *rules;
+    unsigned engines; /* bits 1 << PIPELINE_*: all that it, or one of its rules, may run */
     char istag[ICAP_ISTAG_LEN + 1];
+    char scope[ICAP_ISTAG_LEN + 1]; /* the same without exceptions: what verdicts depend on */
     struct {
         metric_id requests[ICAP_METHODS];
         metric_id actions[ACTIONS];
         metric_id causes[CAUSES];
         metric_id bytes_in, bytes_out;
         metric_id total_time, scan_time;
+        metric_id rules, exceptions, bypassed, cached;
     } metrics;
 };
 
@@ -27,6 +32,9 @@ struct icap_snapshot {
     const struct icap_limits *limits;
     struct icap_service *services;
     size_t n_services;
+    const struct url_lists *urls; /* the owner's */
+    const struct unpack_settings *unpack;
+    struct exceptions *exceptions;
     char host[256];  /* for Via */
     char server[64]; /* Server: */
     void (*release)(
@@ -38,15 +46,19 @@ struct icap_snapshot_source {
     const struct icap_service_settings *services;
     size_t n_services;
     const struct icap_limits *limits;
-    const char
-        *engines; /* versions of engines and rules: part of the ISTag of services that run them */
+    /* Versions: part of the ISTag of services that run them. */
+    const char *worker_engines, *clamav;
+    const struct url_lists *urls; /* lives until |release| */
+    const struct unpack_settings *unpack;
+    struct exceptions *exceptions; /* takes a reference */
     struct metrics *metrics;
     void (*release)(void *owner);
     void *owner;
 };
-/* On failure |release| is not called. The spans and settings are borrowed until |release|. */
+/* On failure |release| is not called, and |why| says what is wrong. The spans and settings are
+ * borrowed until |release|. */
 NODISCARD enum err icap_snapshot_new(const struct icap_snapshot_source *src,
-                                     struct icap_snapshot **ret);
+                                     struct icap_snapshot **ret, struct buf *why);
 struct icap_snapshot *icap_snapshot_ref(struct icap_snapshot *s);
 void icap_snapshot_unref(struct icap_snapshot *s);
 /* By path or alias; NULL: none. */

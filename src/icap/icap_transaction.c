@@ -6,12 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adapt/worker_wire.h"
 #include "base/log.h"
 #include "icap/icap_server_int.h"
 
 #define FLOW_HIGH \
     (512u << 10) /* answer bytes queued in the engine before the body waits in |body| */
+
+#define SLOT_TRIES 5u /* for a scan slot, within scan_wait_ms */
 
 static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum cause cause);
 
@@ -28,11 +29,12 @@ static void tx_break(struct icap_transaction *tx, enum err err, const char *why)
 
 static void tx_drop_scan(struct icap_transaction *tx)
 {
-    if (tx->job)
-        workers_cancel(tx->job);
-    tx->job = NULL;
+    if (tx->scan)
+        inspection_cancel(tx->scan);
+    tx->scan = NULL;
+    timer_clear(tx->server->env.loop, &tx->slot_timer);
     if (tx->scan_slot)
-        budget_give(tx->conn->server->env.scans, 1);
+        scan_slots_give(tx->server->env.scans, tx->client);
     tx->scan_slot = false;
 }
 
@@ -53,14 +55,20 @@ static void tx_answer_error(struct icap_transaction *tx, unsigned status, enum e
         tx_break(tx, err, why);
 }
 
+static void tx_pump(struct icap_transaction *tx)
+{
+    if (tx->conn)
+        icap_connection_pump(tx->conn);
+}
+
 static void body_progress(void *arg)
 {
-    icap_connection_pump(((struct icap_transaction *)arg)->conn);
+    tx_pump(arg);
 }
 
 static enum err tx_need_body(struct icap_transaction *tx, bool digest)
 {
-    const struct icap_server_environment *env = &tx->conn->server->env;
+    const struct icap_server_environment *env = &tx->server->env;
     struct body_settings set = {
         .loop = env->loop,
         .spool = env->spool,
@@ -99,6 +107,10 @@ static void tx_flow(struct icap_transaction *tx)
                         "the body could not be kept, so it cannot be handed back");
         return;
     }
+    if (tx->slow.begun) {
+        tx->state = TX_FLOW;
+        return;
+    }
     tx->icap_status = 200;
     e = icap_answer_original(tx);
     if (e == ERR_MISSING) /* erratum E5 */
@@ -122,7 +134,7 @@ static void tx_204(struct icap_transaction *tx)
 
 static void tx_pass(struct icap_transaction *tx)
 {
-    if (!icap_may_204(tx->conn->engine)) {
+    if (tx->slow.begun || tx->strip_range || !icap_may_204(tx->conn->engine)) {
         tx_flow(tx);
     } else if (tx->request_over) {
         tx_204(tx);
@@ -135,28 +147,45 @@ static void tx_pass(struct icap_transaction *tx)
 
 /* ---- decisions ---- */
 
+/* Some of it is with the client already: all that is left is to keep the rest from it. */
+static void tx_cut_off(struct icap_transaction *tx)
+{
+    atomic_fetch_add_explicit(&tx->server->n_blocked, 1, memory_order_relaxed);
+    tx_break(tx, tx->err ? tx->err : ERR_POLICY,
+             "the answer had begun (slow.mode: trickle), so it was cut off");
+}
+
 static void tx_act(struct icap_transaction *tx)
 {
+    if (tx->action == ACTION_PASS && tx->cause != CAUSE_NONE && !tx->exception[0])
+        log_warn("icap", "id=%s service=%s: passed for cause=%s, as the service says", tx->id,
+                 tx->service->set->name, cause_name(tx->cause));
+    if (tx->detached) {
+        icap_progress_act(tx);
+        return;
+    }
     switch (tx->action) {
-    case ACTION_PASS:
-        if (tx->cause != CAUSE_NONE)
-            log_warn("icap",
-                     "id=%s service=%s: not inspected for cause=%s, and passed as the service says",
-                     tx->id, tx->service->set->name, cause_name(tx->cause));
-        tx_pass(tx);
-        break;
+    case ACTION_PASS: tx_pass(tx); break;
     case ACTION_BLOCK:
+        if (tx->slow.begun) {
+            tx_cut_off(tx);
+            break;
+        }
         tx_drop_body(tx);
         tx->state = TX_DONE;
         tx->icap_status = 200;
         tx->http_status = 403;
-        atomic_fetch_add_explicit(&tx->conn->server->n_blocked, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&tx->server->n_blocked, 1, memory_order_relaxed);
         if (icap_answer_block(tx) != OK) {
             tx->http_status = 0;
             tx_answer_error(tx, 500, ERR_NOMEM, "the block page could not be written");
         }
         break;
     case ACTION_ERROR:
+        if (tx->slow.begun) {
+            tx_cut_off(tx);
+            break;
+        }
         if (!tx->err)
             tx->err = ERR_POLICY;
         tx_answer_error(tx, tx->cause == CAUSE_INFECTED || tx->cause == CAUSE_DENIED ? 403 : 503,
@@ -165,14 +194,29 @@ static void tx_act(struct icap_transaction *tx)
     }
 }
 
+/* An exception is about what was found, not about a bad moment. */
+static bool may_be_excepted(enum cause cause)
+{
+    return cause == CAUSE_INFECTED || cause == CAUSE_DENIED || cause == CAUSE_NOT_INSPECTED ||
+           cause == CAUSE_TOO_LARGE;
+}
+
 static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum cause cause)
 {
-    struct icap_server *s = tx->conn->server;
+    char waived[sizeof tx->exception];
+    struct icap_server *s = tx->server;
 
     tx->has_verdict = true;
     tx->verdict = verdict;
     tx->cause = cause;
+    memcpy(waived, tx->exception, sizeof waived);
     tx->action = cause == CAUSE_NONE ? ACTION_PASS : (enum action)tx->service->set->on[cause];
+    tx->exception[0] = '\0'; /* one for the heads alone does not count any more */
+    if (tx->action != ACTION_PASS && may_be_excepted(cause) && icap_judge_exception(tx))
+        tx->action = ACTION_PASS;
+    else if (cause == CAUSE_NONE && waived[0])
+        memcpy(tx->exception, waived, sizeof waived);
+    icap_slow_end(tx);
     tx->decided_us = loop_now_us(s->env.loop);
     metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.actions[tx->action], 1);
     if (cause != CAUSE_NONE)
@@ -194,130 +238,183 @@ static void tx_decide_error(struct icap_transaction *tx, enum cause cause, enum 
 
 /* ---- inspection ---- */
 
-static void on_result(void *arg, const struct scan_result *result)
+static NODISCARD bool tx_keep_result(struct icap_transaction *tx,
+                                     const struct inspection_result *result)
+{
+    struct scan_result *own = tx->result; /* findings of rules and lists, from before */
+
+    tx->result = malloc(sizeof *tx->result);
+    if (!tx->result) {
+        free(own);
+        return false;
+    }
+    *tx->result = result->scan;
+    for (unsigned i = 0; own && i < own->n_findings; i++)
+        scan_result_find(tx->result, &own->findings[i]);
+    free(own);
+    tx->objects = result->objects ? object_table_ref(result->objects) : NULL;
+    tx->cached = result->cached;
+    return true;
+}
+
+static void on_result(void *arg, const struct inspection_result *result)
 {
     struct icap_transaction *tx = arg;
-    struct icap_connection *c = tx->conn;
-    struct icap_server *s = c->server;
+    struct icap_server *s = tx->server;
+    const struct scan_result *scan = &result->scan;
+    enum cause cause;
 
-    tx->job = NULL;
+    tx->scan = NULL;
     tx_drop_scan(tx);
     tx->scan_us = loop_now_us(s->env.loop) - tx->scan_start_us;
     metrics_observe(s->env.metrics, s->loop_index, tx->service->metrics.scan_time, tx->scan_us);
-    tx->result = malloc(sizeof *tx->result);
-    if (tx->result)
-        *tx->result = *result;
-    if (!tx->result) {
+    if (result->cached)
+        metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.cached, 1);
+    if (!tx_keep_result(tx, result)) {
         tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for a scan's result");
-    } else if (result->verdict == VERDICT_CHANGED) {
-        /* It could only mean that the original must not be passed on. */
-        tx_decide_error(tx, CAUSE_WORKER_CRASH, ERR_WORKER,
-                        "the worker says that it changed the file, which no engine does");
+    } else if (icap_judge_end(tx, &cause)) {
+        tx_decide(tx, cause == CAUSE_NONE ? scan->verdict : VERDICT_BLOCK, cause);
     } else {
-        tx->err = result->err;
-        tx_decide(tx, result->verdict,
-                  result->verdict == VERDICT_PASS ? CAUSE_NONE : result->cause);
+        tx->err = scan->err;
+        tx_decide(tx, scan->verdict, scan->verdict == VERDICT_PASS ? CAUSE_NONE : scan->cause);
     }
-    icap_connection_pump(c);
+    tx_pump(tx);
+}
+
+static struct span declared_encoding(struct icap_transaction *tx)
+{
+    const struct head *http;
+
+    if (tx->detached)
+        return tx->detached->encoding;
+    http = icap_message_head(tx->req);
+    return http ? icap_content_encoding(tx, http) : SPAN_NONE;
+}
+
+static struct inspection_request inspection_request(struct icap_transaction *tx, int fd)
+{
+    struct loop *loop = tx->server->env.loop;
+
+    return (struct inspection_request){
+        .fd = fd,
+        .len = tx->body_len,
+        .pipeline = tx->pipeline,
+        .sha256 = span_of(tx->sha256),
+        .scope = span_of(tx->service->scope),
+        .name = span_of(tx->subject->name.text),
+        .tricks = tx->subject->name.tricks,
+        .type = tx->subject->type,
+        .encoding = declared_encoding(tx),
+        .unpack = tx->snapshot->unpack,
+        .types = &tx->service->set->types,
+        .deadline_ms = loop_now_ms(loop) + tx->service->set->deadline_ms,
+        .client = tx->client,
+        .done = on_result,
+        .arg = tx,
+    };
 }
 
 static void tx_submit(struct icap_transaction *tx, int fd)
 {
-    struct icap_server *s = tx->conn->server;
-    struct worker_job_request r = {
-        .fd = fd,
-        .len = body_len(tx->body),
-        .engines = tx->service->set->pipeline & 1u << ICAP_PIPELINE_YARA ? WIRE_ENGINE_YARA : 0,
-        .name = icap_declared_name(tx->req),
-        .type = icap_declared_type(tx->req),
-        .deadline_ms = loop_now_ms(s->env.loop) + tx->service->set->deadline_ms,
-        .done = on_result,
-        .arg = tx,
-    };
+    struct icap_server *s = tx->server;
+    struct inspection_request r = inspection_request(tx, fd);
     enum err e;
 
-    if (!budget_take(s->env.scans, 1)) {
-        (void)close(fd);
-        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY,
-                        "as many scans as limits.scans allows are open");
-        return;
-    }
-    tx->scan_slot = true;
     tx->scan_start_us = loop_now_us(s->env.loop);
     tx->state = TX_SCAN;
-    e = workers_submit(s->env.workers, &r, &tx->job);
+    e = inspection_start(s->env.inspector, &r, &tx->scan);
     if (e == OK)
         return;
+    tx->scan = NULL;
     tx_drop_scan(tx);
-    tx_decide_error(tx, CAUSE_OVERLOAD, e,
-                    e == ERR_BUSY ? "as many files as engines.workers.queue allows are waiting"
-                                  : "no memory for a scan");
+    if (e == ERR_LIMIT)
+        tx_decide_error(tx, CAUSE_NOT_INSPECTED, e, "Content-Type or Content-Encoding is too long");
+    else
+        tx_decide_error(tx, CAUSE_OVERLOAD, e,
+                        e == ERR_BUSY ? "as many files as engines.workers.queue allows are waiting"
+                                      : "no memory for a scan");
 }
 
 static void on_file(void *arg, int fd, enum err err)
 {
     struct icap_transaction *tx = arg;
-    struct icap_connection *c = tx->conn;
 
-    if (err)
+    if (err) {
         tx_decide_error(tx, cause_of_store(err), err, "the body could not be stored");
-    else
+    } else {
+        icap_slow_file(tx, fd);
         tx_submit(tx, fd);
-    icap_connection_pump(c);
+    }
+    tx_pump(tx);
+}
+
+/* The engine url has said its word about the heads, and no other is asked. */
+static bool asks_about_urls_only(const struct icap_transaction *tx)
+{
+    return tx->pipeline == 1u << PIPELINE_URL;
+}
+
+/* No engine has anything to say about the body, perhaps because there is none; a rule may. */
+static void tx_decide_unscanned(struct icap_transaction *tx)
+{
+    enum cause cause;
+
+    if (!icap_judge_end(tx, &cause))
+        cause = CAUSE_NONE;
+    tx_decide(tx, cause == CAUSE_NONE ? VERDICT_PASS : VERDICT_BLOCK, cause);
+}
+
+static void tx_make_file(struct icap_transaction *tx)
+{
+    tx->scan_slot = true;
+    body_file(tx->body, on_file, tx);
+}
+
+/* Not all at the same time, or a loop would answer hundreds in one turn while others wait. */
+static uint64_t next_try_ms(const struct icap_transaction *tx)
+{
+    const struct icap_server_environment *env = &tx->server->env;
+    uint64_t step = env->scan_wait_ms / SLOT_TRIES;
+    uint64_t spread = tx->slot_tries ? 0 : tx->server->next_id % (step + 1);
+
+    return loop_now_ms(env->loop) + step + spread;
+}
+
+/* No slot is free for this client: tries again for a little while, so that a burst passes and a
+ * client that sends whatever it is told is not answered in a busy loop. */
+static void on_slot_timer(struct timer *t)
+{
+    struct icap_transaction *tx = CONTAINER_OF(t, struct icap_transaction, slot_timer);
+    const struct icap_server_environment *env = &tx->server->env;
+
+    if (scan_slots_take(env->scans, tx->client)) {
+        tx_make_file(tx);
+    } else if (++tx->slot_tries < SLOT_TRIES) {
+        timer_set(env->loop, t, next_try_ms(tx));
+    } else {
+        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY,
+                        "as many scans as limits.scans allows are open");
+        tx_pump(tx);
+    }
 }
 
 static void tx_inspect_end(struct icap_transaction *tx)
 {
     tx->body_len = body_len(tx->body);
     body_sha256(tx->body, tx->sha256);
-    if (tx->body_len == 0) {
-        tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
+    tx->body_complete = true;
+    if (tx->body_len == 0 || asks_about_urls_only(tx)) {
+        tx_decide_unscanned(tx);
         return;
     }
     tx->state = TX_FILE;
-    body_file(tx->body, on_file, tx);
-}
-
-/* Any coding but |plain|, in any of the fields |name|: a second one is read by some clients. */
-static bool is_encoded(const struct head *http, struct span name, struct span plain)
-{
-    for (unsigned i = head_find(http, name, 0); i < http->n_fields;
-         i = head_find(http, name, i + 1)) {
-        struct span rest = http->fields[i].value, coding;
-
-        while (span_list_next(&rest, &coding))
-            if (!span_ieq(coding, SPAN("identity")) && !span_ieq(coding, plain))
-                return true;
-    }
-    return false;
-}
-
-/* Reasons that are visible in the heads and make the body's inspection pointless. CAUSE_NONE: go
- * on. */
-static enum cause inspect_heads(const struct icap_request *req, const char **ret_why)
-{
-    const struct head *http = req->method == ICAP_RESPMOD ? req->http_response : req->http_request;
-
-    *ret_why = http ? head_smuggling(http) : NULL;
-    if (*ret_why)
-        return CAUSE_DENIED;
-    if (!req->has_body || !http)
-        return CAUSE_NONE;
-    if (is_encoded(http, SPAN("Content-Encoding"), SPAN("identity"))) {
-        *ret_why = "the body is compressed (Content-Encoding), and is not decoded here";
-        return CAUSE_NOT_INSPECTED;
-    }
-    /* RFC 3507 4.4.2 wants the chunked coding undone and the field, being hop-by-hop, gone; a
-     * client that leaves the field in may have left the other codings in, too. */
-    if (is_encoded(http, SPAN("Transfer-Encoding"), SPAN("chunked"))) {
-        *ret_why = "the body is compressed (Transfer-Encoding), and is not decoded here";
-        return CAUSE_NOT_INSPECTED;
-    }
-    if (head_value(http, SPAN("Content-Range")).p || http->status == 206) {
-        *ret_why = "the body is a fragment (206, Content-Range) of a file that was not seen whole";
-        return CAUSE_NOT_INSPECTED;
-    }
-    return CAUSE_NONE;
+    icap_slow_complete(tx);
+    tx->client = scan_client(&tx->subject->client);
+    tx->slot_timer.fire = on_slot_timer;
+    if (scan_slots_take(tx->server->env.scans, tx->client))
+        tx_make_file(tx);
+    else
+        timer_set(tx->server->env.loop, &tx->slot_timer, next_try_ms(tx));
 }
 
 static bool memory_is_nearly_gone(const struct icap_server *s)
@@ -330,20 +427,31 @@ static bool memory_is_nearly_gone(const struct icap_server *s)
 
 static void tx_inspect_begin(struct icap_transaction *tx)
 {
-    const char *why;
-    enum cause cause = inspect_heads(tx->req, &why);
+    enum cause cause = CAUSE_NONE;
 
-    if (cause == CAUSE_DENIED) {
-        tx->err = ERR_POLICY;
-        tx->err_why = why;
-        tx_decide(tx, VERDICT_BLOCK, cause);
-    } else if (cause != CAUSE_NONE) {
-        tx_decide_error(tx, cause, OK, why);
-    } else if (tx->req->has_body && memory_is_nearly_gone(tx->conn->server)) {
-        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "limits.memory is nearly used up");
-    } else if (tx->req->has_body && tx_need_body(tx, true) != OK) {
-        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for a body");
+    if (!tx->subject) {
+        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for the heads' facts");
+        return;
     }
+    switch (icap_judge_begin(tx, &cause)) {
+    case ICAP_JUDGED_UNSEEN: tx_decide(tx, VERDICT_NOT_INSPECTED, CAUSE_NONE); return;
+    case ICAP_JUDGED:
+        tx_decide(tx, cause == CAUSE_DENIED ? VERDICT_BLOCK : VERDICT_NOT_INSPECTED, cause);
+        return;
+    case ICAP_NOT_JUDGED: break;
+    }
+    if (!tx->req->has_body)
+        return;
+    if (asks_about_urls_only(tx) && !tx->req->http_request)
+        tx_decide_error(tx, CAUSE_NOT_INSPECTED, OK, "there is no request head, and so no URL");
+    else if (asks_about_urls_only(tx) && tx->service->set->n_rules == 0)
+        tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
+    else if (memory_is_nearly_gone(tx->server))
+        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "limits.memory is nearly used up");
+    else if (tx_need_body(tx, true) != OK)
+        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for a body");
+    else
+        icap_slow_begin(tx);
 }
 
 /* ---- events ---- */
@@ -351,7 +459,7 @@ static void tx_inspect_begin(struct icap_transaction *tx)
 static void tx_route(struct icap_transaction *tx)
 {
     const struct icap_request *req = tx->req;
-    struct icap_server *s = tx->conn->server;
+    struct icap_server *s = tx->server;
 
     tx->service = icap_snapshot_find(tx->snapshot, req->uri.path);
     if (!tx->service) {
@@ -370,9 +478,10 @@ static void tx_route(struct icap_transaction *tx)
                         "records cannot be written, and records.on-full says refuse");
         return;
     }
-    if (tx->service->set->type == ICAP_SERVICE_INSPECT)
-        tx_inspect_begin(tx);
-    else if (req->has_body)
+    if (tx->service->set->type == ICAP_SERVICE_INSPECT) {
+        if (!icap_progress_fetch(tx))
+            tx_inspect_begin(tx);
+    } else if (req->has_body)
         tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
 }
 
@@ -387,6 +496,7 @@ void icap_transaction_begin(struct icap_connection *c)
         return;
     }
     tx->conn = c;
+    tx->server = s;
     tx->snapshot = icap_snapshot_ref(s->snapshot);
     tx->req = icap_current(c->engine);
     tx->start_us = loop_now_us(s->env.loop);
@@ -400,7 +510,7 @@ void icap_transaction_begin(struct icap_connection *c)
     }
     tx->has_method = true;
     tx->method = tx->req->method;
-    icap_audit_begin(tx);
+    icap_subject_find(tx);
     tx_route(tx);
 }
 
@@ -408,6 +518,7 @@ static void tx_store(struct icap_transaction *tx, struct slice s)
 {
     enum err e = body_append(tx->body, s);
 
+    icap_slow_body(tx, s);
     if (e == OK && body_len(tx->body) <= tx->service->set->body_max)
         return;
     tx->body_len = body_len(tx->body);
@@ -463,6 +574,7 @@ void icap_transaction_preview_end(struct icap_transaction *tx, bool ieof)
         tx_204(tx);
     else if (tx->state == TX_RECEIVE && icap_go_on(tx->conn->engine) != OK)
         tx_break(tx, ERR_BUG, "100 Continue was not possible");
+    tx->went_on = true;
 }
 
 void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
@@ -475,7 +587,7 @@ void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
     }
     tx->trailers = kept;
     tx->request_over = true;
-    tx->body_us = loop_now_us(tx->conn->server->env.loop);
+    tx->body_us = loop_now_us(tx->server->env.loop);
     if (tx->state == TX_SKIP) {
         tx_204(tx);
         return;
@@ -488,6 +600,9 @@ void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
             tx_break(tx, ERR_NOMEM, "the OPTIONS answer could not be written");
     } else if (tx->body) {
         tx_inspect_end(tx);
+    } else if (tx->service->set->type == ICAP_SERVICE_INSPECT) {
+        tx->body_complete = true;
+        tx_decide_unscanned(tx);
     } else {
         tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
     }
@@ -495,15 +610,37 @@ void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
 
 /* ---- output ---- */
 
-static enum err reply_segment(struct icap_engine *e, struct segment *seg)
+/* Takes off what the trickle has sent already. */
+static void skip_sent(struct icap_transaction *tx, uint64_t *off, uint64_t *len)
 {
-    enum err err;
+    uint64_t skip = tx->slow.sent - tx->slow.skipped;
+
+    if (skip > *len)
+        skip = *len;
+    tx->slow.skipped += (uint32_t)skip;
+    *off += skip;
+    *len -= skip;
+}
+
+static enum err reply_segment(struct icap_engine *e, struct icap_transaction *tx,
+                              struct segment *seg)
+{
+    enum err err = OK;
 
     if (seg->kind == SEGMENT_FILE) {
-        err = icap_reply_file(e, seg->file.ref, seg->file.off, seg->file.len);
+        uint64_t off = seg->file.off, len = seg->file.len;
+
+        skip_sent(tx, &off, &len);
+        if (len)
+            err = icap_reply_file(e, seg->file.ref, off, len);
         file_unref(seg->file.ref);
     } else {
-        err = icap_reply_body(e, seg->slice);
+        uint64_t off = seg->slice.off, len = seg->slice.len;
+
+        skip_sent(tx, &off, &len);
+        if (len)
+            err =
+                icap_reply_body(e, (struct slice){seg->slice.block, (uint32_t)off, (uint32_t)len});
         block_unref(seg->slice.block);
     }
     return err;
@@ -518,10 +655,12 @@ bool icap_transaction_drive(struct icap_transaction *tx)
 
     if (tx->state != TX_FLOW)
         return false;
+    if (tx->fetch)
+        return icap_progress_drive(tx);
     while (tx->body && icap_output(e)->len < FLOW_HIGH &&
            body_take(tx->body, FLOW_HIGH - icap_output(e)->len, &seg)) {
         moved = true;
-        err = reply_segment(e, &seg);
+        err = reply_segment(e, tx, &seg);
         if (err) {
             tx_break(tx, err, "the body could not be put into the answer");
             return true;
@@ -555,22 +694,33 @@ void icap_transaction_fail(struct icap_transaction *tx, const struct fault *f)
     tx->state = TX_DONE;
 }
 
+void icap_transaction_free(struct icap_transaction *tx)
+{
+    tx_drop_scan(tx);
+    icap_slow_free(tx);
+    tx_drop_body(tx);
+    if (tx->fetch)
+        file_unref(tx->fetch);
+    icap_snapshot_unref(tx->snapshot);
+    free(tx->result);
+    object_table_unref(tx->objects);
+    free(tx);
+}
+
 void icap_transaction_finish(struct icap_transaction *tx)
 {
     struct icap_connection *c = tx->conn;
 
     tx_drop_scan(tx);
+    icap_slow_end(tx);
     if (tx->state != TX_DONE && !tx->err) {
         tx->err = ERR_ABORTED;
         tx->err_why = "the connection ended before the answer was complete";
     }
     icap_audit_finish(tx);
-    tx_drop_body(tx);
-    icap_snapshot_unref(tx->snapshot);
-    free(tx->result);
+    icap_transaction_free(tx);
     c->tx = NULL;
     c->first = false;
     icap_connection_renew_id(c);
     atomic_fetch_sub_explicit(&c->server->n_open, 1, memory_order_relaxed);
-    free(tx);
 }

@@ -16,14 +16,14 @@ static const struct limit everyone[] = {
     {RLIMIT_CORE, "RLIMIT_CORE", 0}
 };
 
-/* A worker creates no process and writes no file; it holds its socket, one file and /dev/null. */
+/* A worker creates no process; it holds /dev/null three times, its socket, one file, and one memfd
+ * for what was in it. Few more, for RLIMIT_DATA does not count what is in a memfd. */
 static const struct limit worker[] = {
-    {RLIMIT_FSIZE,      "RLIMIT_FSIZE",      0 },
-    {RLIMIT_NOFILE,     "RLIMIT_NOFILE",     16},
-    {RLIMIT_NPROC,      "RLIMIT_NPROC",      0 },
-    {RLIMIT_MEMLOCK,    "RLIMIT_MEMLOCK",    0 },
-    {RLIMIT_MSGQUEUE,   "RLIMIT_MSGQUEUE",   0 },
-    {RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING", 0 },
+    {RLIMIT_NOFILE,     "RLIMIT_NOFILE",     8},
+    {RLIMIT_NPROC,      "RLIMIT_NPROC",      0},
+    {RLIMIT_MEMLOCK,    "RLIMIT_MEMLOCK",    0},
+    {RLIMIT_MSGQUEUE,   "RLIMIT_MSGQUEUE",   0},
+    {RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING", 0},
 };
 
 static NODISCARD enum err set_limit(const struct limit *l, struct buf *why)
@@ -49,18 +49,20 @@ static NODISCARD enum err set_all(const struct limit *l, size_t n, struct buf *w
 
 /* RLIMIT_DATA counts private writable memory, which is what a parser's appetite is made of;
  * RLIMIT_AS alone would count the mapped file, too. seccomp refuses the mappings that RLIMIT_DATA
- * does not see (shared and growing downwards). */
+ * does not see (shared and growing downwards). A memfd is as long as what was unpacked in that
+ * memory, at most; no other file that a worker holds can be written. */
 static NODISCARD enum err limit_memory(const struct jail_spec *spec, struct buf *why)
 {
     struct limit l[] = {
-        {RLIMIT_DATA, "RLIMIT_DATA", spec->memory_max},
-        {RLIMIT_AS,   "RLIMIT_AS",   RLIM_INFINITY   }
+        {RLIMIT_DATA,  "RLIMIT_DATA",  spec->memory_max},
+        {RLIMIT_FSIZE, "RLIMIT_FSIZE", spec->memory_max},
+        {RLIMIT_AS,    "RLIMIT_AS",    RLIM_INFINITY   }
     };
 
     if (spec->memory_max == 0)
         return OK;
-    if (__builtin_add_overflow(spec->memory_max, spec->map_max, &l[1].max))
-        l[1].max = RLIM_INFINITY;
+    if (__builtin_add_overflow(spec->memory_max, spec->map_max, &l[2].max))
+        l[2].max = RLIM_INFINITY;
     return set_all(l, ARRAY_LEN(l), why);
 }
 

@@ -47,7 +47,7 @@ static const int worker_calls[] = {
     /* its one socket, the descriptors that come over it (lseek tells a file's length: the stat
      * family takes paths) */
     SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(close), SCMP_SYS(lseek), SCMP_SYS(read),
-    SCMP_SYS(pread64),
+    SCMP_SYS(pread64), SCMP_SYS(pwrite64),
     /* memory; mmap and mprotect have conditions */
     SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap),
     /* time, randomness, names of oneself */
@@ -62,6 +62,10 @@ static const struct when worker_conditions[] = {
     {SCMP_SYS(write),    0, EXACTLY, STDERR_FILENO},
     {SCMP_SYS(writev),   0, EXACTLY, STDERR_FILENO},
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
+    /* what it unpacked goes to the gateway in a memfd, which pwrite fills (nothing else that it
+     * holds can be written at a place) and which nobody can change any more */
+    {SCMP_SYS(memfd_create), 1, EXACTLY, MFD_CLOEXEC | MFD_ALLOW_SEALING},
+    {SCMP_SYS(fcntl),        1, EXACTLY, F_ADD_SEALS},
     {SCMP_SYS(madvise),  2, EXACTLY, MADV_DONTNEED},
     {SCMP_SYS(madvise),  2, EXACTLY, MADV_SEQUENTIAL},
     {SCMP_SYS(madvise),  2, EXACTLY, MADV_WILLNEED},

@@ -175,3 +175,26 @@ bool cidr_contains(const struct cidr *c, const struct address *a)
         return false;
     return bits_equal(c->bytes, (const uint8_t *)&in6(a)->sin6_addr, c->prefix);
 }
+
+enum err cidr_parse(struct span text, struct cidr *ret)
+{
+    struct cidr c = {.family = span_find(text, ':') < text.n ? AF_INET6 : AF_INET};
+    unsigned bits = c.family == AF_INET6 ? 128 : 32;
+    struct span rest = text, host = span_cut(&rest, '/');
+    char literal[INET6_ADDRSTRLEN];
+    uint64_t prefix = bits;
+
+    if (host.n >= sizeof literal || span_find(host, '\0') != host.n)
+        return ERR_SYNTAX;
+    (void)span_copy(host, literal, sizeof literal);
+    if (inet_pton(c.family, literal, c.bytes) != 1)
+        return ERR_SYNTAX;
+    if (rest.p)
+        TRY(span_u64(rest, bits, &prefix));
+    c.prefix = (unsigned)prefix;
+    for (unsigned i = c.prefix; i < bits; i++)
+        if (c.bytes[i / 8] & (0x80u >> (i % 8)))
+            return ERR_SYNTAX;
+    *ret = c;
+    return OK;
+}

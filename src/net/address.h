@@ -32,6 +32,8 @@ struct cidr {
     uint8_t bytes[16];
     unsigned prefix;
 };
+/* "10.0.0.0/8", "2001:db8::/32", or one address. ERR_SYNTAX, also for bits behind the prefix. */
+NODISCARD enum err cidr_parse(struct span text, struct cidr *ret);
 bool cidr_contains(const struct cidr *c, const struct address *a);
 
 #endif

@@ -90,6 +90,11 @@ static void accepted(struct listener *li, int fd, const struct address *peer)
     uint64_t now_us = loop_now_us(li->loop);
     struct group_member *to = group_choose(li->group, li->member);
 
+    if (!fresh_needs_proxy_header(li->settings, peer) && !fresh_is_allowed(li->settings, peer)) {
+        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_POLICY, FRESH_NOT_ALLOWED);
+        (void)close(fd);
+        return;
+    }
     if (max && atomic_load_explicit(&li->count->open, memory_order_relaxed) >= max) {
         li->events->refused(li->arg, li->loop, li->settings, peer, ERR_BUSY,
                             "the listener has as many connections as it may");

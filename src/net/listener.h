@@ -21,6 +21,12 @@ struct listener_settings {
     struct protect_policy policy;  /* checked on every connection once its report exists */
     const struct cidr *proxy_from; /* sources that must begin with a PROXY header (v1 or v2) */
     unsigned n_proxy_from;
+    /* Who may connect (behind a PROXY header: whom it names); none: all. */
+    const struct cidr *allow;
+    unsigned n_allow;
+    /* Peers whose word on their users is believed: the protocol's. */
+    const struct cidr *client_ip_from;
+    unsigned n_client_ip_from;
     uint64_t handshake_ms;    /* from accept to an open stream: PROXY header and TLS handshake
                                  together; 10 s */
     unsigned connections_max; /* of this listener on all loops together; 0: none */

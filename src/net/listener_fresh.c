@@ -33,6 +33,24 @@ struct fresh {
     enum fresh_phase phase;
 };
 
+static bool cidrs_contain(const struct cidr *v, unsigned n, const struct address *a)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (cidr_contains(&v[i], a))
+            return true;
+    return false;
+}
+
+bool fresh_needs_proxy_header(const struct listener_settings *s, const struct address *peer)
+{
+    return cidrs_contain(s->proxy_from, s->n_proxy_from, peer);
+}
+
+bool fresh_is_allowed(const struct listener_settings *s, const struct address *peer)
+{
+    return s->n_allow == 0 || cidrs_contain(s->allow, s->n_allow, peer);
+}
+
 static void fresh_unlink(struct fresh *f)
 {
     if (f->prev)
@@ -220,7 +238,11 @@ static void read_proxy_header(struct fresh *f)
         return;
     if (has_peer)
         stream_set_peer(f->stream, &peer);
-    after_proxy(f);
+    /* A header that names nobody (LOCAL, UNKNOWN) leaves the balancer itself as the peer. */
+    if (!fresh_is_allowed(f->settings, stream_peer(f->stream)))
+        refuse(f, ERR_POLICY, FRESH_NOT_ALLOWED, 0);
+    else
+        after_proxy(f);
 }
 
 static void on_stream(void *arg, unsigned events)
@@ -250,14 +272,6 @@ static void on_deadline(struct timer *t)
     refuse(f, ERR_TIMEOUT, why, 0);
 }
 
-static bool needs_proxy_header(const struct listener_settings *s, const struct address *peer)
-{
-    for (unsigned i = 0; i < s->n_proxy_from; i++)
-        if (cidr_contains(&s->proxy_from[i], peer))
-            return true;
-    return false;
-}
-
 static struct fresh *fresh_new(struct listener *li, int fd, const struct address *peer, bool proxy)
 {
     struct fresh *f = calloc(1, sizeof *f);
@@ -276,7 +290,7 @@ static struct fresh *fresh_new(struct listener *li, int fd, const struct address
 void fresh_begin(struct listener *li, int fd, const struct address *peer,
                  struct listener_settings *settings, uint64_t accepted_us)
 {
-    bool proxy = needs_proxy_header(settings, peer);
+    bool proxy = fresh_needs_proxy_header(settings, peer);
     struct fresh *f = fresh_new(li, fd, peer, proxy);
 
     if (!f) {

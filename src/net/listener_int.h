@@ -64,6 +64,12 @@ static inline void group_count_down(struct group_member *m, struct listener_coun
     atomic_fetch_sub_explicit(&c->open, 1, memory_order_relaxed);
 }
 
+/* listener_fresh.c: must |peer| begin with a PROXY header, and may it, or whom its header names,
+ * connect at all? */
+bool fresh_needs_proxy_header(const struct listener_settings *s, const struct address *peer);
+bool fresh_is_allowed(const struct listener_settings *s, const struct address *peer);
+#define FRESH_NOT_ALLOWED "this address may not connect: it is not in the listener's allow list"
+
 /* listener_fresh.c: an accepted descriptor, counted, on its way to be open. Takes |fd| and the
  * reference |settings|. */
 void fresh_begin(struct listener *li, int fd, const struct address *peer,

@@ -84,6 +84,8 @@ static void add_findings(struct json *j, const struct record *r)
         add_text(j, "engine", f->engine);
         add_span(j, "name", f->name);
         add_span(j, "where", f->where);
+        if (f->note)
+            json_bool(j, "note", true);
         json_close(j, '}');
     }
     json_close(j, ']');
@@ -115,6 +117,7 @@ static void add_who(struct json *j, const struct record *r)
     clock_iso_time(r->time_wall_ms, time);
     json_text(j, "time", time);
     add_text(j, "id", r->id);
+    add_text(j, "follows", r->follows);
     add_span(j, "client", r->client);
     add_span(j, "client_ip", r->client_ip);
     add_span(j, "user", r->user);
@@ -133,6 +136,24 @@ static void add_what(struct json *j, const struct record *r)
     json_u64(j, "bytes_out", r->bytes_out);
     json_u64(j, "body_len", r->body_len);
     add_text(j, "sha256", r->sha256);
+    add_span(j, "file", r->file);
+    add_span(j, "type", r->type);
+    add_text(j, "sniffed", r->sniffed);
+    if (r->objects > 1)
+        json_u64(j, "objects", r->objects);
+}
+
+static void add_decision(struct json *j, const struct record *r)
+{
+    add_text(j, "verdict", r->verdict);
+    add_text(j, "action", r->action);
+    add_text(j, "cause", r->cause);
+    add_text(j, "rule", r->rule);
+    add_text(j, "exception", r->exception);
+    add_text(j, "bypass", r->bypass);
+    if (r->cached)
+        json_bool(j, "cached", true);
+    add_findings(j, r);
 }
 
 /* The order of the keys is documented in docs/guide and never changes; new ones go where they
@@ -144,10 +165,7 @@ void record_format(const struct record *r, struct buf *out)
     json_open(&j, NULL, '{');
     add_who(&j, r);
     add_what(&j, r);
-    add_text(&j, "verdict", r->verdict);
-    add_text(&j, "action", r->action);
-    add_text(&j, "cause", r->cause);
-    add_findings(&j, r);
+    add_decision(&j, r);
     add_timing(&j, r);
     add_text(&j, "error", r->error);
     add_span(&j, "error_text", r->error_text);

@@ -17,6 +17,7 @@ struct record_finding {
     const char *engine; /* "yara" */
     struct span name;   /* rule or signature */
     struct span where;  /* part of the file, or empty */
+    bool note;          /* it did not block */
 };
 
 #define RECORD_TEXT_MAX 512
@@ -26,6 +27,7 @@ struct record_finding {
  * escaped. */
 struct record {
     const char *id;
+    const char *follows;   /* id of the record that this one belongs to */
     uint64_t time_wall_ms; /* first byte of the request */
     struct span client;    /* address of the connection's peer, with port */
     struct span client_ip; /* X-Client-IP as the peer states it */
@@ -40,9 +42,17 @@ struct record {
     uint64_t bytes_in, bytes_out; /* wire bytes of the ICAP request and answer */
     uint64_t body_len;            /* bytes of the inspected body */
     const char *sha256;           /* lower-case hex of the body, NULL if not taken */
+    struct span file;             /* declared file name, made plain */
+    struct span type;             /* declared media type */
+    const char *sniffed;          /* media type as the body looks */
+    unsigned objects;             /* leaves of a multipart; 0 and 1: left out */
     const char *verdict;          /* "pass", "block", "changed", "not-inspected", "error" */
-    const char *action;           /* what was done: "pass", "block", "icap-error" */
+    const char *action;           /* what was done: "pass", "block", "error", "deferred" */
     const char *cause;            /* "infected", "timeout", "worker-crash", ...; NULL */
+    const char *rule;             /* that decided */
+    const char *exception;        /* id of the one that let it pass */
+    const char *bypass;           /* id of the bypass that let it pass */
+    bool cached;                  /* the verdict is an earlier or a concurrent scan's */
     const struct record_finding *findings;
     unsigned n_findings;
     uint64_t handshake_us, head_us, body_us, scan_us, total_us; /* 0: left out */
@@ -50,12 +60,12 @@ struct record {
     struct span error_text;
 };
 
-/* Appends the line, with its LF. The keys, in this order: time, id, client, client_ip, user,
- * listener, protection{how, version, cipher, peer, resumed}, service, method, url_host,
- * icap_status, http_status, bytes_in, bytes_out, body_len, sha256, verdict, action, cause,
- * findings[{engine, name, where}], timing_ms{handshake, head, body, scan, total}, error,
- * error_text. After an error of |out| the line is not whole: look at out->err before appending it
- * to a log. */
+/* Appends the line, with its LF. The keys, in this order: time, id, follows, client, client_ip,
+ * user, listener, protection{how, version, cipher, peer, resumed}, service, method, url_host,
+ * icap_status, http_status, bytes_in, bytes_out, body_len, sha256, file, type, sniffed, objects,
+ * verdict, action, cause, rule, exception, bypass, cached, findings[{engine, name, where, note}],
+ * timing_ms{handshake, head, body, scan, total}, error, error_text. After an error of |out| the
+ * line is not whole: look at out->err before appending it to a log. */
 void record_format(const struct record *r, struct buf *out);
 
 enum record_on_full { RECORD_DROP, RECORD_REFUSE };

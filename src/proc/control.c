@@ -15,8 +15,9 @@
 
 #include <jansson.h>
 
-#define ANSWER_MAX (1u << 20)
-#define FDS_BATCH  253u /* SCM_MAX_FD */
+#define ANSWER_MAX  (32u << 20)
+#define FDS_BATCH   253u /* SCM_MAX_FD */
+#define HANGUPS_MAX 3u
 
 /* ---- addresses ---- */
 
@@ -267,6 +268,14 @@ enum err control_ask(const char *path, const char *command, uint64_t timeout_ms,
     struct span line;
     enum err e = conn_ask(&c, command, &line);
 
+    /* A gateway that hands over to the next one hangs up on those whom it has not heard; what it
+     * has heard it has answered. */
+    for (unsigned i = 0; i < HANGUPS_MAX && e == ERR_RESET && c.in.n == 0; i++) {
+        close_kept(c.fd);
+        c.fd = -1;
+        buf_reset(why);
+        e = conn_ask(&c, command, &line);
+    }
     if (!e) {
         buf_add(ret_answer, line);
         e = ret_answer->err;

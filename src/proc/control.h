@@ -7,6 +7,7 @@
  * specification.
  *
  *   {"command":"status"}            -> the gateway's state
+ *   {"command":"exception-add",...} -> and others: what |command| of the handler knows
  *   {"command":"takeover"}          -> {"sockets":[{"listener":"edge","loop":0},...]}, then the
  *                                      descriptors (SCM_RIGHTS, in the same order, at most 200 with
  *                                      an LF, in as many batches as it takes)
@@ -18,6 +19,7 @@
 #include "base/buf.h"
 #include "net/loop.h"
 
+struct json_t; /* jansson's */
 struct control_server;
 struct control_handler {
     /* Writes the status object (without LF). */
@@ -28,6 +30,10 @@ struct control_handler {
                    int *ret_fd);
     /* Called on a turn of its own, after the answer was written: control_server_free() is fine. */
     void (*drain)(void *arg, uint64_t ms);
+    /* Any other command, whole, asked for by user |uid|: writes the answer (without LF). False:
+     * there is no such command. May be NULL. */
+    bool (*command)(void *arg, const char *name, const struct json_t *command, unsigned uid,
+                    struct buf *out);
     void *arg;
 };
 /* |fd|: the listening Unix socket, non-blocking, stays the caller's. At most 16 clients at once,

@@ -14,7 +14,7 @@
 
 #define CLIENTS_MAX    16u
 #define LINE_MAX       4096u
-#define ANSWER_MAX     (1u << 20)
+#define ANSWER_MAX     (32u << 20)
 #define BATCH_MAX      200u /* the kernel takes 253 (SCM_MAX_FD) */
 #define COMMAND_MS     5000u
 #define AFTER_TAKEOVER 300000u /* until the next gateway is ready and this one is told to drain */
@@ -22,6 +22,7 @@
 struct client {
     struct control_server *server;
     int fd;
+    uid_t uid;
     struct watch *watch;
     struct timer timer;
     char in[LINE_MAX];
@@ -128,6 +129,20 @@ static void answer_drain(struct client *c, const json_t *command)
     buf_text(&c->out, "{\"ok\":true}");
 }
 
+/* Commands that the gateway knows and this file does not. */
+static bool answer_other(struct client *c, const char *name, const json_t *command)
+{
+    const struct control_handler *h = &c->server->handler;
+
+    if (!name || !h->command || !h->command(h->arg, name, command, c->uid, &c->out))
+        return false;
+    if (c->out.err) {
+        buf_reset(&c->out);
+        answer_error(c, "the answer does not fit");
+    }
+    return true;
+}
+
 static void answer(struct client *c, struct span line)
 {
     json_error_t why;
@@ -144,8 +159,8 @@ static void answer(struct client *c, struct span line)
         answer_takeover(c);
     else if (span_eq(name, SPAN("drain")))
         answer_drain(c, command);
-    else
-        answer_error(c, "unknown command; there are status, takeover and drain");
+    else if (!answer_other(c, name.p, command))
+        answer_error(c, "unknown command; docs/guide/control-protocol.md lists them");
     buf_char(&c->out, '\n');
     json_decref(command);
 }
@@ -275,13 +290,14 @@ static void on_client(void *arg, unsigned events)
         client_free(c);
 }
 
-static bool peer_may(int fd)
+static bool peer_may(int fd, uid_t *ret_uid)
 {
     struct ucred who;
     socklen_t n = sizeof who;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) != 0)
         return false;
+    *ret_uid = who.uid;
     return who.uid == 0 || who.uid == geteuid();
 }
 
@@ -306,7 +322,7 @@ static void client_new(struct control_server *s, int fd)
         }
     s->n_clients++;
     timer_set(s->loop, &c->timer, loop_now_ms(s->loop) + c->idle_ms);
-    if (!peer_may(fd)) {
+    if (!peer_may(fd, &c->uid)) {
         answer_error(c, "only root and the user that Sallyport runs as may ask");
         buf_char(&c->out, '\n');
         c->last = true;

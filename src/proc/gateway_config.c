@@ -16,6 +16,7 @@ static void config_unref(struct gateway_config *c)
 {
     if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
+    url_lists_free(c->urls);
     arena_done(&c->mem);
     free(c);
 }
@@ -48,18 +49,31 @@ static enum err tls_load(const struct generation *g, const struct tls_config *t,
     return e;
 }
 
-static enum err cidrs_copy(const struct config_cidrs *from, struct listener_holder *h)
+/* Appends to |v|, which has room; returns what follows. */
+static struct cidr *cidrs_put(const struct config_cidrs *from, struct cidr *v,
+                              const struct cidr **ret, unsigned *ret_n)
 {
-    h->cidrs = calloc(from->n ? from->n : 1, sizeof *h->cidrs);
-    if (!h->cidrs)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < from->n; i++) {
-        h->cidrs[i].family = from->v[i].family == 6 ? AF_INET6 : AF_INET;
-        h->cidrs[i].prefix = from->v[i].prefix;
-        memcpy(h->cidrs[i].bytes, from->v[i].addr, sizeof h->cidrs[i].bytes);
+    *ret = v;
+    *ret_n = (unsigned)from->n;
+    for (size_t i = 0; i < from->n; i++, v++) {
+        v->family = from->v[i].family == 6 ? AF_INET6 : AF_INET;
+        v->prefix = from->v[i].prefix;
+        memcpy(v->bytes, from->v[i].addr, sizeof v->bytes);
     }
-    h->base.proxy_from = h->cidrs;
-    h->base.n_proxy_from = (unsigned)from->n;
+    return v;
+}
+
+static enum err cidrs_copy(const struct listener_config *l, struct listener_holder *h)
+{
+    size_t n = l->proxy_from.n + l->allow.n + l->client_ip_from.n;
+    struct cidr *v = calloc(n + 1, sizeof *h->cidrs);
+
+    h->cidrs = v;
+    if (!v)
+        return ERR_NOMEM;
+    v = cidrs_put(&l->proxy_from, v, &h->base.proxy_from, &h->base.n_proxy_from);
+    v = cidrs_put(&l->allow, v, &h->base.allow, &h->base.n_allow);
+    (void)cidrs_put(&l->client_ip_from, v, &h->base.client_ip_from, &h->base.n_client_ip_from);
     return OK;
 }
 
@@ -82,7 +96,7 @@ static enum err listener_load(struct gateway_config *c, const struct generation 
     h->base.destroy = holder_destroy;
     h->config = c;
     atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
-    enum err e = cidrs_copy(&l->proxy_from, h);
+    enum err e = cidrs_copy(l, h);
 
     if (e == OK && tls)
         e = tls_load(g, tls, &h->base.tls, why);
@@ -126,6 +140,23 @@ void gateway_config_retire(struct gateway_config *c)
     config_unref(c);
 }
 
+static struct span list_text(void *arg, const char *path)
+{
+    return generation_file_text(arg, path);
+}
+
+static enum err urls_load(struct gateway_config *c, const struct generation *g, struct buf *why)
+{
+    const struct url_settings *u = &c->settings.engines.url;
+    const struct url_lists_source src = {.lists = u->lists,
+                                         .n = u->n_lists,
+                                         .text = list_text,
+                                         /* only ever read; |arg| has no const */
+                                         .arg = (void *)(uintptr_t)g};
+
+    return url_lists_new(&src, &c->urls, why);
+}
+
 enum err gateway_config_new(const struct generation *g, struct gateway_config **ret,
                             struct buf *why)
 {
@@ -145,6 +176,8 @@ enum err gateway_config_new(const struct generation *g, struct gateway_config **
     config_report_done(&report);
     if (e == OK)
         e = listeners_load(c, g, why);
+    if (e == OK)
+        e = urls_load(c, g, why);
     if (e) {
         gateway_config_retire(c);
         return e;
@@ -158,20 +191,24 @@ static void snapshot_release(void *owner)
     config_unref(owner);
 }
 
-enum err gateway_config_snapshot(struct gateway_config *c, const char *engines, struct metrics *m,
-                                 struct icap_snapshot **ret)
+enum err gateway_config_snapshot(struct gateway_config *c, const struct snapshot_parts *p,
+                                 struct icap_snapshot **ret, struct buf *why)
 {
     struct icap_snapshot_source src = {
         .services = c->settings.services,
         .n_services = c->settings.n_services,
         .limits = &c->settings.icap,
-        .engines = engines,
-        .metrics = m,
+        .worker_engines = p->worker_engines,
+        .clamav = p->clamav,
+        .urls = c->urls,
+        .unpack = &c->settings.engines.unpack,
+        .exceptions = p->exceptions,
+        .metrics = p->metrics,
         .release = snapshot_release,
         .owner = c,
     };
 
-    TRY(icap_snapshot_new(&src, ret));
+    TRY(icap_snapshot_new(&src, ret, why));
     atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
     return OK;
 }

@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gateway_int.h - the bodies behind gateway.h, for its own files: gateway.c (start, messages of the
- * supervisor, drain), gateway_config.c (a configuration made ready for use), gateway_status.c (what
- * it tells about itself). */
+/* gateway_int.h - the bodies behind gateway.h, for its own files:
+ *
+ *   gateway.c          the process: first set, main loop, end
+ *   gateway_build.c    from a set to a gateway that serves
+ *   gateway_config.c   a configuration made ready for use
+ *   gateway_order.c    what one loop has another one do
+ *   gateway_live.c     messages of the supervisor, live changes
+ *   gateway_drain.c    the way out
+ *   gateway_policy.c   what changes without a new configuration: exceptions, bypasses, versions of
+ *                      engines (gateway_policy.h); gateway_clamd.c: whether ClamAV answers
+ *   gateway_command.c  commands that come over the control socket
+ *   gateway_status.c, gateway_metrics.c   what it tells about itself */
 #ifndef PROC_GATEWAY_INT_H
 #define PROC_GATEWAY_INT_H
 
@@ -14,8 +23,14 @@
 #include "observe/admin.h"
 #include "observe/record.h"
 #include "proc/control.h"
+#include "proc/gateway_policy.h"
 #include "proc/generation.h"
 #include "proc/settings.h"
+
+#define ADMIN_LISTENER   "admin"
+#define CONTROL_LISTENER "control"
+
+/* ---- gateway_config.c ---- */
 
 /* One configuration, ready: settings and what was made of them. Counted: the gateway, snapshots,
  * listeners' settings and thus connections hold it; the last one that goes frees it, on whatever
@@ -25,18 +40,27 @@ struct gateway_config {
     struct arena mem;
     struct settings settings;
     struct listener_settings **listeners; /* one per settings.listeners, referenced */
+    struct url_lists *urls;
 };
-/* Parses the text of |g|, loads certificates from its files. |why| gets every complaint. */
+/* Parses the text of |g|, loads certificates and lists from its files. |why| gets every complaint.
+ */
 NODISCARD enum err gateway_config_new(const struct generation *g, struct gateway_config **ret,
                                       struct buf *why);
 /* The gateway has a newer one: lets go of it, and of its listeners' settings. NULL is fine. */
 void gateway_config_retire(struct gateway_config *c);
-/* The services of |c|, with |engines| in their ISTags. */
-NODISCARD enum err gateway_config_snapshot(struct gateway_config *c, const char *engines,
-                                           struct metrics *m, struct icap_snapshot **ret);
+/* What a snapshot needs besides the configuration. */
+struct snapshot_parts {
+    const char *worker_engines, *clamav; /* versions, for ISTags */
+    struct exceptions *exceptions;
+    struct metrics *metrics;
+};
+NODISCARD enum err gateway_config_snapshot(struct gateway_config *c, const struct snapshot_parts *p,
+                                           struct icap_snapshot **ret, struct buf *why);
 /* Settings of the listener |name|; NULL: not one of the configuration ("admin", "control", or
  * gone). */
 struct listener_settings *gateway_config_listener(const struct gateway_config *c, const char *name);
+
+/* ---- the gateway ---- */
 
 /* A listening socket of one loop. |name| lives in the generation's arena. */
 struct gateway_socket {
@@ -46,12 +70,12 @@ struct gateway_socket {
     struct listener *listener; /* NULL: the control socket */
 };
 
-struct gateway_core;
-
 struct gateway_loop {
     struct gateway_core *gateway;
     struct loop *loop;
     struct workers *workers;
+    struct clamd *clamd; /* NULL: none is configured */
+    struct inspector *inspector;
     struct icap_server *icap;
     pthread_t thread;
     bool thread_started;
@@ -71,13 +95,17 @@ struct gateway_core {
     unsigned n_sockets;
     struct gateway_config *config;
     struct icap_snapshot *snapshot;
-    char engines[1024];
+    char engines[1024]; /* of the workers */
+    struct gateway_policy policy;
     struct icap_servers icap_servers;
     struct icap_server **by_loop;
-    struct budget memory, scans, spool_bytes;
+    struct budget memory, spool_bytes;
+    struct scan_slots *scans;
     struct spool_settings spool;
     struct metrics *metrics;
     struct record_log *records;
+    struct troubles *troubles;
+    struct icap_progress *progress;
     struct admin *admin;
     struct control_server *control;
     struct control_handler control_handler;
@@ -93,12 +121,52 @@ struct gateway_core {
     uint64_t fresh_end_ms; /* until then the drain waits for connections that are not open yet */
 };
 
+/* "|what|: error text", and returns |e|. */
+enum err gateway_fail(struct buf *why, enum err e, const char *what);
+
+/* ---- gateway_order.c ---- */
+
+/* Something that another loop has to do: posted, run there, freed. */
+struct order {
+    struct task task;
+    struct gateway_loop *to;
+    void (*run)(struct order *o);
+    struct icap_snapshot *snapshot;     /* referenced */
+    struct listener_settings *listener; /* referenced */
+    struct gateway_socket *socket;
+    struct worker_settings workers;
+    int fd;
+};
+/* Never NULL: see there. */
+struct order *order_new(struct gateway_loop *to, void (*run)(struct order *o));
+void order_post(struct order *o);
+
+/* ---- gateway_build.c ---- */
+NODISCARD enum err gateway_build(struct gateway_core *g, struct buf *why);
+void gateway_unbuild(struct gateway_core *g);
+
+/* ---- gateway_live.c ---- */
+/* Messages of the supervisor; the watch's callback. */
+void gateway_on_control(void *arg, unsigned events);
+/* Says |text| to the supervisor, if there is still one. */
+NODISCARD enum err gateway_answer(struct gateway_core *g, enum proc_kind kind, unsigned number,
+                                  struct span text);
+void gateway_tell(struct gateway_core *g, enum proc_kind kind, unsigned number, struct span text);
+
+/* ---- gateway_drain.c ---- */
 /* |last|: no other gateway takes over, Sallyport stops. */
 void gateway_core_drain(struct gateway_core *g, uint64_t ms, bool last);
+void gateway_stop_loops(struct gateway_core *g);
 
-/* ---- gateway_status.c ---- */
+/* ---- gateway_command.c ---- */
+bool gateway_command(void *arg, const char *name, const struct json_t *command, unsigned uid,
+                     struct buf *out);
+
+/* ---- gateway_status.c, gateway_metrics.c ---- */
 void gateway_status_json(void *arg, struct buf *out);
 bool gateway_is_ready(void *arg, struct buf *why);
 void gateway_status_metrics(struct gateway_core *g);
+/* Of all loops. */
+void gateway_clamd_counts(const struct gateway_core *g, struct clamd_counts *ret);
 
 #endif

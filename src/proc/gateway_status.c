@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the gateway tells about itself: the control socket's status, /readyz, and gauges. */
+/* What the gateway tells about itself: the control socket's status, and /readyz. */
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +15,20 @@ static void status_budget(struct json *j, const char *name, const struct budget 
     json_u64(j, "max", atomic_load_explicit(&b->max, memory_order_relaxed));
     json_u64(j, "peak", atomic_load_explicit(&b->peak, memory_order_relaxed));
     json_u64(j, "refused", atomic_load_explicit(&b->refused, memory_order_relaxed));
+    json_close(j, '}');
+}
+
+static void status_scans(struct json *j, struct scan_slots *s)
+{
+    struct scan_slots_counts c;
+
+    scan_slots_count(s, &c);
+    json_open(j, "scans", '{');
+    json_u64(j, "used", c.used);
+    json_u64(j, "max", c.max);
+    json_u64(j, "peak", c.peak);
+    json_u64(j, "refused", c.refused);
+    json_u64(j, "clients", c.clients);
     json_close(j, '}');
 }
 
@@ -40,23 +55,168 @@ static void status_listeners(struct json *j, const struct gateway_core *g)
     json_close(j, ']');
 }
 
+static void status_bypass(struct json *j, const struct gateway_core *g,
+                          const struct icap_service *s)
+{
+    const struct gateway_policy *p = &g->policy;
+    const struct exception *e =
+        exceptions_bypass(p->exceptions, s->set->name, clock_wall_ms(&clock_system));
+    char expires[ISO_TIME_LEN + 1];
+
+    if (!e)
+        return;
+    clock_iso_time(e->expires_wall_ms, expires);
+    json_open(j, "bypass", '{');
+    json_text(j, "id", e->id);
+    json_text(j, "expires", expires);
+    json_text(j, "by", e->by);
+    json_text(j, "reason", e->reason);
+    json_u64(j, "passed", policy_bypassed(p, e));
+    json_close(j, '}');
+}
+
+/* Exceptions that may let something pass here. */
+static uint64_t exceptions_for(const struct gateway_core *g, const struct icap_service *s)
+{
+    const struct exceptions *set = g->policy.exceptions;
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < exceptions_count(set); i++) {
+        const struct exception *e = exceptions_at(set, i);
+
+        n +=
+            e->kind == EXCEPTION_ALLOW && (!e->service[0] || strcmp(e->service, s->set->name) == 0);
+    }
+    return n;
+}
+
+static void status_engines_of(struct json *j, const struct icap_service *s)
+{
+    json_open(j, "engines", '[');
+    for (size_t i = 0; i < pipeline_names.n; i++)
+        if (s->engines & 1u << pipeline_names.v[i].value)
+            json_text(j, NULL, pipeline_names.v[i].name);
+    json_close(j, ']');
+}
+
+static void status_service(struct json *j, const struct gateway_core *g,
+                           const struct icap_service *s)
+{
+    json_open(j, NULL, '{');
+    json_text(j, "name", s->set->name);
+    json_text(j, "path", s->set->path);
+    json_text(j, "type", s->set->type == ICAP_SERVICE_INSPECT ? "inspect" : "echo");
+    json_text(j, "istag", s->istag);
+    status_engines_of(j, s);
+    status_bypass(j, g, s);
+    json_u64(j, "exceptions", exceptions_for(g, s));
+    json_open(j, "actions", '{');
+    for (unsigned a = 0; a < ACTIONS; a++)
+        json_u64(j, action_name((enum action)a), metrics_value(g->metrics, s->metrics.actions[a]));
+    json_close(j, '}');
+    json_close(j, '}');
+}
+
 static void status_services(struct json *j, const struct gateway_core *g)
 {
     json_open(j, "services", '[');
-    for (size_t i = 0; i < g->snapshot->n_services; i++) {
-        const struct icap_service *s = &g->snapshot->services[i];
+    for (size_t i = 0; i < g->snapshot->n_services; i++)
+        status_service(j, g, &g->snapshot->services[i]);
+    json_close(j, ']');
+}
 
-        json_open(j, NULL, '{');
-        json_text(j, "name", s->set->name);
-        json_text(j, "path", s->set->path);
-        json_text(j, "istag", s->istag);
-        json_open(j, "actions", '{');
-        for (unsigned a = 0; a < ACTIONS; a++)
-            json_u64(j, action_name((enum action)a),
-                     metrics_value(g->metrics, s->metrics.actions[a]));
-        json_close(j, '}');
-        json_close(j, '}');
+/* ---- engines ---- */
+
+static void status_worker(struct json *j, const struct gateway_core *g)
+{
+    struct workers_counts all = {0};
+
+    for (unsigned i = 0; i < g->n_loops; i++) {
+        struct workers_counts w;
+
+        workers_counts(g->loops[i].workers, &w);
+        all.alive += w.alive;
+        all.busy += w.busy;
+        all.queued += w.queued;
+        all.jobs += w.jobs;
+        all.crashed += w.crashed + w.killed;
     }
+    json_open(j, "worker", '{');
+    json_text(j, "version", g->engines);
+    json_u64(j, "alive", all.alive);
+    json_u64(j, "busy", all.busy);
+    json_u64(j, "queued", all.queued);
+    json_u64(j, "files", all.jobs);
+    json_u64(j, "lost", all.crashed);
+    json_close(j, '}');
+}
+
+static void status_clamd_counts(struct json *j, const struct gateway_core *g)
+{
+    struct clamd_counts c;
+
+    gateway_clamd_counts(g, &c);
+    json_u64(j, "files", c.jobs);
+    json_u64(j, "found", c.found);
+    json_u64(j, "errors", c.errors);
+    json_u64(j, "reconnects", c.reconnects);
+    json_u64(j, "busy", c.busy);
+    json_u64(j, "idle", c.idle);
+    json_u64(j, "queued", c.queued);
+}
+
+static void status_clamd(struct json *j, const struct gateway_core *g)
+{
+    struct clamd_health_report r;
+    char since[ISO_TIME_LEN + 1];
+
+    if (!g->policy.clamd_health)
+        return;
+    clamd_health_read(g->policy.clamd_health, &r);
+    clock_iso_time(r.since_wall_ms, since);
+    json_open(j, "clamd", '{');
+    json_bool(j, "up", r.up);
+    json_text(j, "since", r.since_wall_ms ? since : NULL);
+    json_text(j, "why", r.why[0] ? r.why : NULL);
+    json_text(j, "version", r.version);
+    json_text(j, "transport", r.transport == CLAMD_FILDES ? "descriptor" : "stream");
+    json_u64(j, "max_scan", r.scan_max);
+    status_clamd_counts(j, g);
+    json_close(j, '}');
+}
+
+static void status_cache(struct json *j, const struct gateway_core *g)
+{
+    struct verdict_cache_counts c;
+
+    verdict_cache_count(g->policy.cache, &c);
+    json_open(j, "cache", '{');
+    json_u64(j, "hits", c.hits);
+    json_u64(j, "misses", c.misses);
+    json_u64(j, "waits", c.waits);
+    json_u64(j, "evicted", c.evicted);
+    json_u64(j, "expired", c.expired);
+    json_u64(j, "entries", c.entries);
+    json_u64(j, "bytes", c.bytes);
+    json_u64(j, "max", g->config->settings.engines.cache.size);
+    json_close(j, '}');
+}
+
+static void status_engines(struct json *j, const struct gateway_core *g)
+{
+    json_open(j, "inspection", '{');
+    status_worker(j, g);
+    status_clamd(j, g);
+    status_cache(j, g);
+    json_text(j, "url",
+              g->config->settings.engines.url.n_lists ? url_lists_text(g->config->urls) : NULL);
+    json_close(j, '}');
+}
+
+static void status_troubles(struct json *j, const struct gateway_core *g)
+{
+    json_open(j, "troubles", '[');
+    troubles_json(g->troubles, j);
     json_close(j, ']');
 }
 
@@ -93,6 +253,7 @@ static void status_records(struct json *j, const struct gateway_core *g)
 
     json_open(j, "records", '{');
     json_bool(j, "enabled", g->records != NULL);
+    json_text(j, "path", g->records ? g->config->settings.records_path : NULL);
     if (g->records) {
         record_log_count(g->records, &c);
         json_u64(j, "written", c.written);
@@ -105,7 +266,7 @@ static void status_records(struct json *j, const struct gateway_core *g)
 
 void gateway_status_json(void *arg, struct buf *out)
 {
-    const struct gateway_core *g = arg;
+    struct gateway_core *g = arg;
     struct json j = json_to(out);
     struct buf text;
     char when[ISO_TIME_LEN + 1];
@@ -127,22 +288,47 @@ void gateway_status_json(void *arg, struct buf *out)
     json_text(&j, "engines", g->engines);
     status_listeners(&j, g);
     status_services(&j, g);
+    status_engines(&j, g);
+    json_u64(&j, "exceptions", exceptions_count(g->policy.exceptions));
     json_open(&j, "budgets", '{');
     status_budget(&j, "memory", &g->memory);
     status_budget(&j, "spool", &g->spool_bytes);
-    status_budget(&j, "scans", &g->scans);
+    status_scans(&j, g->scans);
     json_close(&j, '}');
     status_loops(&j, g);
     status_records(&j, g);
+    status_troubles(&j, g);
     json_close(&j, '}');
     buf_done(&text);
+}
+
+#define BODY_ENGINES (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_CLAMAV)
+
+/* Every body goes through a worker first, whoever judges it. */
+static bool engines_are_up(const struct gateway_core *g, const struct icap_service *s,
+                           bool workers_up, struct buf *why)
+{
+    struct clamd_health_report r;
+
+    if (s->engines & BODY_ENGINES && !workers_up) {
+        buf_text(why, "no inspection worker is alive");
+        return false;
+    }
+    if (!(s->engines & 1u << PIPELINE_CLAMAV) || !g->policy.clamd_health)
+        return true;
+    clamd_health_read(g->policy.clamd_health, &r);
+    if (!r.up)
+        buf_fmt(why, "service '%s' needs ClamAV, which is down%s%s", s->set->name,
+                r.why[0] ? ": " : "", r.why);
+    return r.up;
 }
 
 bool gateway_is_ready(void *arg, struct buf *why)
 {
     const struct gateway_core *g = arg;
+    uint64_t now = clock_wall_ms(&clock_system);
     struct workers_counts w;
-    bool inspects = false, up = false;
+    bool up = false;
 
     if (g->draining) {
         buf_text(why, "draining");
@@ -152,110 +338,17 @@ bool gateway_is_ready(void *arg, struct buf *why)
         buf_text(why, "records cannot be written, and records.on-full says refuse");
         return false;
     }
-    for (size_t i = 0; i < g->snapshot->n_services; i++)
-        inspects |= g->snapshot->services[i].set->type == ICAP_SERVICE_INSPECT;
     for (unsigned i = 0; i < g->n_loops; i++) {
         workers_counts(g->loops[i].workers, &w);
         up |= w.alive > 0;
     }
-    if (inspects && !up) {
-        buf_text(why, "no inspection worker is alive");
-        return false;
+    for (size_t i = 0; i < g->snapshot->n_services; i++) {
+        const struct icap_service *s = &g->snapshot->services[i];
+
+        /* A bypassed one needs no engine: it is bypassed because there is none. */
+        if (!exceptions_bypass(g->policy.exceptions, s->set->name, now) &&
+            !engines_are_up(g, s, up, why))
+            return false;
     }
     return true;
-}
-
-/* ---- gauges and totals: read on the scraping thread, which is loop 0's ---- */
-
-static double gauge_connections(void *arg)
-{
-    const struct gateway_core *g = arg;
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < g->n_loops; i++)
-        n += icap_server_connections(g->loops[i].icap);
-    return n;
-}
-
-static double gauge_budget(void *arg)
-{
-    return (double)budget_used(arg);
-}
-
-static double gauge_workers(void *arg)
-{
-    const struct gateway_core *g = arg;
-    struct workers_counts w;
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < g->n_loops; i++) {
-        workers_counts(g->loops[i].workers, &w);
-        n += w.alive;
-    }
-    return n;
-}
-
-static double total_crashed(void *arg)
-{
-    const struct gateway_core *g = arg;
-    struct workers_counts w;
-    uint64_t n = 0;
-
-    for (unsigned i = 0; i < g->n_loops; i++) {
-        workers_counts(g->loops[i].workers, &w);
-        n += w.crashed + w.killed;
-    }
-    return (double)n;
-}
-
-static double total_records_lost(void *arg)
-{
-    const struct gateway_core *g = arg;
-    struct record_log_counts c = {0};
-
-    if (g->records)
-        record_log_count(g->records, &c);
-    return (double)c.lost;
-}
-
-static double total_records_written(void *arg)
-{
-    const struct gateway_core *g = arg;
-    struct record_log_counts c = {0};
-
-    if (g->records)
-        record_log_count(g->records, &c);
-    return (double)c.written;
-}
-
-static double gauge_ready(void *arg)
-{
-    struct buf why;
-    bool ready;
-
-    buf_init(&why, 0);
-    ready = gateway_is_ready(arg, &why);
-    buf_done(&why);
-    return ready;
-}
-
-void gateway_status_metrics(struct gateway_core *g)
-{
-    struct metrics *m = g->metrics;
-
-    (void)metrics_gauge(m, "sallyport_ready", "", "1 when the gateway can do its work.",
-                        gauge_ready, g);
-    (void)metrics_gauge(m, "sallyport_connections", "", "Open connections.", gauge_connections, g);
-    (void)metrics_gauge(m, "sallyport_memory_bytes", "", "Bytes of limits.memory in use.",
-                        gauge_budget, &g->memory);
-    (void)metrics_gauge(m, "sallyport_spool_bytes", "", "Bytes of spool.total in use.",
-                        gauge_budget, &g->spool_bytes);
-    (void)metrics_gauge(m, "sallyport_scans", "", "Open scans.", gauge_budget, &g->scans);
-    (void)metrics_gauge(m, "sallyport_workers", "", "Live worker processes.", gauge_workers, g);
-    (void)metrics_total(m, "sallyport_workers_lost_total", "",
-                        "Workers that crashed or were killed.", total_crashed, g);
-    (void)metrics_total(m, "sallyport_records_written_total", "", "Records written.",
-                        total_records_written, g);
-    (void)metrics_total(m, "sallyport_records_lost_total", "", "Records lost, for want of room.",
-                        total_records_lost, g);
 }

@@ -10,7 +10,7 @@
 
 void generation_init(struct generation *g)
 {
-    *g = (struct generation){.spool_fd = -1, .records_fd = -1, .engines = ""};
+    *g = (struct generation){.spool_fd = -1, .records_fd = -1, .exceptions_fd = -1, .engines = ""};
     arena_init(&g->mem, 0);
 }
 
@@ -21,17 +21,23 @@ static void fd_close(int *fd)
     *fd = -1;
 }
 
-void generation_done(struct generation *g)
+void generation_drop_texts(struct generation *g)
 {
     for (unsigned i = 0; i < g->n_files; i++)
         text_free(&g->files[i].text);
     text_free(&g->config_text);
+}
+
+void generation_done(struct generation *g)
+{
+    generation_drop_texts(g);
     for (unsigned i = 0; i < g->n_sockets; i++)
         fd_close(&g->sockets[i].fd);
     for (unsigned i = 0; g->worker_fds && i < g->threads; i++)
         fd_close(&g->worker_fds[i]);
     fd_close(&g->spool_fd);
     fd_close(&g->records_fd);
+    fd_close(&g->exceptions_fd);
     arena_done(&g->mem);
     generation_init(g);
 }
@@ -71,7 +77,7 @@ static enum err add_config(struct generation *g, const struct proc_message *m, i
 {
     if (g->config_file || fd < 0)
         return ERR_PROTO;
-    TRY(text_read(fd, CONFIG_TEXT_MAX, &g->config_text));
+    TRY(text_read(fd, TEXT_SECRET, &g->config_text));
     g->config_file = arena_text(&g->mem, span_of(m->text));
     return g->config_file ? OK : ERR_NOMEM;
 }
@@ -91,7 +97,7 @@ static enum err add_file(struct generation *g, const struct proc_message *m, int
     f->path = arena_text(&g->mem, span_of(m->text));
     if (!f->path)
         return ERR_NOMEM;
-    TRY(text_read(fd, TEXT_FILE_MAX, &f->text));
+    TRY(text_read(fd, m->live ? TEXT_PUBLIC : TEXT_SECRET, &f->text));
     g->n_files++;
     return OK;
 }
@@ -155,6 +161,7 @@ static enum err add(struct generation *g, const struct proc_message *m, int *fd,
     case PROC_SOCKET: return add_socket(g, m, fd);
     case PROC_SPOOL: return add_single(g, &g->spool_fd, fd);
     case PROC_RECORDS: return add_single(g, &g->records_fd, fd);
+    case PROC_EXCEPTIONS: return add_single(g, &g->exceptions_fd, fd);
     case PROC_WORKERS: return add_workers(g, m, fd);
     case PROC_END: return add_end(g, ret_done);
     case PROC_DRAIN:

@@ -6,10 +6,12 @@
  *   supervisor -> gateway
  *     BEGIN {number, live, threads}   starts a set; live: swap the running one
  *     CONFIG +memfd {file name}       the YAML text
- *     FILE +memfd {path}              contents of each file that the configuration names
+ *     FILE +memfd {path, live}        contents of each file that the configuration names; live: no
+ *                                     secret, and maybe large (a list)
  *     SOCKET +fd {listener, loop}     listening sockets, "admin" and "control" among them; one
  *                                     loop may get several of one listener
  *     SPOOL +fd, RECORDS +fd          directory; append-only file (RECORDS alone: rotation)
+ *     EXCEPTIONS +fd                  the exceptions' journal: readable, append-only
  *     WORKERS +fd {loop, engines}     channel to the zygote (alone: a new zygote)
  *     END                             build it: READY or FAILED {text} comes back
  *     DRAIN {ms, live}                stop accepting, finish, exit 0; live: no other gateway takes
@@ -17,8 +19,9 @@
  *   gateway -> supervisor
  *     READY {number} | FAILED {number, text} | DRAINED
  *
- * A live set has no SOCKET, SPOOL, RECORDS or WORKERS; it changes what may change without them. The
- * single messages (RECORDS, WORKERS, DRAIN) never come between a BEGIN and its END. */
+ * A live set has no SOCKET, SPOOL, RECORDS, EXCEPTIONS or WORKERS; it changes what may change
+ * without them. The single messages (RECORDS, WORKERS, DRAIN) never come between a BEGIN and its
+ * END. */
 #ifndef PROC_GENERATION_H
 #define PROC_GENERATION_H
 
@@ -32,6 +35,7 @@ enum proc_kind {
     PROC_SOCKET,
     PROC_SPOOL,
     PROC_RECORDS,
+    PROC_EXCEPTIONS,
     PROC_WORKERS,
     PROC_END,
     PROC_DRAIN,
@@ -65,7 +69,7 @@ NODISCARD enum err proc_send_packet(int sock, struct span packet, int fd);
 
 struct generation_file {
     const char *path;
-    struct span text; /* in locked memory; lives as long as the generation */
+    struct span text; /* lives until generation_drop_texts() */
 };
 
 struct generation_socket {
@@ -90,9 +94,9 @@ struct generation {
     unsigned n_files;
     struct generation_socket *sockets;
     unsigned n_sockets;
-    int spool_fd, records_fd; /* -1: none */
-    int *worker_fds;          /* |threads| channels, -1: none; NULL in a live set */
-    const char *engines;      /* the engines' versions, "" without */
+    int spool_fd, records_fd, exceptions_fd; /* -1: none */
+    int *worker_fds;                         /* |threads| channels, -1: none; NULL in a live set */
+    const char *engines;                     /* the engines' versions, "" without */
 };
 
 /* Gathers messages; OK when the message belonged to the set, and *ret_done when END completed it.
@@ -105,6 +109,8 @@ void generation_init(struct generation *g);
 /* Closes descriptors that are still in it (set those that moved out to -1) and wipes the texts:
  * they hold keys. */
 void generation_done(struct generation *g);
+/* The texts have been used: wipes and frees them, and keeps the rest. */
+void generation_drop_texts(struct generation *g);
 /* Contents of |path| (p[n] is NUL), or p == NULL. */
 struct span generation_file_text(const struct generation *g, const char *path);
 

@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 /* A mapping of its own for each text: locking and unlocking never touch a neighbour's page. */
-static char *text_alloc(size_t n)
+static char *text_alloc(size_t n, enum text_kind kind)
 {
     void *p = mmap(NULL, n + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED)
         return NULL;
+    if (kind == TEXT_PUBLIC)
+        return p;
     /* Over RLIMIT_MEMLOCK the text is swappable, which is no reason not to serve. */
     (void)mlock(p, n + 1);
     (void)madvise(p, n + 1, MADV_DONTDUMP);
@@ -34,7 +36,7 @@ void text_free(struct span *text)
 
 enum err text_copy(struct span text, struct span *ret)
 {
-    char *p = text_alloc(text.n);
+    char *p = text_alloc(text.n, TEXT_SECRET);
 
     if (!p)
         return ERR_NOMEM;
@@ -60,8 +62,9 @@ static enum err read_all(int fd, char *p, size_t n)
     return OK;
 }
 
-enum err text_read(int fd, size_t max, struct span *ret)
+enum err text_read(int fd, enum text_kind kind, struct span *ret)
 {
+    size_t max = kind == TEXT_PUBLIC ? TEXT_LIST_MAX : TEXT_FILE_MAX;
     struct stat st;
 
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
@@ -69,7 +72,7 @@ enum err text_read(int fd, size_t max, struct span *ret)
     if (st.st_size < 0 || (uint64_t)st.st_size > max)
         return ERR_LIMIT;
     size_t n = (size_t)st.st_size;
-    char *p = text_alloc(n);
+    char *p = text_alloc(n, kind);
 
     if (!p)
         return ERR_NOMEM;
@@ -83,7 +86,8 @@ enum err text_read(int fd, size_t max, struct span *ret)
     return e;
 }
 
-enum err text_load(const char *path, struct span *ret, struct stat *ret_stat, int *reterr_errno)
+enum err text_load(const char *path, enum text_kind kind, struct span *ret, struct stat *ret_stat,
+                   int *reterr_errno)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
@@ -92,7 +96,7 @@ enum err text_load(const char *path, struct span *ret, struct stat *ret_stat, in
         *reterr_errno = errno;
         return ERR_IO;
     }
-    enum err e = ret_stat && fstat(fd, ret_stat) != 0 ? ERR_IO : text_read(fd, TEXT_FILE_MAX, ret);
+    enum err e = ret_stat && fstat(fd, ret_stat) != 0 ? ERR_IO : text_read(fd, kind, ret);
 
     (void)close(fd);
     return e;

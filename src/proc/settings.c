@@ -56,7 +56,12 @@ static const struct config_row limit_rows[] = {
                 .help = "Memory for bodies and heads in transit of one gateway process. Above it, "
                         "transactions are answered as overload."),
     CONFIG_COUNT("scans", struct limit_settings, scans, .min = 1, .max = 100000, .fallback = "64",
-                 .help = "Scans that may be open at once in one gateway process."),
+                 .help = "Scans that may be open at once in one gateway process. No single client "
+                         "gets the last eighth of them, so that others find room."),
+    CONFIG_DURATION("scan-wait", struct limit_settings, scan_wait_ms, .min = 5, .max = 60000,
+                    .fallback = "100ms", .restart = true,
+                    .help = "How long a file waits for one of them before it is answered as "
+                            "overload."),
     CONFIG_COUNT("connections", struct limit_settings, connections, .min = 1, .max = 1000000,
                  .fallback = "10000", .unit = "per listener",
                  .help = "Open connections of each listener that does not say its own number."),
@@ -167,6 +172,15 @@ static const struct config_row listener_rows[] = {
     CONFIG_CIDRS("proxy-protocol-from", struct listener_config, proxy_from, .max = 256,
                  .help = "Load balancers that begin each connection with a PROXY header, version 1 "
                          "or 2. From these networks it is required, from others refused."),
+    CONFIG_CIDRS(
+        "allow", struct listener_config, allow, .max = 10000,
+        .help = "Who may connect: networks and addresses. Empty: everybody. Others are cut off "
+                "before a byte is read, and leave a record."),
+    CONFIG_CIDRS(
+        "client-ip-from", struct listener_config, client_ip_from, .max = 256,
+        .fallback = "[127.0.0.0/8, '::1']",
+        .help = "Proxies whose word on the user's address (X-Client-IP) and name counts in rules "
+                "and exceptions. For others the user is who connects. Records have both."),
     CONFIG_DURATION("handshake", struct listener_config, handshake_ms, .min = 100, .max = 600000,
                     .fallback = "10s",
                     .help = "From accept until PROXY header and TLS handshake are done."),
@@ -322,12 +336,64 @@ static const struct icap_service_settings *path_owner(const struct settings *s, 
     return NULL;
 }
 
+static bool has_url_list(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->engines.url.n_lists; i++)
+        if (strcmp(s->engines.url.lists[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* |pipeline| is that of |block|: a service or one of its rules. */
+static void check_pipeline(const struct settings *s, const void *block, unsigned pipeline,
+                           struct config_report *r)
+{
+    if (pipeline & 1u << PIPELINE_CLAMAV && !s->engines.clamav)
+        (void)config_fault(r, block, "pipeline",
+                           "clamav is named, but engines.clamav is not there: say where clamd "
+                           "listens");
+    if (pipeline & 1u << PIPELINE_URL && s->engines.url.n_lists == 0)
+        (void)config_fault(r, block, "pipeline", "url is named, but engines.url.lists has no list");
+}
+
+static void check_rules(const struct settings *s, const struct icap_service_settings *v,
+                        struct config_report *r)
+{
+    for (size_t i = 0; i < v->n_rules; i++) {
+        const struct rule_settings *rule = &v->rules[i];
+
+        if (rule->then == RULE_PIPELINE)
+            check_pipeline(s, rule, rule->pipeline, r);
+        for (size_t k = 0; k < rule->url_list.n; k++)
+            if (!has_url_list(s, rule->url_list.v[k]))
+                (void)config_fault_at(r, rule, "url-list", k,
+                                      "there is no list '%s' in engines.url", rule->url_list.v[k]);
+    }
+}
+
+static void check_inspection(const struct settings *s, const struct icap_service_settings *v,
+                             struct config_report *r)
+{
+    if (v->pipeline == 0)
+        (void)config_fault(r, v, "pipeline", "an inspect service needs at least one engine");
+    check_pipeline(s, v, v->pipeline, r);
+    if ((v->types.allow.n || v->types.deny.n || v->types.mismatch == TYPE_MISMATCH_BLOCK) &&
+        !(v->pipeline & 1u << PIPELINE_FILETYPE))
+        (void)config_fault(r, v, "types",
+                           "types are judged by the engine filetype: add it to the pipeline");
+    if (v->slow.mode == ICAP_SLOW_TRICKLE)
+        config_warn(r, v, "slow.mode",
+                    "trickle sends the beginning of files to users before it is known whether "
+                    "they are clean");
+    check_rules(s, v, r);
+}
+
 static void check_service(const struct settings *s, size_t at, struct config_report *r)
 {
     const struct icap_service_settings *v = &s->services[at];
 
-    if (v->type == ICAP_SERVICE_INSPECT && v->pipeline == 0)
-        (void)config_fault(r, v, "pipeline", "an inspect service needs at least one engine");
+    if (v->type == ICAP_SERVICE_INSPECT)
+        check_inspection(s, v, r);
     if (v->type == ICAP_SERVICE_INSPECT && v->on[CAUSE_INFECTED] == ACTION_PASS)
         config_warn(r, v, "on.infected", "service '%s' passes infected files, with a record only",
                     v->name);
@@ -379,10 +445,12 @@ enum err settings_derive(struct settings *s, struct arena *mem)
     s->spool_path = s->spool.path ? s->spool.path : below(mem, s->state, "spool");
     s->records_path = s->records.path ? s->records.path : below(mem, s->state, "records.jsonl");
     s->control_path = below(mem, s->state, "control.sock");
+    s->exceptions_path = below(mem, s->state, "exceptions.jsonl");
     s->n_threads = s->threads ? s->threads : cpu_count();
     if (s->n_threads > SETTINGS_THREADS_MAX)
         s->n_threads = SETTINGS_THREADS_MAX;
-    return s->spool_path && s->records_path && s->control_path ? OK : ERR_NOMEM;
+    return s->spool_path && s->records_path && s->control_path && s->exceptions_path ? OK
+                                                                                     : ERR_NOMEM;
 }
 
 static enum err settings_check(void *block, struct config_report *r)

@@ -17,8 +17,9 @@ struct log_settings {
 };
 
 struct limit_settings {
-    uint64_t memory;      /* blocks and memfds of one gateway process */
-    unsigned scans;       /* open scans of one gateway process */
+    uint64_t memory; /* blocks and memfds of one gateway process */
+    unsigned scans;  /* open scans of one gateway process */
+    uint64_t scan_wait_ms;
     unsigned connections; /* of one listener */
     unsigned descriptors; /* RLIMIT_NOFILE to ask for */
 };
@@ -57,6 +58,8 @@ struct listener_config {
     sallyport_level require;
     bool plaintext_outside_loopback; /* the row whose name says it */
     struct config_cidrs proxy_from;
+    struct config_cidrs allow;          /* empty: everybody may connect */
+    struct config_cidrs client_ip_from; /* peers whose X-Client-IP and user are believed */
     uint64_t handshake_ms;
     unsigned connections; /* 0: limits.connections */
     int backlog;
@@ -84,7 +87,7 @@ struct settings {
     size_t n_services;
     struct engines_settings engines;
     /* Filled by the check: */
-    const char *spool_path, *records_path, *control_path;
+    const char *spool_path, *records_path, *control_path, *exceptions_path;
     unsigned n_threads;
 };
 extern const struct config_block settings_block;

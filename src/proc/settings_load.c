@@ -31,9 +31,15 @@ static const struct settings_file *file_find(const struct settings_loaded *l, co
     return NULL;
 }
 
+/* A complaint belongs to |key| of |block|. */
+struct place {
+    const void *block;
+    const char *key;
+};
+
 /* The contents of |path|, each file read once; the empty span after a complaint. */
 static struct span file_text(struct settings_loaded *l, struct config_report *r,
-                             const struct tls_config *t, const char *key, const char *path)
+                             const struct place *at, const char *path, enum text_kind kind)
 {
     const struct settings_file *known = path ? file_find(l, path) : NULL;
     struct settings_file *f = &l->files[l->n_files];
@@ -43,18 +49,27 @@ static struct span file_text(struct settings_loaded *l, struct config_report *r,
         return SPAN_NONE;
     if (known)
         return known->text;
-    enum err e = text_load(path, &f->text, &f->stat, &errnum);
+    enum err e = text_load(path, kind, &f->text, &f->stat, &errnum);
 
     if (e) {
         const char *why = e == ERR_IO ? "not a regular file, or being written" : err_text(e);
 
-        (void)config_fault(r, t, key, "cannot read '%s': %s", path,
+        (void)config_fault(r, at->block, at->key, "cannot read '%s': %s", path,
                            errnum ? strerror(errnum) : why);
         return SPAN_NONE;
     }
     f->path = path;
+    f->is_list = kind == TEXT_PUBLIC;
     l->n_files++;
     return f->text;
+}
+
+static struct span tls_text(struct settings_loaded *l, struct config_report *r,
+                            const struct tls_config *t, const char *key, const char *path)
+{
+    const struct place at = {t, key};
+
+    return file_text(l, r, &at, path, TEXT_SECRET);
 }
 
 /* A key that everybody may read is a warning only: read-only secret mounts look like that. */
@@ -88,9 +103,9 @@ static void check_tls(struct settings_loaded *l, const struct tls_config *t,
 {
     struct tls_settings s = {.role = TLS_SERVER,
                              .minimum = t->minimum,
-                             .certificate = file_text(l, r, t, "certificate", t->certificate),
-                             .key = file_text(l, r, t, "key", t->key)};
-    struct span trust = file_text(l, r, t, "client-ca", t->client_ca);
+                             .certificate = tls_text(l, r, t, "certificate", t->certificate),
+                             .key = tls_text(l, r, t, "key", t->key)};
+    struct span trust = tls_text(l, r, t, "client-ca", t->client_ca);
 
     if (!s.certificate.p || !s.key.p || (t->client_ca && !trust.p))
         return;
@@ -103,12 +118,72 @@ static void check_tls(struct settings_loaded *l, const struct tls_config *t,
     (void)check_context(&s, t, "client-ca", r);
 }
 
-static void check_rules(const struct yara_settings *y, struct config_report *r)
+static void check_readable(const void *block, const char *key, const struct config_strings *files,
+                           struct config_report *r)
 {
-    for (size_t i = 0; i < y->rules.n; i++)
-        if (access(y->rules.v[i], R_OK) != 0)
-            (void)config_fault_at(r, y, "rules", i, "cannot read '%s': %s", y->rules.v[i],
+    for (size_t i = 0; i < files->n; i++)
+        if (access(files->v[i], R_OK) != 0)
+            (void)config_fault_at(r, block, key, i, "cannot read '%s': %s", files->v[i],
                                   strerror(errno));
+}
+
+/* ---- lists ---- */
+
+static struct span list_text(void *arg, const char *path)
+{
+    const struct settings_file *f = file_find(arg, path);
+
+    return f ? f->text : SPAN_NONE;
+}
+
+/* |line| begins with the name of the file that it is about. */
+static void list_fault(const struct url_settings *u, struct span line, struct config_report *r)
+{
+    const struct url_list_settings *list = &u->lists[0];
+
+    for (size_t i = 0; i < u->n_lists; i++)
+        if (span_starts(line, span_of(u->lists[i].file)))
+            list = &u->lists[i];
+    (void)config_fault(r, list, "file", SPAN_FMT, SPAN_ARG(line));
+}
+
+/* Compiled here only to see whether they can be: each gateway does it for itself. */
+static void compile_lists(struct settings_loaded *l, struct config_report *r)
+{
+    const struct url_settings *u = &l->settings.engines.url;
+    const struct url_lists_source src = {
+        .lists = u->lists, .n = u->n_lists, .text = list_text, .arg = l};
+    struct url_lists *lists = NULL;
+    struct buf errors;
+
+    buf_init(&errors, 1 << 20);
+    enum err e = url_lists_new(&src, &lists, &errors);
+    struct span rest = buf_span(&errors);
+
+    url_lists_free(lists);
+    if (e && rest.n == 0)
+        (void)config_fault(r, &u->lists[0], "file", "cannot use the lists: %s", err_text(e));
+    while (e && rest.p) {
+        struct span line = span_cut(&rest, '\n');
+
+        if (line.n)
+            list_fault(u, line, r);
+    }
+    buf_done(&errors);
+}
+
+static void check_lists(struct settings_loaded *l, struct config_report *r)
+{
+    const struct url_settings *u = &l->settings.engines.url;
+    bool all = true;
+
+    for (size_t i = 0; i < u->n_lists; i++) {
+        const struct place at = {&u->lists[i], "file"};
+
+        all &= file_text(l, r, &at, u->lists[i].file, TEXT_PUBLIC).p != NULL;
+    }
+    if (u->n_lists && all)
+        compile_lists(l, r);
 }
 
 static void check_user(struct settings_loaded *l, struct config_report *r)
@@ -136,12 +211,15 @@ static enum err check_machine(struct settings_loaded *l, struct config_report *r
 {
     const struct settings *s = &l->settings;
 
-    l->files = arena_array(&l->mem, FILES_PER_TLS * s->n_tls + 1, sizeof *l->files);
+    l->files = arena_array(&l->mem, FILES_PER_TLS * s->n_tls + s->engines.url.n_lists + 1,
+                           sizeof *l->files);
     if (!l->files)
         return ERR_NOMEM;
     for (size_t i = 0; i < s->n_tls; i++)
         check_tls(l, &s->tls[i], r);
-    check_rules(&s->engines.yara, r);
+    check_lists(l, r);
+    check_readable(&s->engines.yara, "rules", &s->engines.yara.rules, r);
+    check_readable(&s->engines.filetype, "magic", &s->engines.filetype.magic, r);
     check_user(l, r);
     return r->n_errors ? ERR_CONFIG : OK;
 }
@@ -193,7 +271,7 @@ enum err settings_load(const char *path, const char *state, struct config_report
 
     if (!l)
         return ERR_NOMEM;
-    enum err e = text_load(path, &l->config_text, NULL, &errnum);
+    enum err e = text_load(path, TEXT_SECRET, &l->config_text, NULL, &errnum);
 
     if (e) {
         settings_loaded_free(l);

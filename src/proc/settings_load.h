@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* settings_load.h - a configuration together with the files that it names, checked against this
- * machine: certificates that a TLS context takes, rule files that can be read, a user that exists.
+ * machine: certificates that a TLS context takes, lists that compile, rule and magic files that can
+ * be read, a user that exists.
  * For the supervisor and for `sallyport check`. */
 #ifndef PROC_SETTINGS_LOAD_H
 #define PROC_SETTINGS_LOAD_H
@@ -11,7 +12,8 @@
 
 struct settings_file {
     const char *path;
-    struct span text; /* in locked memory */
+    struct span text; /* in locked memory unless |is_list| */
+    bool is_list;     /* no secret, maybe large */
     struct stat stat; /* of the file when it was read: has it changed since? */
 };
 

@@ -454,8 +454,10 @@ static void done(struct supervisor *s)
     }
     sockets_done(&s->sockets);
     settings_loaded_free(s->loaded);
-    for (size_t i = 0; i < 4; i++) {
-        int fd = (const int[]){s->spool_fd, s->records_fd, s->orphan, s->lock_fd}[i];
+    const int fds[] = {s->spool_fd, s->records_fd, s->exceptions_fd, s->orphan, s->lock_fd};
+
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        int fd = fds[i];
 
         if (fd >= 0)
             (void)close(fd);
@@ -505,7 +507,7 @@ int supervisor_main(const struct supervisor_options *o)
     if (!s)
         return 1;
     s->options = o;
-    s->lock_fd = s->spool_fd = s->records_fd = s->orphan = -1;
+    s->lock_fd = s->spool_fd = s->records_fd = s->exceptions_fd = s->orphan = -1;
     int code = run(s, &activated);
 
     sockets_done(&activated);

@@ -169,6 +169,9 @@ static enum err open_parts(struct supervisor *s, struct buf *why)
         TRY(files_open_spool(l, &c->spool_fd, why));
     if (c->records_fd < 0)
         TRY(files_open_records(l, &c->records_fd, why));
+    /* With an orphan somebody still appends to it. */
+    if (s->exceptions_fd < 0)
+        TRY(files_open_exceptions(l, s->orphan < 0, &s->exceptions_fd, why));
     return OK;
 }
 
@@ -181,6 +184,7 @@ static enum err start_generation(struct supervisor *s, struct buf *why)
                                         .sockets = &c->sockets,
                                         .spool_fd = c->spool_fd,
                                         .records_fd = c->records_fd,
+                                        .exceptions_fd = s->exceptions_fd,
                                         .zygote = c->no_zygote ? NULL
                                                   : c->zygote  ? c->zygote
                                                                : s->zygote};
@@ -441,7 +445,8 @@ static bool files_are_new(struct supervisor *s)
     return fresh;
 }
 
-/* Certificates and keys, with the configuration as it was read: it may be half edited by now. */
+/* Certificates, keys and lists, with the configuration as it was read: it may be half edited by
+ * now. */
 static void reload_files(struct supervisor *s)
 {
     struct settings_loaded *l;
@@ -454,11 +459,11 @@ static void reload_files(struct supervisor *s)
 
     log_complaints(&r);
     config_report_done(&r);
-    s->change.cause = "certificates";
+    s->change.cause = "changed files";
     if (e)
         change_fail(s, "the changed files cannot be used yet");
     else
-        take_next(s, "certificates", l);
+        take_next(s, "changed files", l);
 }
 
 static bool rules_are_as_tried(const struct supervisor *s)

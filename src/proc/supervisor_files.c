@@ -275,9 +275,11 @@ void files_unwatch(struct supervisor *s)
 
 void files_watch(struct supervisor *s)
 {
-    const char *rules[SETTINGS_RULES_MAX];
+    const char *rules[2 * SETTINGS_RULES_MAX];
     unsigned n = zygote_is_needed(s->loaded) ? zygote_rules(s, s->loaded, rules) : 0;
 
+    if (n)
+        n += zygote_magic(s->loaded, rules + n);
     files_unwatch(s);
     s->watches = calloc((size_t)s->loaded->n_files + n + 1, sizeof *s->watches);
     if (!s->watches)

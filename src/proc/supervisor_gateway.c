@@ -74,9 +74,9 @@ static enum err queue_shared(struct gateway *g, const struct proc_message *m, in
 }
 
 static enum err queue_text(struct gateway *g, enum proc_kind kind, const char *name,
-                           struct span text)
+                           struct span text, bool is_list)
 {
-    struct proc_message m = {.kind = kind, .number = g->set};
+    struct proc_message m = {.kind = kind, .number = g->set, .live = is_list};
 
     (void)span_copy(span_of(name), m.text, sizeof m.text);
     int fd = text_memfd(kind == PROC_CONFIG ? "sallyport-config" : "sallyport-file", text);
@@ -88,9 +88,9 @@ static enum err queue_text(struct gateway *g, enum proc_kind kind, const char *n
 
 static enum err queue_texts(struct gateway *g, const struct settings_loaded *l)
 {
-    TRY(queue_text(g, PROC_CONFIG, l->file, l->config_text));
+    TRY(queue_text(g, PROC_CONFIG, l->file, l->config_text, false));
     for (unsigned i = 0; i < l->n_files; i++)
-        TRY(queue_text(g, PROC_FILE, l->files[i].path, l->files[i].text));
+        TRY(queue_text(g, PROC_FILE, l->files[i].path, l->files[i].text, l->files[i].is_list));
     return OK;
 }
 
@@ -139,7 +139,8 @@ static enum err queue_workers(struct gateway *g, struct zygote *z)
 
 static enum err queue_set(struct gateway *g, const struct gateway_parts *p)
 {
-    struct proc_message spool = {.kind = PROC_SPOOL}, records = {.kind = PROC_RECORDS};
+    struct proc_message spool = {.kind = PROC_SPOOL}, records = {.kind = PROC_RECORDS},
+                        exceptions = {.kind = PROC_EXCEPTIONS};
 
     TRY(queue_begin(g, false));
     g->generation = g->set;
@@ -148,6 +149,7 @@ static enum err queue_set(struct gateway *g, const struct gateway_parts *p)
     TRY(queue_shared(g, &spool, p->spool_fd));
     if (p->records_fd >= 0)
         TRY(queue_shared(g, &records, p->records_fd));
+    TRY(queue_shared(g, &exceptions, p->exceptions_fd));
     /* A zygote that died a moment ago is replaced, and then the gateway hears of the new one. */
     enum err e = queue_workers(g, p->zygote);
 
@@ -211,6 +213,7 @@ static void gateway_hear(struct gateway *g, const struct proc_message *m)
     case PROC_SOCKET:
     case PROC_SPOOL:
     case PROC_RECORDS:
+    case PROC_EXCEPTIONS:
     case PROC_WORKERS:
     case PROC_END:
     case PROC_DRAIN: break;
@@ -390,6 +393,7 @@ static void on_restart(struct timer *t)
                                         .sockets = &s->sockets,
                                         .spool_fd = s->spool_fd,
                                         .records_fd = s->records_fd,
+                                        .exceptions_fd = s->exceptions_fd,
                                         .zygote = s->zygote};
     struct buf why;
 

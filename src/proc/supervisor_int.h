@@ -5,6 +5,7 @@
  *   supervisor_change.c   one change at a time: a start, a reload, new rules; all of it or nothing
  *   supervisor_gateway.c  gateway processes: the sets that they are sent, their deaths
  *   supervisor_files.c    state directory, lock, spool, records; which files to watch
+ *   supervisor_journal.c  the journal of exceptions: opened, and freed of what is over
  *   zygote_process.c      zygote processes: rules, channels, their deaths
  *   supervisor_spawn.c    fork and exec */
 #ifndef PROC_SUPERVISOR_INT_H
@@ -74,7 +75,7 @@ struct zygote {
 
 /* Everything that a zygote depends on, as text: two equal ones need no new process. */
 void zygote_key(const struct supervisor *s, const struct settings_loaded *l, struct buf *out);
-/* Does |l| need a zygote at all? */
+/* Does |l| need a zygote at all? Bodies are unpacked in workers, whatever engine judges them. */
 bool zygote_is_needed(const struct settings_loaded *l);
 NODISCARD enum err zygote_start(struct supervisor *s, const struct settings_loaded *l,
                                 struct zygote **ret, struct buf *why);
@@ -85,10 +86,11 @@ void zygote_end(struct zygote *z);
 void zygote_kill(struct zygote *z);
 /* |pid| ended. True when it was a zygote's. */
 bool zygote_reaped(struct supervisor *s, pid_t pid, int status);
-/* The rule files that |l| uses; |ret| has room for SETTINGS_RULES_MAX. */
+/* The rule files and the magic files that |l| uses; |ret| has room for SETTINGS_RULES_MAX. */
 #define SETTINGS_RULES_MAX 1024u
 unsigned zygote_rules(const struct supervisor *s, const struct settings_loaded *l,
                       const char **ret);
+unsigned zygote_magic(const struct settings_loaded *l, const char **ret);
 
 /* ---- supervisor_gateway.c ---- */
 
@@ -116,7 +118,7 @@ struct gateway {
 struct gateway_parts {
     const struct settings_loaded *loaded;
     const struct socket_set *sockets;
-    int spool_fd, records_fd;
+    int spool_fd, records_fd, exceptions_fd;
     struct zygote *zygote; /* NULL: none */
 };
 
@@ -170,6 +172,10 @@ NODISCARD enum err files_open_spool(const struct settings_loaded *l, int *ret_fd
 /* -1 when records are off. */
 NODISCARD enum err files_open_records(const struct settings_loaded *l, int *ret_fd,
                                       struct buf *why);
+/* The journal of exceptions. |compact|: rewrites it without what is over first; not while a gateway
+ * may be appending to it. */
+NODISCARD enum err files_open_exceptions(const struct settings_loaded *l, bool compact, int *ret_fd,
+                                         struct buf *why);
 /* Lets the configured user ask the gateway. */
 void files_share_control(const struct settings_loaded *l);
 /* Bodies that a crash left. Not while another gateway may be using the directory. */
@@ -200,7 +206,8 @@ struct supervisor {
     struct settings_loaded *loaded;
     struct socket_set sockets;
     int lock_fd, spool_fd, records_fd;
-    int orphan; /* control connection to a gateway that we took over; -1 */
+    int exceptions_fd; /* the journal: one for all gateways, from the first start on */
+    int orphan;        /* control connection to a gateway that we took over; -1 */
     struct gateway *gateways, *current;
     struct zygote *zygotes, *zygote;
     unsigned sets; /* numbered so far */

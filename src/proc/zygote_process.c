@@ -38,10 +38,34 @@ unsigned zygote_rules(const struct supervisor *s, const struct settings_loaded *
     return n;
 }
 
+unsigned zygote_magic(const struct settings_loaded *l, const char **ret)
+{
+    const struct config_strings *magic = &l->settings.engines.filetype.magic;
+    unsigned n = 0;
+
+    for (; n < magic->n && n < SETTINGS_RULES_MAX; n++)
+        ret[n] = magic->v[n];
+    return n;
+}
+
+#define BODY_ENGINES (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_CLAMAV)
+
+static bool looks_into_bodies(const struct icap_service_settings *v)
+{
+    unsigned engines = v->pipeline;
+
+    if (v->type != ICAP_SERVICE_INSPECT)
+        return false;
+    for (size_t i = 0; i < v->n_rules; i++)
+        if (v->rules[i].then == RULE_PIPELINE)
+            engines |= v->rules[i].pipeline;
+    return engines & BODY_ENGINES;
+}
+
 bool zygote_is_needed(const struct settings_loaded *l)
 {
     for (size_t i = 0; i < l->settings.n_services; i++)
-        if (l->settings.services[i].type == ICAP_SERVICE_INSPECT)
+        if (looks_into_bodies(&l->settings.services[i]))
             return true;
     return false;
 }
@@ -60,21 +84,26 @@ static gid_t worker_gid(const struct settings_loaded *l)
 
 void zygote_key(const struct supervisor *s, const struct settings_loaded *l, struct buf *out)
 {
-    const char *rules[SETTINGS_RULES_MAX];
-    unsigned n = zygote_rules(s, l, rules);
+    const char *files[SETTINGS_RULES_MAX];
+    unsigned n = zygote_rules(s, l, files);
     char path[4096];
 
     buf_fmt(out, "%s sandbox=%d memory=%llu uid=%u gid=%u\n", worker_path(s, path, sizeof path),
             l->settings.sandbox_required, (unsigned long long)l->settings.engines.workers.memory,
             (unsigned)worker_uid(l), (unsigned)worker_gid(l));
     for (unsigned i = 0; i < n; i++)
-        files_key(rules[i], out);
+        files_key(files[i], out);
+    buf_text(out, "magic\n");
+    n = zygote_magic(l, files);
+    for (unsigned i = 0; i < n; i++)
+        files_key(files[i], out);
 }
 
 /* ---- start ---- */
 
 struct arguments {
-    char *v[FIXED_ARGS_MAX + 2 * SETTINGS_RULES_MAX];
+    char
+        *v[FIXED_ARGS_MAX + 2 * 2 * SETTINGS_RULES_MAX]; /* rules and magic, each with its option */
     unsigned n;
     char memory[32], uid[16], gid[16];
 };
@@ -94,8 +123,8 @@ static void option(struct arguments *a, const char *name, const char *value)
 static void fill_arguments(const struct supervisor *s, const struct settings_loaded *l,
                            struct arguments *a)
 {
-    const char *rules[SETTINGS_RULES_MAX];
-    unsigned n = zygote_rules(s, l, rules);
+    const char *files[SETTINGS_RULES_MAX];
+    unsigned n = zygote_rules(s, l, files);
 
     argument(a, WORKER_NAME);
     option(a, "--control", SPAWN_CONTROL_TEXT);
@@ -110,7 +139,10 @@ static void fill_arguments(const struct supervisor *s, const struct settings_loa
         option(a, "--gid", a->gid);
     }
     for (unsigned i = 0; i < n; i++)
-        option(a, "--rules", rules[i]);
+        option(a, "--rules", files[i]);
+    n = zygote_magic(l, files);
+    for (unsigned i = 0; i < n; i++)
+        option(a, "--magic", files[i]);
     a->v[a->n] = NULL;
 }
 

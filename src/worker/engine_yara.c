@@ -86,19 +86,11 @@ static void extension_of(const char *name, char ret[EXTENSION_MAX])
     ret[n] = '\0';
 }
 
-static NODISCARD int set_up(YR_SCANNER *scanner, const struct engine_file *file,
-                            struct scan_result *r)
+static NODISCARD int define_variables(YR_SCANNER *scanner, const struct engine_file *file)
 {
     char extension[EXTENSION_MAX];
     int rc;
 
-    /* One match of a string is enough for us, and YARA's own handlers of SIGSEGV and SIGBUS would
-     * go on where dying is safer. */
-    yr_scanner_set_flags(scanner, SCAN_FLAGS_FAST_MODE | SCAN_FLAGS_NO_TRYCATCH |
-                                      SCAN_FLAGS_REPORT_RULES_MATCHING);
-    yr_scanner_set_callback(scanner, on_message, r);
-    /* The function takes seconds; the field, which the header publishes, nanoseconds. 0 is none. */
-    scanner->timeout = (uint64_t)(file->time_ms ? file->time_ms : 1) * 1000000;
     extension_of(file->name, extension);
     rc = yr_scanner_define_string_variable(scanner, yara_variables[YARA_FILENAME], file->name);
     if (rc == ERROR_SUCCESS)
@@ -107,6 +99,19 @@ static NODISCARD int set_up(YR_SCANNER *scanner, const struct engine_file *file,
     if (rc == ERROR_SUCCESS)
         rc = yr_scanner_define_string_variable(scanner, yara_variables[YARA_EXTENSION], extension);
     return rc;
+}
+
+/* Everything that depends on the object: the scanner has seen others before. */
+static NODISCARD int set_up(YR_SCANNER *scanner, const struct engine_file *file,
+                            struct scan_result *r)
+{
+    yr_scanner_set_callback(scanner, on_message, r);
+    /* The function takes seconds; the field, which the header publishes, nanoseconds. 0 is none. */
+    scanner->timeout = (uint64_t)(file->time_ms ? file->time_ms : 1) * 1000000;
+    /* libyara (4.2) clears matches and modules behind a scan, but keeps the entry point of the
+     * first program that it meets for all objects after it. */
+    scanner->entry_point = YR_UNDEFINED;
+    return define_variables(scanner, file);
 }
 
 static void judge_failure(int rc, struct scan_result *r)
@@ -127,19 +132,34 @@ static void judge_failure(int rc, struct scan_result *r)
     }
 }
 
+/* One for all objects: the first makes it, in the zygote before it forks. */
+static NODISCARD int need_scanner(struct yara_rules *rules)
+{
+    int rc = ERROR_SUCCESS;
+
+    if (!rules->scanner)
+        rc = yr_scanner_create(rules->compiled, &rules->scanner);
+    /* One match of a string is enough for us, and YARA's own handlers of SIGSEGV and SIGBUS would
+     * go on where dying is safer. */
+    if (rc == ERROR_SUCCESS)
+        yr_scanner_set_flags(rules->scanner, SCAN_FLAGS_FAST_MODE | SCAN_FLAGS_NO_TRYCATCH |
+                                                 SCAN_FLAGS_REPORT_RULES_MATCHING);
+    return rc;
+}
+
 static void scan(void *ctx, const struct engine_file *file, struct scan_result *r)
 {
     struct yara_rules *rules = ctx;
-    YR_SCANNER *scanner = NULL;
-    int rc = yr_scanner_create(rules->compiled, &scanner);
+    int rc = need_scanner(rules);
 
     if (rc == ERROR_SUCCESS)
-        rc = set_up(scanner, file, r);
+        rc = set_up(rules->scanner, file, r);
     if (rc == ERROR_SUCCESS)
-        rc = yr_scanner_scan_mem(scanner, file->p, file->n);
+        rc = yr_scanner_scan_mem(rules->scanner, file->p, file->n);
     judge_failure(rc, r);
-    if (scanner)
-        yr_scanner_destroy(scanner);
+    /* What a scan leaves behind that broke off, nobody promises. */
+    if (rc != ERROR_SUCCESS)
+        yara_rules_drop_scanner(rules);
 }
 
 struct engine engine_yara(struct yara_rules *rules, struct buf *describe)

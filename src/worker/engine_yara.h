@@ -7,7 +7,8 @@
 #include "worker/engine.h"
 #include "worker/yara_rules.h"
 
-/* Borrows |rules|. Writes "yara VERSION rules DIGEST" to |describe|. */
+/* Borrows |rules|, and keeps the scanner there that all objects go through, one after the other.
+ * Writes "yara VERSION rules DIGEST" to |describe|. */
 struct engine engine_yara(struct yara_rules *rules, struct buf *describe);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "worker/sample.h"
 #include "worker/serve.h"
 
 /* The largest file that can be mapped. Page tables for it cost 1/512 of what is touched. */
@@ -41,29 +42,12 @@ static void measure(uint64_t *ret_space, uint64_t *ret_data)
     *ret_data = field[5] * page;
 }
 
-/* A few bytes of ours. In the zygote, it lets libraries open and set up what they do on first use;
- * in a worker on trial, it shows that they do no more of that. */
-static void inspect_sample(const struct engines *engines)
-{
-    static const uint8_t sample[] = "Nothing is hidden in these few bytes.\n";
-    const struct engine_file file = {.p = sample,
-                                     .n = sizeof sample - 1,
-                                     .name = "sample.txt",
-                                     .type = "text/plain",
-                                     .time_ms = 5000};
-    struct scan_result ignored;
-
-    memset(&ignored, 0, sizeof ignored);
-    for (unsigned i = 0; i < engines->n; i++)
-        engines->list[i].scan(engines->list[i].ctx, &file, &ignored);
-}
-
 enum err nursery_init(struct nursery *n, const struct engines *engines, bool required,
                       uint64_t memory_max, struct buf *why)
 {
     uint64_t space, data;
 
-    inspect_sample(engines);
+    TRY(sample_inspect(engines, why));
     measure(&space, &data);
     *n = (struct nursery){
         .jail = {.role = JAIL_WORKER,
@@ -164,11 +148,10 @@ static _Noreturn void trial(const struct nursery *n)
     struct buf text;
 
     buf_init(&text, WIRE_TEXT_MAX - 1);
-    if (jail_enter(&n->jail, &report, &text) != OK) {
+    if (jail_enter(&n->jail, &report, &text) != OK || sample_inspect(n->engines, &text) != OK) {
         m.kind = WIRE_BROKEN;
         (void)span_copy(buf_span(&text), m.broken.text, sizeof m.broken.text);
     } else {
-        inspect_sample(n->engines);
         jail_report_text(&report, &text);
         (void)span_copy(buf_span(&text), m.ready.layers, sizeof m.ready.layers);
     }

@@ -16,8 +16,4 @@ enum worker_exit {
 /* |sock| is blocking. Never makes a system call that the worker's jail refuses. */
 enum worker_exit worker_serve(int sock, const struct engines *engines);
 
-/* Inspects the file behind |fd|, which stays open, as |job| says; |job| is a WIRE_JOB. */
-void worker_inspect(const struct engines *engines, const struct wire_message *job, int fd,
-                    struct scan_result *ret);
-
 #endif

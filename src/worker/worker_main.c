@@ -13,6 +13,7 @@
 #include <openssl/crypto.h>
 
 #include "base/log.h"
+#include "worker/engine_filetype.h"
 #include "worker/engine_yara.h"
 #include "worker/zygote.h"
 
@@ -26,6 +27,8 @@ struct options {
     struct zygote_spec zygote;
     const char **rules;
     size_t n_rules;
+    const char **magic; /* none: the system's */
+    size_t n_magic;
     bool check;
 };
 
@@ -33,7 +36,7 @@ static void print_usage(FILE *to)
 {
     (void)fputs(
         "usage: sallyport-worker --control FD [--sandbox required|best-effort] [--memory BYTES]\n"
-        "                        [--uid N --gid N] [--rules FILE]...\n"
+        "                        [--uid N --gid N] [--rules FILE]... [--magic FILE]...\n"
         "       sallyport-worker --check --rules FILE...\n"
         "       sallyport-worker --help | --version\n"
         "The first form is started by sallyport; see sallyport-worker(8).\n",
@@ -84,6 +87,7 @@ static NODISCARD bool take_option(struct options *o, int option, const char *arg
         o->zygote.gid = (gid_t)v;
         return true;
     case 'r': o->rules[o->n_rules++] = arg; return true;
+    case 'M': o->magic[o->n_magic++] = arg; return true;
     case 'k': o->check = true; return true;
     default: print_usage(stderr); return false;
     }
@@ -99,6 +103,7 @@ static NODISCARD int parse_options(int argc, char **argv, struct options *o)
         {"uid",     required_argument, NULL, 'u'},
         {"gid",     required_argument, NULL, 'g'},
         {"rules",   required_argument, NULL, 'r'},
+        {"magic",   required_argument, NULL, 'M'},
         {"check",   no_argument,       NULL, 'k'},
         {"help",    no_argument,       NULL, 'h'},
         {"version", no_argument,       NULL, 'V'},
@@ -170,28 +175,58 @@ static void send_broken(int control, const struct buf *errors)
         log_error("rules", "and the supervisor is gone");
 }
 
-/* Without rules there is no engine, and every JOB that asks for it is answered with ENGINE_DOWN. */
+static NODISCARD enum err load_yara(const struct options *o, struct yara_rules *rules,
+                                    struct engines *engines, struct buf *text, struct buf *errors)
+{
+    struct buf warnings;
+
+    buf_init(&warnings, ERRORS_MAX);
+    enum err e = yara_rules_load(o->rules, o->n_rules, rules, errors, &warnings);
+
+    if (e == OK)
+        engines->list[engines->n++] = engine_yara(rules, text);
+    log_lines(LOG_LEVEL_WARN, &warnings);
+    buf_done(&warnings);
+    return e;
+}
+
+static NODISCARD enum err load_filetype(const struct options *o, struct engines *engines,
+                                        struct buf *text, struct buf *errors)
+{
+    if (text->n)
+        buf_char(text, ' ');
+    TRY(engine_filetype(o->magic, o->n_magic, &engines->list[engines->n], text, errors));
+    engines->n++;
+    return OK;
+}
+
+/* Without rules there is no YARA engine, and every JOB that asks for it is answered with
+ * ENGINE_DOWN. File types are always told: a zygote that cannot is broken. */
 static NODISCARD enum err load_engines(const struct options *o, struct yara_rules *rules,
                                        struct engines *engines)
 {
-    struct buf errors, warnings, text;
+    struct buf errors, text;
     enum err e = OK;
 
     buf_init(&errors, ERRORS_MAX);
-    buf_init(&warnings, ERRORS_MAX);
     buf_init(&text, sizeof engines->text - 1);
     if (o->n_rules)
-        e = yara_rules_load(o->rules, o->n_rules, rules, &errors, &warnings);
+        e = load_yara(o, rules, engines, &text, &errors);
+    if (e == OK)
+        e = load_filetype(o, engines, &text, &errors);
     if (e != OK)
         send_broken(o->zygote.control, &errors);
-    else if (o->n_rules)
-        engines->list[engines->n++] = engine_yara(rules, &text);
-    log_lines(LOG_LEVEL_WARN, &warnings);
     (void)span_copy(buf_span(&text), engines->text, sizeof engines->text);
     buf_done(&errors);
-    buf_done(&warnings);
     buf_done(&text);
     return e;
+}
+
+static void free_engines(struct engines *engines)
+{
+    for (unsigned i = 0; i < engines->n; i++)
+        if (engines->list[i].bit == WIRE_ENGINE_FILETYPE)
+            engine_filetype_done(&engines->list[i]);
 }
 
 static int serve(const struct options *o)
@@ -212,6 +247,7 @@ static int serve(const struct options *o)
         spec.engines = &engines;
         code = zygote_run(&spec);
     }
+    free_engines(&engines);
     yara_rules_done(&rules);
     return code;
 }
@@ -236,13 +272,13 @@ int main(int argc, char **argv)
 
     if (!fill_standard_fds())
         return EXIT_FAILURE;
-    /* No more rule files than arguments. */
+    /* No more files than arguments. */
     o.rules = calloc((size_t)argc + 1, sizeof *o.rules);
-    if (!o.rules)
-        return EXIT_FAILURE;
-    code = parse_options(argc, argv, &o);
+    o.magic = calloc((size_t)argc + 1, sizeof *o.magic);
+    code = o.rules && o.magic ? parse_options(argc, argv, &o) : EXIT_FAILURE;
     if (code < 0)
         code = o.check ? check(&o) : serve(&o);
     free(o.rules);
+    free(o.magic);
     return code;
 }

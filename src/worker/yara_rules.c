@@ -219,8 +219,16 @@ enum err yara_rules_load(const char *const *files, size_t n, struct yara_rules *
     return OK;
 }
 
+void yara_rules_drop_scanner(struct yara_rules *r)
+{
+    if (r->scanner)
+        yr_scanner_destroy(r->scanner);
+    r->scanner = NULL;
+}
+
 void yara_rules_done(struct yara_rules *r)
 {
+    yara_rules_drop_scanner(r);
     if (r->compiled)
         (void)yr_rules_destroy(r->compiled);
     *r = (struct yara_rules){0};

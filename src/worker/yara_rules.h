@@ -8,7 +8,8 @@
 #define YARA_DIGEST_TEXT 16 /* hexadecimal digits */
 
 struct yara_rules {
-    struct YR_RULES *compiled; /* NULL before yara_rules_load succeeded */
+    struct YR_RULES *compiled;       /* NULL before yara_rules_load succeeded */
+    struct YR_SCAN_CONTEXT *scanner; /* of engine_yara; NULL before its first scan */
     size_t n_rules;
     char digest[YARA_DIGEST_TEXT + 1]; /* of the contents, in order: changes when the rules do */
 };
@@ -20,6 +21,7 @@ struct yara_rules {
 NODISCARD enum err yara_rules_load(const char *const *files, size_t n, struct yara_rules *ret,
                                    struct buf *errors, struct buf *warnings);
 void yara_rules_done(struct yara_rules *r);
+void yara_rules_drop_scanner(struct yara_rules *r);
 
 /* The external variables of rules: texts, empty while compiling. Those beyond the first two are
  * what published rule sets expect to find. */

@@ -42,9 +42,14 @@ static void encode_then_decode(const uint8_t *data, size_t size)
     memset(&m, 0, sizeof m);
     memcpy(&m, data, size < sizeof m ? size : sizeof m);
     m.kind = (enum wire_kind)(size ? data[0] % 12 : 0);
-    if (m.kind == WIRE_RESULT) /* a bool that is neither is undefined before we see it */
+    /* a bool that is neither is undefined before we see it */
+    if (m.kind == WIRE_JOB)
+        memset(&m.job.want_objects, size > 1 && (data[1] & 1), 1);
+    if (m.kind == WIRE_RESULT) {
+        memset(&m.result.has_objects, size > 1 && (data[1] & 2), 1);
         for (size_t i = 0; i < FINDINGS_MAX; i++)
             memset(&m.result.result.findings[i].note, size > 1 && (data[1] >> (i % 8) & 1), 1);
+    }
     if (wire_encode(&m, &w) != OK)
         return;
     check(wire_decode(writer_span(&w), &back) == OK);

@@ -14,17 +14,25 @@ LIBRARIES = {
     "yaml.h": {"config"},
     "yara.h": {"worker"},
     "yara/": {"worker"},
+    "magic.h": {"worker"},
+    "zlib.h": {"worker"},
+    "brotli/": {"worker"},
+    "zstd.h": {"worker"},
+    "zstd_errors.h": {"worker"},
+    "pcre2.h": {"adapt"},
     "seccomp.h": {"jail"},
     "linux/landlock.h": {"jail"},
     "linux/seccomp.h": {"jail"},
     "uthash.h": {"base"},
-    "jansson.h": {"proc", "cli"},
+    "jansson.h": {"adapt", "proc", "cli"},
     "openssl/": {"protect", "net", "adapt", "icap", "proc", "cli", "worker"},
 }
 # Engines eat bytes and yield events: no descriptor, no clock, no thread (design of a protocol room).
 ENGINES = ("src/icap/icap_engine*.[ch]", "src/icap/icap_message*.[ch]", "src/icap/icap_client_engine*.[ch]",
            "src/http/head*.[ch]", "src/http/chunk*.[ch]", "src/net/proxy_protocol.c",
-           "src/adapt/verdict.[ch]")
+           "src/adapt/verdict.[ch]", "src/adapt/objects.[ch]", "src/adapt/clamd_protocol.c", "src/adapt/rules.[ch]",
+           "src/adapt/type_policy.[ch]", "src/adapt/file_name.[ch]", "src/adapt/url_normal.[ch]",
+           "src/adapt/url_lists_parse.c")
 NOT_IN_ENGINES = re.compile(r"^(net/(?!address\.h$|proxy_protocol\.h$).*|base/(log|clock)\.h|unistd\.h|fcntl\.h|"
                             r"sys/(socket|epoll|stat|mman|random)\.h|pthread\.h|time\.h|threads\.h|uv\.h|openssl/.*)$")
 

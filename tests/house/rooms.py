@@ -26,7 +26,7 @@ ROOMS = {
     "observe": ("http", "protect"),
     "tenant": ("store", "config", "observe"),
     "adapt": ("store", "config", "observe"),
-    "worker": ("base", "jail", "adapt/worker_wire.h", "adapt/verdict.h"),
+    "worker": ("base", "jail", "adapt/worker_wire.h", "adapt/verdict.h", "adapt/objects.h"),
     "icap": ("tenant", "adapt", "http"),
     "ipp": ("tenant", "adapt", "http"),
     "blind": ("tenant", "adapt", "http"),

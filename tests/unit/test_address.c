@@ -112,13 +112,60 @@ static void test_cidr(void **state)
     assert_false(cidr_contains(&(struct cidr){.family = AF_INET}, &(struct address){.len = 0}));
 }
 
+static void test_cidr_parse(void **state)
+{
+    static const struct {
+        const char *text;
+        int family; /* 0: refused */
+        unsigned prefix;
+    } rows[] = {
+        {"10.0.0.0/8",                                        AF_INET,  8  },
+        {"0.0.0.0/0",                                         AF_INET,  0  },
+        {"192.0.2.1",                                         AF_INET,  32 },
+        {"192.0.2.1/32",                                      AF_INET,  32 },
+        {"192.0.2.128/25",                                    AF_INET,  25 },
+        {"2001:db8::/32",                                     AF_INET6, 32 },
+        {"::/0",                                              AF_INET6, 0  },
+        {"::1",                                               AF_INET6, 128},
+        {"",                                                  0,        0  },
+        {"/8",                                                0,        0  },
+        {"10.0.0.0/",                                         0,        0  },
+        {"10.0.0.0/33",                                       0,        0  },
+        {"10.0.0.0/-1",                                       0,        0  },
+        {"10.0.0.0/8/8",                                      0,        0  },
+        {"10.0.0.1/8",                                        0,        0  },
+        {"192.0.2.129/25",                                    0,        0  },
+        {"2001:db8::1/32",                                    0,        0  },
+        {"::/129",                                            0,        0  },
+        {"10.0.0",                                            0,        0  },
+        {"[::1]",                                             0,        0  },
+        {"192.0.2.1:80",                                      0,        0  },
+        {"host.example",                                      0,        0  },
+        {" 10.0.0.0/8",                                       0,        0  },
+        {"10.0.0.0/0x8",                                      0,        0  },
+        {"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa", 0,        0  },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cidr c = {.family = -1};
+
+        print_message("%s\n", rows[i].text);
+        assert_int_equal(cidr_parse(span_of(rows[i].text), &c), rows[i].family ? OK : ERR_SYNTAX);
+        assert_int_equal(c.family, rows[i].family ? rows[i].family : -1);
+        assert_int_equal(c.prefix, rows[i].prefix);
+    }
+    struct cidr c;
+
+    assert_int_equal(cidr_parse(SPAN("10.0.0.0\0/8"), &c), ERR_SYNTAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_and_print),
-        cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_long_unix_path),
-        cmocka_unit_test(test_cidr),
+        cmocka_unit_test(test_parse_and_print), cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_long_unix_path),  cmocka_unit_test(test_cidr),
+        cmocka_unit_test(test_cidr_parse),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,23 @@ static void on_drain(void *arg, uint64_t ms)
     }
 }
 
+/* What the gateway adds: one command that says who asks, and one that says too much. */
+static bool on_command(void *arg, const char *name, const struct json_t *command, unsigned uid,
+                       struct buf *out)
+{
+    (void)arg;
+    assert_non_null(command);
+    if (strcmp(name, "who") == 0) {
+        buf_fmt(out, "{\"uid\":%u}", uid);
+        return true;
+    }
+    if (strcmp(name, "flood") != 0)
+        return false;
+    while (!out->err)
+        buf_fmt(out, "%01024d", 0);
+    return true;
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -75,8 +92,11 @@ static int setup(void **state)
     f->loop = test_loop(&clock_system);
     f->spare[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     f->spare[1] = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    const struct control_handler h = {
-        .status = on_status, .socket = on_socket, .drain = on_drain, .arg = f};
+    const struct control_handler h = {.status = on_status,
+                                      .socket = on_socket,
+                                      .drain = on_drain,
+                                      .command = on_command,
+                                      .arg = f};
 
     assert_int_equal(control_server_new(f->loop, f->fd, &h, &f->server), OK);
     buf_init(&f->answer, 0);
@@ -172,13 +192,36 @@ static void errors(void **state)
     assert_int_equal(f->err, OK);
     assert_string_equal(
         buf_cstr(&f->answer),
-        "{\"error\":\"unknown command; there are status, takeover and drain\"}\n"
+        "{\"error\":\"unknown command; docs/guide/control-protocol.md lists them\"}\n"
         "{\"error\":\"a command is one line of JSON, as {\\\"command\\\":\\\"status\\\"}\"}\n"
         "{\"error\":\"drain needs \\\"ms\\\": milliseconds until what still runs is cut off\"}\n"
         "{\"error\":\"drain needs \\\"ms\\\": milliseconds until what still runs is cut off\"}\n"
-        "{\"error\":\"unknown command; there are status, takeover and drain\"}\n"
+        "{\"error\":\"unknown command; docs/guide/control-protocol.md lists them\"}\n"
         "{\"error\":\"a command is one line of JSON, as {\\\"command\\\":\\\"status\\\"}\"}\n");
     assert_int_equal(f->drained, 0);
+}
+
+static void ask_others(struct fixture *f)
+{
+    static const char *const lines[] = {"{\"command\":\"who\",\"more\":[1]}",
+                                        "{\"command\":\"flood\"}"};
+
+    for (size_t i = 0; i < ARRAY_LEN(lines) && !f->err; i++) {
+        f->err = control_ask(f->path, lines[i], 5000, &f->answer, &f->why);
+        buf_char(&f->answer, '\n');
+    }
+}
+
+static void other_commands(void **state)
+{
+    struct fixture *f = *state;
+    char want[128];
+
+    with_client(f, ask_others);
+    assert_int_equal(f->err, OK);
+    (void)snprintf(want, sizeof want, "{\"uid\":%u}\n{\"error\":\"the answer does not fit\"}\n",
+                   geteuid());
+    assert_string_equal(buf_cstr(&f->answer), want);
 }
 
 static void ask_takeover(struct fixture *f)
@@ -366,6 +409,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(status, setup, teardown),
         cmocka_unit_test_setup_teardown(errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_commands, setup, teardown),
         cmocka_unit_test_setup_teardown(takeover, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_while_draining, setup, teardown),
         cmocka_unit_test_setup_teardown(two_commands_in_pieces, setup, teardown),

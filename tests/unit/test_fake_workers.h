@@ -123,16 +123,24 @@ static inline void fake_order(struct fake_zygote *z, const struct wire_message *
     fake_fork(z, m->fork.id);
 }
 
-/* The answer of a busy worker. */
-static inline void fake_answer(struct fake_worker *k, const struct scan_result *r)
+/* The answer of a busy worker, with what it found in the file; |objects| stays the caller's, -1:
+ * none. */
+static inline void fake_answer_objects(struct fake_worker *k, const struct scan_result *r,
+                                       int objects)
 {
     struct wire_message m = {.kind = WIRE_RESULT};
 
     assert_true(k->busy);
     m.result.id = k->job.job.id;
     m.result.result = *r;
-    assert_int_equal(wire_send(k->fd, &m, -1), OK);
+    m.result.has_objects = objects >= 0;
+    assert_int_equal(wire_send(k->fd, &m, objects), OK);
     fake_drop_file(k);
+}
+
+static inline void fake_answer(struct fake_worker *k, const struct scan_result *r)
+{
+    fake_answer_objects(k, r, -1);
 }
 
 static inline void fake_work(struct fake_zygote *z, struct fake_worker *k)

@@ -28,6 +28,8 @@ static const struct row rows[] = {
     {"live",    {.kind = PROC_BEGIN, .number = UINT32_MAX, .threads = 256, .live = 1}},
     {"config",  {.kind = PROC_CONFIG, .text = "/etc/x.yaml"}                         },
     {"socket",  {.kind = PROC_SOCKET, .loop = 3, .text = "edge"}                     },
+    {"list",    {.kind = PROC_FILE, .live = 1, .text = "/etc/list"}                  },
+    {"journal", {.kind = PROC_EXCEPTIONS}                                            },
     {"drain",   {.kind = PROC_DRAIN, .ms = UINT64_MAX}                               },
     {"failed",  {.kind = PROC_FAILED, .number = 1, .text = "line 1\nline 2 \xff"}    },
     {"drained", {.kind = PROC_DRAINED}                                               },
@@ -119,11 +121,10 @@ static void over_a_socket(void **state)
     (void)close(file);
     assert_int_equal(proc_receive(pair[1], &got, &fd), OK);
     assert_true(fd >= 0 && (fcntl(fd, F_GETFD) & FD_CLOEXEC));
-    assert_int_equal(text_read(fd, 5, &text), OK);
+    assert_int_equal(text_read(fd, TEXT_SECRET, &text), OK);
     assert_true(span_eq(text, SPAN("hello")));
     assert_int_equal(text.p[5], 0);
     text_free(&text);
-    assert_int_equal(text_read(fd, 4, &text), ERR_LIMIT);
     assert_int_equal(write(fd, "x", 1), -1); /* sealed */
     (void)close(fd);
     assert_int_equal(proc_receive(pair[1], &got, &fd), OK);
@@ -190,6 +191,24 @@ static void too_many_descriptors(void **state)
     (void)close(pair[1]);
 }
 
+/* A text that may be a key is small; a list may be large. */
+static void kinds_of_texts(void **state)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    struct span text = SPAN_NONE;
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, TEXT_FILE_MAX + 1), 0);
+    assert_int_equal(text_read(fd, TEXT_SECRET, &text), ERR_LIMIT);
+    assert_int_equal(text_read(fd, TEXT_PUBLIC, &text), OK);
+    assert_int_equal(text.n, TEXT_FILE_MAX + 1);
+    assert_int_equal(text.p[text.n], 0);
+    text_free(&text);
+    assert_int_equal(ftruncate(fd, (off_t)TEXT_LIST_MAX + 1), 0);
+    assert_int_equal(text_read(fd, TEXT_PUBLIC, &text), ERR_LIMIT);
+    (void)close(fd);
+}
+
 /* ---- sets ---- */
 
 static enum err add(struct generation *g, enum proc_kind kind, const char *text, int fd, bool *done)
@@ -224,6 +243,7 @@ static void whole_set(void **state)
     }
     assert_int_equal(add(&g, PROC_SPOOL, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_RECORDS, "", some_fd(), &done), OK);
+    assert_int_equal(add(&g, PROC_EXCEPTIONS, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_WORKERS, "yara", some_fd(), &done), OK);
     assert_false(done);
     assert_int_equal(add(&g, PROC_END, "", -1, &done), OK);
@@ -239,6 +259,10 @@ static void whole_set(void **state)
     assert_null(generation_file_text(&g, "/f").p);
     assert_true(g.worker_fds[0] >= 0 && g.worker_fds[1] == -1);
     assert_string_equal(g.engines, "yara");
+    assert_true(g.exceptions_fd >= 0);
+    generation_drop_texts(&g);
+    assert_null(generation_file_text(&g, "/e").p);
+    assert_string_equal(g.sockets[4].listener, "edge");
     /* Only a fresh set fits now. */
     assert_int_equal(add(&g, PROC_RECORDS, "", some_fd(), &done), ERR_PROTO);
     assert_int_equal(add(&g, PROC_BEGIN, "", -1, &done), OK);
@@ -255,20 +279,22 @@ struct wrong {
 };
 
 static const struct wrong wrongs[] = {
-    {"a second begin",            false, {PROC_BEGIN},                 "",   true },
-    {"config twice",              false, {PROC_CONFIG, PROC_CONFIG},   "/x", false},
-    {"config without text",       false, {PROC_CONFIG},                "/x", true },
-    {"file twice",                false, {PROC_FILE, PROC_FILE},       "/x", false},
-    {"socket without descriptor", false, {PROC_SOCKET},                "x",  true },
-    {"two spools",                false, {PROC_SPOOL, PROC_SPOOL},     "",   false},
-    {"two records",               false, {PROC_RECORDS, PROC_RECORDS}, "",   false},
-    {"two channels of a loop",    false, {PROC_WORKERS, PROC_WORKERS}, "",   false},
-    {"no config",                 false, {PROC_END},                   "",   true },
-    {"drain inside",              false, {PROC_DRAIN},                 "",   true },
-    {"what a gateway says",       false, {PROC_READY},                 "",   true },
-    {"live with a socket",        true,  {PROC_SOCKET},                "x",  false},
-    {"live with workers",         true,  {PROC_WORKERS},               "x",  false},
-    {"live with a spool",         true,  {PROC_SPOOL},                 "x",  false},
+    {"a second begin",            false, {PROC_BEGIN},                       "",   true },
+    {"config twice",              false, {PROC_CONFIG, PROC_CONFIG},         "/x", false},
+    {"config without text",       false, {PROC_CONFIG},                      "/x", true },
+    {"file twice",                false, {PROC_FILE, PROC_FILE},             "/x", false},
+    {"socket without descriptor", false, {PROC_SOCKET},                      "x",  true },
+    {"two spools",                false, {PROC_SPOOL, PROC_SPOOL},           "",   false},
+    {"two records",               false, {PROC_RECORDS, PROC_RECORDS},       "",   false},
+    {"two journals",              false, {PROC_EXCEPTIONS, PROC_EXCEPTIONS}, "",   false},
+    {"live with a journal",       true,  {PROC_EXCEPTIONS},                  "",   false},
+    {"two channels of a loop",    false, {PROC_WORKERS, PROC_WORKERS},       "",   false},
+    {"no config",                 false, {PROC_END},                         "",   true },
+    {"drain inside",              false, {PROC_DRAIN},                       "",   true },
+    {"what a gateway says",       false, {PROC_READY},                       "",   true },
+    {"live with a socket",        true,  {PROC_SOCKET},                      "x",  false},
+    {"live with workers",         true,  {PROC_WORKERS},                     "x",  false},
+    {"live with a spool",         true,  {PROC_SPOOL},                       "x",  false},
 };
 
 static void wrong_orders(void **state)
@@ -344,10 +370,15 @@ static void failing_allocations(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trips),          cmocka_unit_test(longest_text),
-        cmocka_unit_test(refused_packets),      cmocka_unit_test(over_a_socket),
-        cmocka_unit_test(too_many_descriptors), cmocka_unit_test(whole_set),
-        cmocka_unit_test(wrong_orders),         cmocka_unit_test(numbers_out_of_range),
+        cmocka_unit_test(round_trips),
+        cmocka_unit_test(longest_text),
+        cmocka_unit_test(refused_packets),
+        cmocka_unit_test(over_a_socket),
+        cmocka_unit_test(too_many_descriptors),
+        cmocka_unit_test(kinds_of_texts),
+        cmocka_unit_test(whole_set),
+        cmocka_unit_test(wrong_orders),
+        cmocka_unit_test(numbers_out_of_range),
         cmocka_unit_test(failing_allocations),
     };
 

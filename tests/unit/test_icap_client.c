@@ -14,6 +14,7 @@ static const char config[] = "services:\n"
 #define BIG (20u << 20)
 
 struct fixture {
+    uint64_t file_ms; /* of the client, if not 0 */
     struct world *w;
     struct icap_client *client;
     char uri[64];
@@ -64,6 +65,7 @@ static void connect_to(struct fixture *f, const struct address *a, const char *p
         .uri = f->uri,
         .host_header = "gw",
         .method = method,
+        .file_ms = f->file_ms,
     };
 
     (void)snprintf(f->uri, sizeof f->uri, "icap://gw%s", path);
@@ -140,7 +142,7 @@ static void test_pass(void **state)
     assert_string_equal(f->result.who, "");
     assert_int_equal(strlen(f->result.id), RECORD_ID_LEN);
     assert_int_equal(f->w->zygote.workers[0].job.job.len, 5);
-    assert_string_equal(f->w->zygote.workers[0].job.job.name, "a%20b%2Fc%25.txt");
+    assert_string_equal(f->w->zygote.workers[0].job.job.name, "c%.txt");
     /* OPTIONS once, and the connection is kept. */
     scan(f);
     assert_int_equal(f->result.verdict, ICAP_CLIENT_PASS);
@@ -209,6 +211,46 @@ static void test_big_files(void **state)
     scan(f);
     assert_int_equal(f->result.verdict, ICAP_CLIENT_PASS);
     assert_int_equal(f->w->zygote.workers[0].job.job.len, BIG);
+}
+
+static void ask(struct fixture *f)
+{
+    f->n_done = 0;
+    f->in_call = true;
+    assert_int_equal(icap_client_ask(f->client, on_done, f), OK);
+    assert_int_equal(icap_client_ask(f->client, on_done, f), ERR_BUG);
+    f->in_call = false;
+    WORLD_UNTIL(f->w, f->n_done);
+    assert_int_equal(f->n_done, 1);
+    assert_false(f->inside);
+}
+
+/* OPTIONS alone; the connection is kept for files, which do not ask again. */
+static void test_ask(void **state)
+{
+    struct fixture *f = *state;
+
+    use_world(f, "/scan", ICAP_RESPMOD);
+    ask(f);
+    assert_int_equal(f->result.verdict, ICAP_CLIENT_PASS);
+    assert_int_equal(f->result.status, 200);
+    assert_true(strlen(f->result.istag) > 2);
+    ask(f);
+    assert_int_equal(f->result.verdict, ICAP_CLIENT_PASS);
+    file_is(f, SPAN("hello"));
+    scan(f);
+    assert_int_equal(f->result.status, 204);
+    assert_int_equal(icap_server_connections(f->w->server), 1);
+}
+
+static void test_ask_for_no_such_service(void **state)
+{
+    struct fixture *f = *state;
+
+    use_world(f, "/nothing", ICAP_RESPMOD);
+    ask(f);
+    assert_int_equal(f->result.verdict, ICAP_CLIENT_ERROR);
+    assert_int_equal(f->result.status, 404);
 }
 
 static void test_no_such_service(void **state)
@@ -552,6 +594,23 @@ static void test_a_silent_server(void **state)
     assert_int_equal(f->n_accepted, 1);
 }
 
+static void test_time_for_one_file(void **state)
+{
+    struct fixture *f = *state;
+
+    f->file_ms = 5000;
+    use_script(f);
+    begin(f);
+    answer_options(f);
+    hear(f, "he\r\n0\r\n\r\n");
+    world_pass(f->w, 4000);
+    assert_int_equal(f->n_done, 0);
+    world_pass(f->w, 2000);
+    finish(f);
+    assert_int_equal(f->result.err, ERR_TIMEOUT);
+    assert_int_equal(f->n_accepted, 1);
+}
+
 static void test_a_server_that_says_more_than_asked(void **state)
 {
     struct fixture *f = *state;
@@ -582,6 +641,8 @@ int main(void)
         TEST(test_preview),
         TEST(test_big_files),
         cmocka_unit_test(test_tls),
+        TEST(test_ask),
+        TEST(test_ask_for_no_such_service),
         TEST(test_no_such_service),
         TEST(test_nobody_listens),
         TEST(test_free_in_each_state),
@@ -593,6 +654,7 @@ int main(void)
         TEST(test_protocol_errors),
         TEST(test_an_early_answer),
         TEST(test_a_silent_server),
+        TEST(test_time_for_one_file),
         TEST(test_a_server_that_says_more_than_asked),
     };
 

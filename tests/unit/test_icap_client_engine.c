@@ -747,13 +747,19 @@ static void deadlines(void **state)
     drain(&p);
     expect("head", &p.log, "FAILED timeout: the answer stopped\n");
     player_done(&p);
+}
 
-    player_init(&p); /* its body stops */
-    assert_int_equal(icap_client_request(p.e, &r), OK);
-    take_output(&p);
+static void deadline_of_a_body(void **state)
+{
+    struct icap_client_request r = request(ICAP_OPTIONS);
     struct slice s = text_slice(OK200 ENC("opt-body=0") "5\r\nab");
+    struct player p;
     size_t used;
 
+    (void)state;
+    player_init(&p);
+    assert_int_equal(icap_client_request(p.e, &r), OK);
+    take_output(&p);
     assert_int_equal(icap_client_feed(p.e, s, &used), OK);
     drain(&p);
     assert_int_equal(icap_client_deadline(p.e), 60000);
@@ -806,6 +812,7 @@ int main(void)
         cmocka_unit_test(answers_that_break_off),
         cmocka_unit_test(failing_memory),
         cmocka_unit_test(deadlines),
+        cmocka_unit_test(deadline_of_a_body),
         cmocka_unit_test(an_idle_engine_is_small),
     };
 

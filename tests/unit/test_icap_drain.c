@@ -105,7 +105,7 @@ static void test_free_with_open_transactions(void **state)
     world_settle(w);
     icap_server_free(w->server);
     w->server = NULL;
-    assert_int_equal(budget_used(&w->scans), 0);
+    assert_int_equal(world_scans(w), 0);
     world_settle(w);
     assert_true(p->eof || p->reset);
     expect_record(w, "draining", 0);

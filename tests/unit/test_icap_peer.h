@@ -253,7 +253,7 @@ static inline void ask_for_a_scan(struct world *w, struct peer *p)
 {
     peer_ask(w, p, &(struct ask){.path = "/scan", .body = "x"});
     WORLD_UNTIL(w, fake_is_busy(&w->zygote));
-    assert_int_equal(budget_used(&w->scans), 1);
+    assert_int_equal(world_scans(w), 1);
 }
 
 #endif

@@ -215,7 +215,7 @@ static void test_inspect_with_preview(void **state)
     assert_status(&r, 204);
     reply_done(&r);
     /* A refusal that is known at the head needs no preview. */
-    a.response = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n";
+    a.response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n";
     peer_ask(w, p, &a);
     peer_say(w, p, "4\r\nabcd\r\n0\r\n\r\n");
     r = peer_reply(w, p);
@@ -298,7 +298,7 @@ static void test_one_byte_at_a_time(void **state)
 static void expect_scan_dropped(struct world *w)
 {
     expect_no_connection(w);
-    assert_int_equal(budget_used(&w->scans), 0);
+    assert_int_equal(world_scans(w), 0);
     expect_record(w, "client-gone", 0);
     fake_answer(fake_busy(&w->zygote), &w->zygote.answer);
     world_settle(w);

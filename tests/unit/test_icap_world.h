@@ -19,12 +19,14 @@ struct world_config {
     struct icap_service_settings *services;
     size_t n_services;
     struct icap_limits limits;
+    struct engines_settings engines;
 };
 
 static const struct config_row world_rows[] = {
     CONFIG_LIST("services", struct world_config, services, n_services, icap_service_block,
                 .help = "services"),
     CONFIG_BLOCK("limits", struct world_config, limits, icap_limits_block, .help = "limits"),
+    CONFIG_BLOCK("engines", struct world_config, engines, engines_block, .help = "engines"),
 };
 static const struct config_block world_block = CONFIG_ROWS(struct world_config, world_rows);
 
@@ -43,12 +45,16 @@ struct world {
     struct loop *loop;
     struct timer pace; /* something to wait for: loop_turn() then looks at the clock */
     char dir[64];
-    struct budget memory, spooled, scans;
+    struct budget memory, spooled;
+    struct scan_slots *scans;
     struct spool_settings spool;
     struct worker_settings worker_settings;
     struct workers *workers;
+    struct inspector *inspector;
+    struct exceptions *exceptions; /* of the next snapshot */
     struct fake_zygote zygote;
     struct metrics *metrics;
+    struct icap_progress *progress;
     struct record_log *records;
     int record_fd; /* the reading end */
     struct buf record_in;
@@ -102,13 +108,20 @@ static inline struct icap_snapshot *world_snapshot(struct world *w, const char *
         .services = c->services,
         .n_services = c->n_services,
         .limits = &c->limits,
-        .engines = engines,
+        .worker_engines = engines,
+        .unpack = &c->engines.unpack,
+        .exceptions = w->exceptions,
         .metrics = w->metrics,
         .release = world_release,
         .owner = c,
     };
 
-    assert_int_equal(icap_snapshot_new(&src, &s), OK);
+    struct buf why;
+
+    buf_init(&why, 0);
+    if (icap_snapshot_new(&src, &s, &why) != OK)
+        fail_msg("no snapshot: %s", buf_cstr(&why));
+    buf_done(&why);
     return s;
 }
 
@@ -160,6 +173,14 @@ static inline void world_listen(struct world *w)
                      OK);
 }
 
+static inline unsigned world_scans(struct world *w)
+{
+    struct scan_slots_counts c;
+
+    scan_slots_count(w->scans, &c);
+    return c.used;
+}
+
 /* |tls|: NULL for clear; the caller's. */
 static inline struct world *world_new(const char *config, struct tls_context *tls)
 {
@@ -174,23 +195,31 @@ static inline struct world *world_new(const char *config, struct tls_context *tl
     timer_set(w->loop, &w->pace, UINT64_MAX / 2);
     budget_init(&w->memory, 0);
     budget_init(&w->spooled, 0);
-    budget_init(&w->scans, 0);
+    assert_int_equal(scan_slots_new(1000, &w->scans), OK);
     block_set_budget(&w->memory);
     world_open_spool(w);
     world_open_records(w);
     assert_int_equal(metrics_new(1, 4096, &w->metrics), OK);
+    assert_int_equal(icap_progress_new(w->metrics, &w->progress), OK);
     w->worker_settings =
         (struct worker_settings){.count = 2, .reuse = 1000, .queue = 16, .grace_ms = 500};
     assert_int_equal(workers_new(w->loop, &w->worker_settings, &w->workers), OK);
     workers_set_channel(w->workers, fake_open(&w->zygote));
+    const struct inspector_environment inspection = {.loop = w->loop, .workers = w->workers};
+
+    assert_int_equal(inspector_new(&inspection, &w->inspector), OK);
+    assert_int_equal(exceptions_new(&w->exceptions), OK);
     w->snapshot = world_snapshot(w, config, "yara 4.2.3 rules 1");
     const struct icap_server_environment env = {
         .loop = w->loop,
         .workers = w->workers,
+        .inspector = w->inspector,
         .spool = &w->spool,
-        .scans = &w->scans,
+        .scans = w->scans,
+        .scan_wait_ms = 100,
         .records = w->records,
         .metrics = w->metrics,
+        .progress = w->progress,
         .id_seed = 42,
     };
 
@@ -205,6 +234,8 @@ static inline void world_free(struct world *w)
     listener_free(w->listener);
     icap_server_free(w->server);
     icap_snapshot_unref(w->snapshot);
+    exceptions_unref(w->exceptions);
+    inspector_free(w->inspector);
     workers_free(w->workers);
     timer_clear(w->loop, &w->pace);
     for (unsigned i = 0; i < w->n_peers; i++) {
@@ -220,13 +251,14 @@ static inline void world_free(struct world *w)
     record_log_free(w->records);
     (void)close(w->record_fd);
     buf_done(&w->record_in);
+    icap_progress_free(w->progress);
     metrics_free(w->metrics);
     (void)close(w->spool.dir_fd);
     assert_int_equal(rmdir(w->dir), 0);
     /* All that was taken has been given back, whatever happened. */
     assert_int_equal(budget_used(&w->memory), 0);
     assert_int_equal(budget_used(&w->spooled), 0);
-    assert_int_equal(budget_used(&w->scans), 0);
+    scan_slots_free(w->scans);
     block_set_budget(NULL);
     block_pool_trim(0);
     free(w);

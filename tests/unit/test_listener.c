@@ -418,6 +418,65 @@ static void test_proxy(void **state)
     site_close(&site);
 }
 
+/* Allow lists. */
+
+struct allow_row {
+    const char *name, *say;
+    unsigned n; /* how many of {192.0.2.0/24, 127.0.0.0/8} are allowed */
+    bool proxy; /* the client is a balancer */
+    bool tls;
+    enum err err;
+    const char *peer;
+};
+
+static const struct allow_row allow_rows[] = {
+    {"no list",                  "x",                                           0, false, false, OK,         NULL         },
+    {"in the list",              "x",                                           2, false, false, OK,         NULL         },
+    {"not in the list",          NULL,                                          1, false, false, ERR_POLICY, "127.0.0.1"  },
+    {"not in the list, TLS",     NULL,                                          1, false, true,  ERR_POLICY, "127.0.0.1"  },
+    {"behind a header",          "PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\nx",  1, true,  false, OK,         NULL         },
+    {"stranger behind a header", "PROXY TCP4 203.0.113.7 198.51.100.1 1 2\r\n", 2, true,  false,
+     ERR_POLICY,                                                                                             "203.0.113.7"},
+    {"header that names nobody", "PROXY UNKNOWN\r\n",                           1, true,  false, ERR_POLICY, "127.0.0.1"  },
+    {"nobody, and both allowed", "PROXY UNKNOWN\r\nx",                          2, true,  false, OK,         NULL         },
+};
+
+static void test_allow(void **state)
+{
+    const struct allow_row *row = *state;
+    const struct cidr known[] = {
+        {.family = AF_INET, .bytes = {192, 0, 2}, .prefix = 24},
+        {.family = AF_INET, .bytes = {127},       .prefix = 8 },
+    };
+    struct listener_settings *s = settings_new(row->tls ? server_tls : NULL);
+    struct site site;
+    char c;
+
+    s->allow = known;
+    s->n_allow = row->n;
+    s->proxy_from = &known[1];
+    s->n_proxy_from = row->proxy ? 1 : 0;
+    site_open(&site, s);
+    int fd = test_connect(&site.at);
+
+    if (row->say)
+        say(fd, row->say);
+    TURN_UNTIL(site.l, book.n_open + book.n_refused == 1);
+    assert_int_equal(book.n_refused, row->err ? 1 : 0);
+    if (row->err) {
+        assert_int_equal(book.err, row->err);
+        assert_string_equal(book.peer, row->peer);
+        assert_non_null(strstr(book.why, "may not connect"));
+        test_settle(site.l);
+        errno = 0;
+        assert_true(read(fd, &c, 1) <= 0 && errno != EAGAIN); /* cut off without a word */
+        assert_int_equal(loop_group_connections(site.g, 0), 0);
+    }
+    (void)close(fd);
+    test_settle(site.l);
+    site_close(&site);
+}
+
 static void test_proxy_then_tls(void **state)
 {
     const struct cidr from = {.family = AF_INET, .bytes = {127}, .prefix = 8};
@@ -734,6 +793,11 @@ static void test_socket(void **state)
     (void)close(one);
 }
 
+#define ALLOW(i)                                             \
+    {                                                        \
+        .name = allow_rows[i].name, .test_func = test_allow, \
+        .initial_state = (void *)(uintptr_t)&allow_rows[i]   \
+    }
 #define PROXY(i)                                           \
     {                                                      \
         .name = "test_proxy " #i, .test_func = test_proxy, \
@@ -760,6 +824,14 @@ int main(void)
         PROXY(6),
         PROXY(7),
         PROXY(8),
+        ALLOW(0),
+        ALLOW(1),
+        ALLOW(2),
+        ALLOW(3),
+        ALLOW(4),
+        ALLOW(5),
+        ALLOW(6),
+        ALLOW(7),
         cmocka_unit_test(test_proxy_then_tls),
         cmocka_unit_test(test_connections_max),
         cmocka_unit_test(test_no_descriptors),

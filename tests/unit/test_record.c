@@ -36,8 +36,8 @@ static void test_minimal_line(void **state)
 }
 
 static const struct record_finding two_findings[] = {
-    {"clamav", {"Eicar", 5}, {"a.zip/b", 7}},
-    {"yara",   {"rule1", 5}, {NULL, 0}     },
+    {"clamav", {"Eicar", 5}, {"a.zip/b", 7}, false},
+    {"yara",   {"rule1", 5}, {NULL, 0},      true },
 };
 
 static struct record full_record(const sallyport_report *report)
@@ -95,7 +95,8 @@ static void test_full_line_and_the_order_of_its_keys(void **state)
         "\"bytes_in\":1000,\"bytes_out\":2000,\"body_len\":900,\"sha256\":\"e3b0\","
         "\"verdict\":\"block\",\"action\":\"block\",\"cause\":\"infected\",\"findings\":["
         "{\"engine\":\"clamav\",\"name\":\"Eicar\",\"where\":\"a.zip/b\"},"
-        "{\"engine\":\"yara\",\"name\":\"rule1\"}],\"timing_ms\":{\"handshake\":1.500,"
+        "{\"engine\":\"yara\",\"name\":\"rule1\",\"note\":true}],\"timing_ms\":{\"handshake\":1."
+        "500,"
         "\"head\":0.001,\"body\":1000.000,\"scan\":0.020,\"total\":2000.003},"
         "\"error\":\"timeout\",\"error_text\":\"too slow\"}\n");
     buf_done(&out);
@@ -112,8 +113,8 @@ static void test_hostile_spans_stay_one_json_line(void **state)
     for (unsigned round = 0; round < 200; round++) {
         struct record r = full_record(NULL);
         struct record_finding f = {
-            "e", {bytes,     round           },
-             {bytes + 1, sizeof bytes - 1}
+            .engine = "e", .name = {bytes,     round           },
+                 .where = {bytes + 1, sizeof bytes - 1}
         };
         struct buf out;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_rules.c - loading YARA rules: which files are taken, and what is said about the others. What
- * the rules find is tests/e2e/test_worker.py's. */
+ * the rules find is tests/e2e/test_worker_rules.py's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

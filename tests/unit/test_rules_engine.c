@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "worker/serve.h"
+#include "worker/inspect.h"
 
 /* --- judging --- */
 
@@ -114,13 +114,14 @@ static struct scan_result inspect(const char *text, uint64_t len, uint32_t wante
         .n = 1, .list = {{.name = "look", .bit = WIRE_ENGINE_YARA, .ctx = &seen, .scan = look}}};
     struct wire_message job = {.kind = WIRE_JOB};
     struct scan_result r;
-    int fd = file_with(text);
+    int fd = file_with(text), objects = 0;
 
     memset(&seen, 0, sizeof seen);
     job.job.engines = wanted;
     job.job.time_ms = 1000;
     job.job.len = len;
-    worker_inspect(&engines, &job, fd, &r);
+    worker_inspect(&engines, &job, fd, &r, &objects);
+    assert_int_equal(objects, -1);
     assert_int_equal(close(fd), 0);
     return r;
 }

@@ -229,30 +229,36 @@ struct change {
 };
 
 static const struct change changes[] = {
-    {"same",           LISTENER SERVICE TLS,                                                ""                  },
-    {"drain",          "drain: 1s\n" LISTENER SERVICE TLS,                                  ""                  },
-    {"service",        LISTENER "services: [{name: t, type: inspect, path: /t}]\n" TLS,     ""                  },
-    {"certificate",    LISTENER SERVICE "tls: [{name: main, certificate: /c2, key: /k}]\n", ""                  },
+    {"same",           LISTENER SERVICE TLS,                                                  ""                  },
+    {"drain",          "drain: 1s\n" LISTENER SERVICE TLS,                                    ""                  },
+    {"service",        LISTENER "services: [{name: t, type: inspect, path: /t}]\n" TLS,       ""                  },
+    {"certificate",    LISTENER SERVICE "tls: [{name: main, certificate: /c2, key: /k}]\n",   ""                  },
     {"listener's tls",
-     "listeners: [{name: a, address: \"127.0.0.1:1344\", tls: main}]\n" SERVICE TLS,        ""                  },
-    {"level",          "log: {level: debug}\n" LISTENER SERVICE TLS,                        ""                  },
-    {"memory",         "limits: {memory: 64m}\n" LISTENER SERVICE TLS,                      ""                  },
-    {"threads",        "threads: 7\n" LISTENER SERVICE TLS,                                 "threads"           },
-    {"state",          "state: /other\n" LISTENER SERVICE TLS,                              "state"             },
-    {"sandbox",        "sandbox: best-effort\n" LISTENER SERVICE TLS,                       "sandbox"           },
-    {"user",           "user: nobody\n" LISTENER SERVICE TLS,                               "user"              },
-    {"records",        "records: {enabled: false}\n" LISTENER SERVICE TLS,                  "records.enabled"   },
-    {"spool",          "spool: {path: /x}\n" LISTENER SERVICE TLS,                          "spool.path"        },
-    {"descriptors",    "limits: {descriptors: 1000}\n" LISTENER SERVICE TLS,                "limits.descriptors"},
-    {"admin",          "admin: {enabled: false}\n" LISTENER SERVICE TLS,                    "admin.enabled"     },
+     "listeners: [{name: a, address: \"127.0.0.1:1344\", tls: main}]\n" SERVICE TLS,          ""                  },
+    {"level",          "log: {level: debug}\n" LISTENER SERVICE TLS,                          ""                  },
+    {"memory",         "limits: {memory: 64m}\n" LISTENER SERVICE TLS,                        ""                  },
+    {"threads",        "threads: 7\n" LISTENER SERVICE TLS,                                   "threads"           },
+    {"state",          "state: /other\n" LISTENER SERVICE TLS,                                "state"             },
+    {"sandbox",        "sandbox: best-effort\n" LISTENER SERVICE TLS,                         "sandbox"           },
+    {"user",           "user: nobody\n" LISTENER SERVICE TLS,                                 "user"              },
+    {"records",        "records: {enabled: false}\n" LISTENER SERVICE TLS,                    "records.enabled"   },
+    {"spool",          "spool: {path: /x}\n" LISTENER SERVICE TLS,                            "spool.path"        },
+    {"descriptors",    "limits: {descriptors: 1000}\n" LISTENER SERVICE TLS,                  "limits.descriptors"},
+    {"admin",          "admin: {enabled: false}\n" LISTENER SERVICE TLS,                      "admin.enabled"     },
     {"address",        "listeners: [{name: a, address: \"127.0.0.1:1345\"}]\n" SERVICE TLS,
-     "listeners.a.address"                                                                                      },
+     "listeners.a.address"                                                                                        },
     {"listener",
      "listeners: [{name: a, address: \"127.0.0.1:1344\"}, {name: b, address: "
      "\"127.0.0.1:1\"}]\n" SERVICE TLS,
-     "listeners.b"                                                                                              },
+     "listeners.b"                                                                                                },
+    {"cache",          "engines: {cache: {size: 1m, ttl: 5m}}\n" LISTENER SERVICE TLS,        ""                  },
+    {"allow",
+     "listeners: [{name: a, address: \"127.0.0.1:1344\", allow: [127.0.0.1]}]\n" SERVICE TLS, ""                  },
+    {"clamav",         "engines: {clamav: {}}\n" LISTENER SERVICE TLS,                        "engines.clamav"    },
+    {"url list",
+     "engines: {url: {lists: [{name: a, file: /a, action: deny}]}}\n" LISTENER SERVICE TLS,   ""                  },
     {"worker memory",  "engines: {workers: {memory: 1g}}\n" LISTENER SERVICE TLS,
-     "engines.workers.memory"                                                                                   },
+     "engines.workers.memory"                                                                                     },
 };
 
 static void change_case(void **state)
@@ -292,6 +298,11 @@ static const struct machine machines[] = {
      ":3:30: "                                                                                                                                                        },
     {"no rules",       LISTENER SERVICE "engines: {yara: {rules: [/nonexistent/r]}}\n",
      ":3:26: cannot read '/nonexistent/r': No such file or directory\n"                                                                                               },
+    {"no magic",       LISTENER SERVICE "engines: {filetype: {magic: [/nonexistent/m]}}\n",
+     ":3:30: cannot read '/nonexistent/m': No such file or directory\n"                                                                                               },
+    {"no list",
+     LISTENER SERVICE "engines: {url: {lists: [{name: l, file: /nonexistent/l, action: deny}]}}\n",
+     "cannot read '/nonexistent/l': No such file or directory\n"                                                                                                      },
     {"no user",        "user: no-such-user-here\n" LISTENER SERVICE,
      ":1:7: no user 'no-such-user-here' on this machine\n"                                                                                                            },
     {"root",           "user: root\n" LISTENER SERVICE,
@@ -369,6 +380,43 @@ static void again(void **state)
     (void)unlink(path);
 }
 
+/* Lists are compiled at once, and are no secrets. */
+static void lists(void **state)
+{
+    char path[] = "/tmp/test_settings-XXXXXX", list[] = "/tmp/test_settings-XXXXXX", text[512];
+    int fd = mkstemp(path), list_fd = mkstemp(list);
+    struct settings_loaded *l = NULL, *m = NULL;
+    struct config_report r;
+    struct buf out;
+
+    (void)state;
+    (void)snprintf(
+        text, sizeof text,
+        LISTENER SERVICE "engines: {url: {lists: [{name: l, file: %s, action: deny}]}}\n", list);
+    assert_true(write(fd, text, strlen(text)) > 0);
+    assert_int_equal(write(list_fd, "host.example\n", 13), 13);
+    config_report_init(&r);
+    assert_int_equal(settings_load(path, NULL, &r, &l), OK);
+    assert_int_equal(l->n_files, 1);
+    assert_true(l->files[0].is_list);
+    config_report_done(&r);
+    assert_int_equal(write(list_fd, "~(\n", 3), 3);
+    config_report_init(&r);
+    assert_int_equal(settings_load_again(l, &r, &m), ERR_CONFIG);
+    buf_init(&out, 0);
+    config_report_print(&r, &out);
+    (void)snprintf(text, sizeof text, "%s:2: ", list);
+    assert_non_null(strstr(buf_cstr(&out), text));
+    assert_int_equal(r.n_errors, 1);
+    buf_done(&out);
+    config_report_done(&r);
+    settings_loaded_free(l);
+    (void)close(fd);
+    (void)close(list_fd);
+    (void)unlink(path);
+    (void)unlink(list);
+}
+
 #define N_ROWS     ARRAY_LEN(rows)
 #define N_CHANGES  ARRAY_LEN(changes)
 #define N_MACHINES ARRAY_LEN(machines)
@@ -385,6 +433,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(rows_are_sound), cmocka_unit_test(defaults), cmocka_unit_test(derived),
         cmocka_unit_test(lookups),        cmocka_unit_test(no_file),  cmocka_unit_test(again),
+        cmocka_unit_test(lists),
     };
     static struct CMUnitTest tests[N_ROWS + N_CHANGES + N_MACHINES + ARRAY_LEN(others)];
     size_t n = 0;

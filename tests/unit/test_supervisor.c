@@ -373,6 +373,101 @@ static void own_ca(void **state)
     }
 }
 
+/* ---- the zygote ---- */
+
+struct need {
+    const char *name;
+    enum icap_service_type type;
+    unsigned pipeline, rule; /* engines of the service, and of a rule of it */
+    bool needed;
+};
+
+static const struct need needs[] = {
+    {"echo",             ICAP_SERVICE_ECHO,    1u << PIPELINE_YARA,     0,                       false},
+    {"yara",             ICAP_SERVICE_INSPECT, 1u << PIPELINE_YARA,     0,                       true },
+    {"filetype",         ICAP_SERVICE_INSPECT, 1u << PIPELINE_FILETYPE, 0,                       true },
+    {"clamav",           ICAP_SERVICE_INSPECT, 1u << PIPELINE_CLAMAV,   0,                       true },
+    {"url",              ICAP_SERVICE_INSPECT, 1u << PIPELINE_URL,      0,                       false},
+    {"url, a rule more", ICAP_SERVICE_INSPECT, 1u << PIPELINE_URL,      1u << PIPELINE_FILETYPE, true },
+};
+
+static void bodies_need_a_zygote(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(needs); i++) {
+        struct rule_settings rule = {.then = RULE_PIPELINE, .pipeline = needs[i].rule};
+        struct icap_service_settings v = {.type = needs[i].type,
+                                          .pipeline = needs[i].pipeline,
+                                          .rules = &rule,
+                                          .n_rules = needs[i].rule ? 1 : 0};
+        struct settings_loaded l = {
+            .settings = {.services = &v, .n_services = 1}
+        };
+
+        if (zygote_is_needed(&l) != needs[i].needed)
+            fail_msg("%s", needs[i].name);
+    }
+}
+
+/* ---- the journal ---- */
+
+static const char journal_lines[] =
+    "{\"op\":\"add\",\"id\":\"aaaaaaaa\",\"kind\":\"exception\",\"created\":\"2020-01-01T00:00:00."
+    "000Z\","
+    "\"expires\":\"2020-01-02T00:00:00.000Z\",\"by\":\"root\",\"reason\":\"over\",\"host\":\"a."
+    "example\"}\n"
+    "{\"op\":\"add\",\"id\":\"bbbbbbbb\",\"kind\":\"exception\",\"created\":\"2020-01-01T00:00:00."
+    "000Z\","
+    "\"expires\":\"2999-01-02T00:00:00.000Z\",\"by\":\"root\",\"reason\":\"kept\",\"host\":\"b."
+    "example\"}\n"
+    "{\"op\":\"add\",\"id\":\"cccccccc\",\"kind\":\"exception\",\"created\":\"2020-01-01T00:00:00."
+    "000Z\","
+    "\"expires\":\"2999-01-02T00:00:00.000Z\",\"by\":\"root\",\"reason\":\"gone\",\"host\":\"c."
+    "example\"}\n"
+    "{\"op\":\"remove\",\"id\":\"cccccccc\",\"at\":\"2020-01-01T00:00:00.000Z\",\"by\":\"root\"}\n"
+    "{\"op\":\"add\",\"id\":\"ddd"; /* a full disk */
+
+static void journal_is_compacted(void **state)
+{
+    struct plan *p = *state;
+    struct settings_loaded l = {0};
+    struct span text = SPAN_NONE;
+    struct stat st;
+    char path[96];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/exceptions.jsonl", p->dir);
+    l.settings.exceptions_path = path;
+    log_set_level(LOG_LEVEL_ERROR);
+    assert_int_equal(files_open_exceptions(&l, true, &fd, &p->why), OK);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(write(fd, journal_lines, strlen(journal_lines)), strlen(journal_lines));
+    (void)close(fd);
+    /* Somebody may be writing to it: not touched. */
+    assert_int_equal(files_open_exceptions(&l, false, &fd, &p->why), OK);
+    assert_int_equal(text_read(fd, TEXT_PUBLIC, &text), OK);
+    assert_true(span_eq(text, span_of(journal_lines)));
+    text_free(&text);
+    (void)close(fd);
+    assert_int_equal(files_open_exceptions(&l, true, &fd, &p->why), OK);
+    assert_int_equal(text_read(fd, TEXT_PUBLIC, &text), OK);
+    assert_non_null(strstr(text.p, "bbbbbbbb"));
+    assert_null(strstr(text.p, "aaaaaaaa"));
+    assert_null(strstr(text.p, "cccccccc"));
+    assert_true(span_ends(text, SPAN("}\n")));
+    text_free(&text);
+    /* The descriptor is the file's that is there now, and appends. */
+    assert_int_equal(write(fd, "x\n", 2), 2);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, lseek(fd, 0, SEEK_END));
+    (void)close(fd);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/dev/null", path), 0);
+    assert_int_equal(files_open_exceptions(&l, true, &fd, &p->why), ERR_IO);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -389,6 +484,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(watchdog_period),
         cmocka_unit_test(demo_is_a_configuration),
         cmocka_unit_test_setup_teardown(own_ca, setup, teardown),
+        cmocka_unit_test(bodies_need_a_zygote),
+        cmocka_unit_test_setup_teardown(journal_is_compacted, setup, teardown),
     };
 
     if (argc > 1)

@@ -26,39 +26,52 @@ struct row {
 
 /* clang-format off */
 static const struct row rows[] = {
-    {"channel", {.kind = WIRE_CHANNEL}, BYTES("\x01\x01")},
+    {"channel", {.kind = WIRE_CHANNEL}, BYTES("\x02\x01")},
     {"ready",
      {.kind = WIRE_READY, .ready = {.engines = "yara 4", .layers = "seccomp"}},
-     BYTES("\x01\x02\x00\x06yara 4\x00\x07seccomp")},
-    {"ready, empty", {.kind = WIRE_READY}, BYTES("\x01\x02\0\0\0\0")},
-    {"broken", {.kind = WIRE_BROKEN, .broken = {.text = "x:1"}}, BYTES("\x01\x03\x00\x03x:1")},
-    {"fork", {.kind = WIRE_FORK, .fork = {.id = 0x01020304}}, BYTES("\x01\x04\x01\x02\x03\x04")},
+     BYTES("\x02\x02\x00\x06yara 4\x00\x07seccomp")},
+    {"ready, empty", {.kind = WIRE_READY}, BYTES("\x02\x02\0\0\0\0")},
+    {"broken", {.kind = WIRE_BROKEN, .broken = {.text = "x:1"}}, BYTES("\x02\x03\x00\x03x:1")},
+    {"fork", {.kind = WIRE_FORK, .fork = {.id = 0x01020304}}, BYTES("\x02\x04\x01\x02\x03\x04")},
     {"forked",
      {.kind = WIRE_FORKED, .forked = {.id = 1, .pid = 2}},
-     BYTES("\x01\x05\0\0\0\x01\0\0\0\x02")},
+     BYTES("\x02\x05\0\0\0\x01\0\0\0\x02")},
     {"fork failed",
      {.kind = WIRE_FORK_FAILED, .fork_failed = {.id = 9, .text = "no"}},
-     BYTES("\x01\x06\0\0\0\x09\x00\x02no")},
-    {"kill", {.kind = WIRE_KILL, .kill = {.pid = 7}}, BYTES("\x01\x07\0\0\0\x07")},
+     BYTES("\x02\x06\0\0\0\x09\x00\x02no")},
+    {"kill", {.kind = WIRE_KILL, .kill = {.pid = 7}}, BYTES("\x02\x07\0\0\0\x07")},
     {"died",
      {.kind = WIRE_DIED, .died = {.pid = 7, .signal = 31, .exit_code = 0}},
-     BYTES("\x01\x08\0\0\0\x07\0\0\0\x1f\0\0\0\0")},
+     BYTES("\x02\x08\0\0\0\x07\0\0\0\x1f\0\0\0\0")},
     {"job",
      {.kind = WIRE_JOB,
-      .job = {.id = 1, .engines = 1, .time_ms = 2, .len = 3, .name = "a", .type = "b/c"}},
-     BYTES("\x01\x09\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x03\0\x01"
+      .job = {.id = 1,
+              .engines = 5,
+              .time_ms = 2,
+              .len = 3,
+              .name = "a",
+              .type = "b/c",
+              .encoding = "br",
+              .unpack = {.size_max = 4, .ratio_max = 5, .codings_max = 6, .parts_max = 7},
+              .want_objects = true}},
+     BYTES("\x02\x09\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0\x03\0\x01"
            "a\0\x03"
-           "b/c")},
+           "b/c\0\x02"
+           "br\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\x01")},
     {"result, pass",
      {.kind = WIRE_RESULT, .result = {.id = 5}},
-     BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+     BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
     {"result, block",
      {.kind = WIRE_RESULT,
       .result = {.id = UINT64_MAX,
+                 .has_objects = true,
                  .result = {.verdict = VERDICT_BLOCK,
                             .cause = CAUSE_INFECTED,
                             .why = "because",
                             .scan_us = 77,
+                            .sniffed = "text/plain",
+                            .n_objects = 65536,
+                            .incomplete = true,
                             .n_findings = 2,
                             .findings = {{"yara", "EICAR-Test-File", "offset 0", false},
                                          {"yara", "\xff\x01", "", true}}}}},
@@ -135,20 +148,26 @@ static const struct {
 } refused[] = {
     {"empty", BYTES("")},
     {"version 0", BYTES("\x00\x01")},
-    {"version 2", BYTES("\x02\x01")},
-    {"kind 0", BYTES("\x01\x00")},
-    {"kind 11", BYTES("\x01\x0b")},
-    {"kind 255", BYTES("\x01\xff")},
-    {"NUL in a text", BYTES("\x01\x03\x00\x03x\0y")},
-    {"text longer than the packet", BYTES("\x01\x03\xff\xffxyz")},
-    {"verdict 5", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\x05\x01\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"cause 10", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\x02\x0a\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"error 255", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\x04\x01\xff\0\0\0\0\0\0\0\0\0\0\0")},
-    {"17 findings", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x11")},
-    {"note 2", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02")},
-    {"pass with a cause", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\x00\x01\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"changed with a cause", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"block without a cause", BYTES("\x01\x0a\0\0\0\0\0\0\0\x05\x02\x00\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"version 1", BYTES("\x01\x01")},
+    {"version 3", BYTES("\x03\x01")},
+    {"kind 0", BYTES("\x02\x00")},
+    {"kind 11", BYTES("\x02\x0b")},
+    {"kind 255", BYTES("\x02\xff")},
+    {"NUL in a text", BYTES("\x02\x03\x00\x03x\0y")},
+    {"text longer than the packet", BYTES("\x02\x03\xff\xffxyz")},
+    {"verdict 5", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\x05\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"cause 10", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\x02\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"error 255", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\x04\x01\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"17 findings", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x11\0\0\0\0\0\0\0")},
+    {"note 2", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02\0\0\0\0\0\0\0")},
+    {"pass with a cause", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\x00\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"changed with a cause", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"block without a cause", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\x02\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"65537 objects", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0")},
+    {"has objects 2", BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02")},
+    {"engine 8", BYTES("\x02\x09\0\0\0\0\0\0\0\x01\0\0\0\x08\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\0")},
+    {"engine 1 << 31", BYTES("\x02\x09\0\0\0\0\0\0\0\x01\x80\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\0")},
+    {"wants objects 2", BYTES("\x02\x09\0\0\0\0\0\0\0\x01\0\0\0\x07\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\x02")},
 };
 /* clang-format on */
 
@@ -173,7 +192,7 @@ static void test_text_one_too_long(void **state)
 
     (void)state;
     memset(packet, 'x', sizeof packet);
-    packet[0] = 1;
+    packet[0] = 2;
     packet[1] = WIRE_BROKEN;
     packet[2] = (WIRE_TEXT_MAX - 1) >> 8;
     packet[3] = (WIRE_TEXT_MAX - 1) & 0xff;
@@ -204,7 +223,15 @@ static void test_largest_fits(void **state)
         memset(f->name, 'n', sizeof f->name - 1);
         memset(f->where, 'w', sizeof f->where - 1);
     }
+    memset(m.result.result.sniffed, 's', sizeof m.result.result.sniffed - 1);
     assert_true(encode(&m, packet).n > 4000);
+    memset(&m, 0, sizeof m);
+    m.kind = WIRE_JOB;
+    memset(m.job.name, 'n', sizeof m.job.name - 1);
+    memset(m.job.type, 't', sizeof m.job.type - 1);
+    memset(m.job.encoding, 'e', sizeof m.job.encoding - 1);
+    assert_int_equal(encode(&m, packet).n,
+                     2 + 24 + 6 + 2 * (WIRE_NAME_MAX) + (WIRE_TEXT_MAX - 1) + 20 + 1);
     memset(&m, 0, sizeof m);
     m.kind = WIRE_READY;
     memset(m.ready.engines, 'x', sizeof m.ready.engines - 1);
@@ -233,6 +260,18 @@ static void test_encode_refuses(void **state)
     w = writer_of(packet, sizeof packet);
     assert_int_equal(wire_encode(&m, &w), ERR_BUG); /* kind 0 */
 
+    m.kind = WIRE_JOB;
+    m.job.engines = WIRE_ENGINES_ALL + 1;
+    w = writer_of(packet, sizeof packet);
+    assert_int_equal(wire_encode(&m, &w), ERR_BUG);
+
+    memset(&m, 0, sizeof m);
+    m.kind = WIRE_RESULT;
+    m.result.result.n_objects = 65537;
+    w = writer_of(packet, sizeof packet);
+    assert_int_equal(wire_encode(&m, &w), ERR_BUG);
+
+    memset(&m, 0, sizeof m);
     m.kind = WIRE_KILL;
     w = writer_of(packet, 5);
     assert_int_equal(wire_encode(&m, &w), ERR_LIMIT);
@@ -337,6 +376,7 @@ static void test_descriptor_passes(void **state)
 static void test_descriptor_must_fit_the_kind(void **state)
 {
     struct wire_message channel = {.kind = WIRE_CHANNEL}, fork_ = {.kind = WIRE_FORK}, out;
+    struct wire_message result = {.kind = WIRE_RESULT};
     struct ends e = ends_new();
     const int fds[] = {STDERR_FILENO, STDERR_FILENO, STDERR_FILENO, STDERR_FILENO};
     int fd = -1, next = next_fd();
@@ -344,14 +384,25 @@ static void test_descriptor_must_fit_the_kind(void **state)
     (void)state;
     assert_int_equal(wire_send(e.a, &channel, -1), ERR_BUG);
     assert_int_equal(wire_send(e.a, &fork_, STDERR_FILENO), ERR_BUG);
+    assert_int_equal(wire_send(e.a, &result, STDERR_FILENO), ERR_BUG);
+    result.result.has_objects = true;
+    assert_int_equal(wire_send(e.a, &result, -1), ERR_BUG);
+    assert_int_equal(wire_send(e.a, &result, STDERR_FILENO), OK);
+    assert_int_equal(wire_receive(e.b, &out, &fd), OK);
+    assert_true(out.result.has_objects);
+    assert_true(fd >= 0);
+    (void)close(fd);
 
-    send_raw(e.a, BYTES("\x01\x01"), NULL, 0); /* CHANNEL without one */
+    send_raw(e.a, BYTES("\x02\x01"), NULL, 0); /* CHANNEL without one */
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x01\x04\0\0\0\1"), fds, 1); /* FORK with one */
+    send_raw(e.a, BYTES("\x02\x04\0\0\0\1"), fds, 1); /* FORK with one */
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x01\x01"), fds, 2);
+    send_raw(e.a, BYTES("\x02\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+             fds, 1); /* RESULT, too */
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x01\x01"), fds, 4);
+    send_raw(e.a, BYTES("\x02\x01"), fds, 2);
+    assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
+    send_raw(e.a, BYTES("\x02\x01"), fds, 4);
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
     send_raw(e.a, BYTES("garbage"), fds, 1);
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);

@@ -13,6 +13,7 @@ struct outcome {
     unsigned calls;
     bool inside; /* the call-back came inside a call */
     struct scan_result result;
+    int objects; /* -1: none */
     struct fixture *fixture;
 };
 
@@ -109,7 +110,7 @@ static void connect_zygote(struct fixture *f)
     step(f);
 }
 
-static void on_done(void *arg, const struct scan_result *result)
+static void on_done(void *arg, const struct scan_result *result, int objects)
 {
     struct outcome *o = arg;
     struct fixture *f = o->fixture;
@@ -118,6 +119,7 @@ static void on_done(void *arg, const struct scan_result *result)
     o->job = NULL;
     o->inside = f->in_call;
     o->result = *result;
+    o->objects = objects;
     if (f->free_in_callback) {
         f->free_in_callback = false;
         workers_free(f->workers);
