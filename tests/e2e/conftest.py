@@ -19,6 +19,7 @@ for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_pro
     os.environ.pop(proxy, None)  # everything here is on loopback
 
 from testenv import CIcap, Certificates, Origin, Sallyport, Squid, Way  # noqa: E402
+from testenv.worker_wire import Zygote  # noqa: E402
 
 
 def pytest_configure(config):
@@ -88,3 +89,26 @@ def start_squid():
     yield start
     for squid in started:
         squid.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    """sallyport-worker with the rules that Sallyport brings along, shared by a module."""
+    with Zygote() as z:
+        yield z
+
+
+@pytest.fixture
+def channel(zygote):
+    """A loop's socket to the zygote."""
+    channel = zygote.channel()
+    yield channel
+    channel.close()
+
+
+@pytest.fixture
+def worker(zygote, channel):
+    """A worker of a test's own."""
+    worker = zygote.fork(channel)
+    yield worker
+    worker.close()

@@ -63,7 +63,7 @@ class TestWorker:
         "connect-abstract", "fork", "thread", "exec", "ptrace", "read-other-memory", "kill-outside",
         "mmap-exec", "mprotect-exec", "write-inherited", "ioctl", "ioctl-tiocsti", "dumpable", "unshare",
         "clone-namespace", "mount", "bpf", "keyctl", "io-uring", "userfaultfd", "perf", "personality", "setuid",
-        "raise-memory", "other-abi"])
+        "raise-memory", "memfd-huge-pages", "memfd-truncate", "fcntl", "other-abi"])
     def test_is_killed_when_it_tries(self, inside, attempt):
         assert inside[attempt] == KILLED
 
@@ -77,6 +77,16 @@ class TestWorker:
     @pytest.mark.parametrize("attempt", ["memory-shared", "memory-growing"])
     def test_no_memory_beside_the_limit(self, inside, attempt):
         assert inside[attempt] == KILLED
+
+    def test_hands_over_sealed_memory(self, inside):
+        assert inside["memfd"] == "allowed"
+
+    def test_memory_to_hand_over_ends_at_the_limits(self, inside):
+        assert inside["memfd-large"] == "killed by 25"  # SIGXFSZ
+        assert inside["memfd-many"] == "EMFILE"
+
+    def test_cannot_write_what_it_was_given(self, inside):
+        assert inside["pwrite-inherited"] == "EBADF"
 
     @pytest.mark.parametrize("attempt", ["cpu", "cpu-blocked"])
     def test_processor_time_ends_at_the_limit(self, inside, attempt):

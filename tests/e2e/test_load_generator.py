@@ -4,6 +4,7 @@
 A figure is worth what its checks are worth, so this is the test of the checks in
 tests/bench/load_answer.c. The binary is $SALLYPORT_BUILD/tests/bench/icapload.
 """
+import email
 import json
 import os
 import pathlib
@@ -186,6 +187,17 @@ RESPMOD = ("-m", "RESPMOD", "-s", str(SIZE))
 REQMOD = ("-m", "REQMOD")
 NO_CHANGE_OK = (*RESPMOD, "--allow-204")
 PREVIEW = (*RESPMOD, "--preview", "1000")
+UNIQUE = (*RESPMOD, "--unique")
+FORM = (*REQMOD, "--form", "3", "-s", "400")
+BLOCKED = (*RESPMOD, "--blocked", "overload")
+PAGE = b"<title>Blocked</title>"
+
+
+def block_page(cause=b"overload", status=b"403 Forbidden", length=len(PAGE)):
+    http = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, length)
+    return (b'ICAP/1.0 200 OK\r\nISTag: "t1"\r\nX-Response-Desc: %s\r\n'
+            b"Encapsulated: res-hdr=0, res-body=%d\r\n\r\n%s%s"
+            % (cause, len(http), http, chunked(PAGE)))
 
 
 # --- a good server passes ----------------------------------------------------------------------
@@ -295,6 +307,137 @@ class TestGood:
                                                    more=b"Connection: close\r\n"))) as stub:
             code, report = load(stub.address, *RESPMOD, requests=5)
         assert (code, report["errors"], report["reconnects"]) == (0, {}, 5)
+
+
+class TestBodies:
+    def test_unique(self):
+        """No two bodies of two runs are the same, and what is not the stamp is as without."""
+        seen, plain = [], []
+
+        def reply(request):
+            seen.append(request.body)
+            return answer(request)
+        with Stub(each(reply)) as stub:
+            for _ in range(2):
+                code, report = load(stub.address, *UNIQUE, requests=20, connections=4)
+                assert (code, report["errors"], report["requests"]) == (0, {}, 20)
+        with Stub(each(lambda request: plain.append(request.body) or answer(request))) as stub:
+            load(stub.address, *RESPMOD, requests=1)
+        assert len(seen) == len({body[:16] for body in seen}) == 40
+        assert all(len(body) == SIZE for body in seen)
+        assert plain[0][16:] in [body[16:] for body in seen]
+
+    @pytest.mark.parametrize("size", [16, 17, 65536, 65537, 300000])
+    @pytest.mark.parametrize("preview", [0, 1, 15, 16, 17, 1000, None])
+    def test_unique_in_every_cut(self, size, preview):
+        options = ("-m", "RESPMOD", "-s", str(size), "--unique")
+
+        def talk(peer, _stub):
+            while request := peer.request():
+                if request.preview and not request.ieof:
+                    peer.send(CONTINUE)
+                    request.body += peer.chunks()[0]
+                assert len(request.body) == size and int(request.body[:16], 16)
+                peer.send(answer(request))
+        with Stub(talk) as stub:
+            code, report = load(stub.address, *options,
+                                *(() if preview is None else ("--preview", str(preview))))
+        assert (code, report["errors"], report["requests"]) == (0, {}, 3)
+
+    @pytest.mark.parametrize("parts, size", [(1, 16), (10, 1024), (1000, 100)])
+    def test_form(self, parts, size):
+        seen = []
+
+        def reply(request):
+            message = email.message_from_bytes(
+                request.http_head().split(b"\r\n", 1)[1] + request.body)
+            assert message.get_content_type() == "multipart/form-data"
+            assert int(message["Content-Length"]) == len(request.body)
+            seen.append([(p.get_param("name", header="Content-Disposition"), p.get_payload())
+                         for p in message.get_payload()])
+            return answer(request)
+        with Stub(each(reply)) as stub:
+            code, report = load(stub.address, *REQMOD, "--form", str(parts), "-s", str(size),
+                                "--unique", "--timeout", "5")
+        assert (code, report["errors"], report["requests"]) == (0, {}, 3)
+        for form in seen:
+            assert [name for name, _ in form] == [f"field{i}" for i in range(parts)]
+            assert {len(value) for _, value in form} == {size}
+        assert len({form[0][1] for form in seen}) == 3
+
+    @pytest.mark.parametrize("method", [RESPMOD, ("-m", "REQMOD", "-s", str(SIZE))])
+    def test_block_page(self, method):
+        """Every other answer is the allowed page; its latency is not mixed with the others'."""
+        count = []
+
+        def reply(request):
+            count.append(1)
+            return block_page() if len(count) % 2 else answer(request)
+        with Stub(each(reply)) as stub:
+            code, report = load(stub.address, *method, "--blocked", "overload", requests=10)
+        assert (code, report["errors"], report["requests"], report["blocked"]) == (0, {}, 10, 5)
+        assert report["latency_us"]["max"] > 0 and report["blocked_us"]["max"] > 0
+
+    def test_block_page_after_a_preview(self):
+        with Stub(each(lambda request: block_page())) as stub:
+            code, report = load(stub.address, *PREVIEW, "--blocked", "overload")
+        assert (code, report["errors"], report["blocked"]) == (0, {}, 3)
+
+    @pytest.mark.parametrize("options", [
+        ("-m", "RESPMOD", "-s", "15", "--unique"), (*RESPMOD, "--unique", "--fill"),
+        (*RESPMOD, "--form", "2"), (*REQMOD, "--form", "2"), (*RESPMOD, "--rate", "5", "--close"),
+    ])
+    def test_what_does_not_go_together(self, options):
+        done = subprocess.run([str(LOAD), *options, "127.0.0.1:9"], capture_output=True, timeout=30)
+        assert done.returncode == 2
+
+
+def test_source_address():
+    seen = []
+
+    def talk(peer, _stub):
+        seen.append(peer.sock.getpeername()[0])
+        peer.send(answer(peer.request()))
+    with Stub(talk) as stub:
+        code, report = load(stub.address, *RESPMOD, "--from", "127.0.0.9", requests=1)
+    assert (code, report["errors"], seen) == (0, {}, ["127.0.0.9"])
+
+
+class TestPace:
+    def test_rate(self):
+        with Stub(each(good)) as stub:
+            code, report = load(stub.address, *RESPMOD, "--rate", "50", requests=40, connections=2)
+        assert (code, report["errors"], report["requests"]) == (0, {}, 40)
+        assert 0.3 < report["seconds"] < 3  # 20 of each connection, 20 ms apart
+
+    def test_after_a_late_answer(self):
+        """It counts in full, those behind it do not pay for it, and the pace goes on."""
+        count = []
+
+        def reply(request):
+            count.append(1)
+            if len(count) == 1:
+                threading.Event().wait(0.3)
+            return answer(request)
+        with Stub(each(reply)) as stub:
+            code, report = load(stub.address, *RESPMOD, "--rate", "50", "--timeout", "5",
+                                requests=10)
+        assert (code, report["errors"], report["requests"]) == (0, {}, 10)
+        assert report["latency_us"]["max"] > 290000 and report["latency_us"]["p50"] < 100000
+        assert report["seconds"] > 0.3 + 8 * 0.02
+
+    def test_bytes_during_a_pause(self):
+        with Stub(each(lambda request: answer(request) + b"x")) as stub:
+            code, report = load(stub.address, *RESPMOD, "--rate", "5")
+        assert (code, list(report["errors"])) == (1, ["extra-bytes"])
+
+    def test_the_end_does_not_wait_for_a_pause(self):
+        with Stub(each(good)) as stub:
+            command = [str(LOAD), "--json", "-n", "2", "-d", "0.2", *RESPMOD, "--rate", "1",
+                       stub.address]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        report = json.loads(done.stdout)
+        assert (done.returncode, report["errors"], report["requests"]) == (0, {}, 1)
 
 
 class TestTls:
@@ -429,6 +572,21 @@ FAULTS = {
     "no last chunk, then silence": ("last-chunk", lambda r: answer(r)[:-5], RESPMOD),
     "no end, then silence": ("trailer", lambda r: answer(r)[:-2], RESPMOD),
     "not closed": ("not-closed", answer, (*RESPMOD, "--close")),
+    "stamp wrong": ("body-byte", lambda r: answer(r, body=spoiled(r.body, 15)), UNIQUE),
+    "byte behind the stamp wrong": ("body-byte", lambda r: answer(r, body=spoiled(r.body, 16)),
+                                    UNIQUE),
+    "field of a form wrong": ("body-byte", lambda r: answer(r, body=spoiled(r.body, 500)), FORM),
+    "block page that nobody allowed": ("http-head", lambda r: block_page(), RESPMOD),
+    "block page of another cause": ("http-head", lambda r: block_page(cause=b"infected"),
+                                    BLOCKED),
+    "block page, status": ("http-head", lambda r: block_page(status=b"200 OK"), BLOCKED),
+    "block page, too short": ("body-length", lambda r: block_page(length=len(PAGE) + 1), BLOCKED),
+    "block page, too long": ("chunk-size", lambda r: block_page(length=len(PAGE) - 1), BLOCKED),
+    "block page, no length": ("body-length", lambda r: block_page().replace(b"Content-Length",
+                                                                           b"Content-Lenght"),
+                              BLOCKED),
+    "block page, head of a request": ("encapsulated", lambda r: block_page().replace(
+        b"res-hdr", b"req-hdr"), BLOCKED),
 }
 
 

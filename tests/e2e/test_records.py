@@ -15,9 +15,11 @@ from testenv.icap import http_request, http_response, request
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{20}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 # Keys in their order; docs/guide promises it.
-ORDER = ["time", "id", "client", "client_ip", "user", "listener", "protection", "service", "method", "url_host",
-         "icap_status", "http_status", "bytes_in", "bytes_out", "body_len", "sha256", "verdict", "action", "cause",
-         "findings", "timing_ms", "error", "error_text"]
+ORDER = ["time", "id", "follows", "client", "client_ip", "user", "listener", "protection", "service", "method",
+         "url_host", "icap_status", "http_status", "bytes_in", "bytes_out", "body_len", "sha256", "file", "type",
+         "sniffed", "objects", "verdict", "action", "cause", "rule", "exception", "bypass", "cached", "findings",
+         "timing_ms", "error", "error_text"]
+FINDING_ORDER = ["engine", "name", "where", "note"]
 
 
 def record_of(sallyport, reply):
@@ -26,6 +28,8 @@ def record_of(sallyport, reply):
 
 def check_form(record):
     assert list(record) == [k for k in ORDER if k in record]
+    for finding in record.get("findings", []):
+        assert list(finding) == [k for k in FINDING_ORDER if k in finding]
     assert ID.fullmatch(record["id"])
     assert TIME.fullmatch(record["time"])
     for key in ("bytes_in", "bytes_out", "body_len"):
@@ -34,7 +38,7 @@ def check_form(record):
 
 class TestFields:
     def test_pass(self, sallyport, way):
-        body = samples.noise(5000)
+        body = os.urandom(5000)  # that nobody sent before
         message = request("RESPMOD", way.url("inspect"), body,
                           fields=["X-Client-IP: 192.0.2.7", "X-Authenticated-User: bG9jYWw6Ly9ib2I="])
         with way.connect() as c:
@@ -45,7 +49,7 @@ class TestFields:
         check_form(record)
         assert record["client"] == client
         assert record["client_ip"] == "192.0.2.7"
-        assert record["user"] == "bG9jYWw6Ly9ib2I="
+        assert record["user"] == "bob"
         assert record["listener"] == way.listener
         assert (record["service"], record["method"]) == ("inspect", "RESPMOD")
         assert record["url_host"] == "origin.test"
@@ -53,12 +57,43 @@ class TestFields:
         assert record["bytes_in"] == len(message)
         assert record["bytes_out"] > len(body)
         assert record["body_len"] == len(body)
-        assert record["sha256"] == samples.noise_digest(5000)
+        assert record["sha256"] == samples.digest(body)
+        assert (record["file"], record["type"]) == ("file.bin", "application/octet-stream")
         assert (record["verdict"], record["action"]) == ("pass", "pass")
         assert set(record["timing_ms"]) <= {"handshake", "head", "body", "scan", "total"}
         assert 0 < record["timing_ms"]["scan"] <= record["timing_ms"]["total"]
-        for absent in ("cause", "findings", "http_status", "error", "error_text"):
+        for absent in ("follows", "objects", "cause", "rule", "exception", "bypass", "cached", "findings",
+                       "http_status", "error", "error_text"):
             assert absent not in record
+
+    def test_cached(self, sallyport, way):
+        """The same bytes again: all that was found, and that nobody looked anew."""
+        body = b"PK\x03\x04" + samples.noise(400) + os.urandom(16).hex().encode() + samples.EICAR
+        first, again = (record_of(sallyport, way.ask("RESPMOD", "inspect", body)) for _ in range(2))
+        check_form(again)
+        assert "cached" not in first and again["cached"] is True
+        for key in ("verdict", "action", "cause", "findings", "sha256"):
+            assert again[key] == first[key]
+
+    @pytest.mark.parametrize("user, kept", [
+        ("bG9jYWw6Ly9ib2I=", "bob"), ("TERBUDovL2Nhcm9sL3g=", "carol/x"), ("bob", "bob"), ("Ym9i", "Ym9i"),
+        ("bG9jYWw6Ly9i%%%%", "bG9jYWw6Ly9i%%%%"), ("eDovL2EbW20=", "eDovL2EbW20=")])
+    def test_user(self, sallyport, way, user, kept):
+        """What decodes to scheme://name is base64; controls are no name, and plain text stays."""
+        record = record_of(sallyport, way.ask("RESPMOD", "echo", b"x", fields=[f"X-Authenticated-User: {user}"]))
+        assert record["user"] == kept
+
+    @pytest.mark.parametrize("url, disposition, name", [
+        (b"http://origin.test/a/b%2fc%20d.pdf?q=/e.exe", None, "c d.pdf"), (b"http://origin.test/", None, None),
+        (b"http://origin.test/get.php?id=7", b'attachment; filename="invoice.pdf"', "invoice.pdf"),
+        (b"http://origin.test/x", b'attachment; filename="../../etc/\\passwd"', "passwd"),
+        (b"http://origin.test/x", b"attachment; filename*=UTF-8''n%C3%A4me.zip", "näme.zip")])
+    def test_file(self, sallyport, way, url, disposition, name):
+        fields = [b"Content-Disposition: " + disposition] if disposition else []
+        http = [("req-hdr", http_request(url=url)), ("res-hdr", http_response(fields=fields))]
+        record = record_of(sallyport, way.ask("RESPMOD", "inspect", b"x", http=http))
+        check_form(record)
+        assert record.get("file") == name
 
     @pytest.mark.parametrize("method", ["REQMOD", "RESPMOD"])
     def test_block(self, sallyport, way, method):
@@ -141,11 +176,15 @@ class TestFields:
         record = record_of(sallyport, way.ask("RESPMOD", "inspect", b"hello", http=[("res-hdr", head)]))
         assert (record["verdict"], record["cause"], record["error"]) == ("block", "denied", "policy")
 
-    def test_not_inspected(self, sallyport, way):
-        head = http_response(fields=[b"Content-Encoding: gzip"])
+    @pytest.mark.parametrize("coding, text", [(b"x-unheard-of", 'the content coding "x-unheard-of" is not known'),
+                                              (b"gzip", "the gzip data is damaged at byte 0 (")],
+                             ids=["unknown", "damaged"])
+    def test_not_inspected(self, sallyport, way, coding, text):
+        head = http_response(fields=[b"Content-Encoding: " + coding])
         record = record_of(sallyport, way.ask("RESPMOD", "inspect", b"hello", http=[("res-hdr", head)]))
+        check_form(record)
         assert (record["verdict"], record["cause"], record["action"]) == ("not-inspected", "not-inspected", "block")
-        assert "Content-Encoding" in record["error_text"]
+        assert record["error_text"].startswith(text)
 
     def test_client_that_left(self, sallyport, way):
         since = len(sallyport.records())
@@ -174,6 +213,49 @@ class TestFields:
         sallyport.wait_record(lambda r: r["id"] == ids[-1])
         assert [r["id"] for r in sallyport.records() if r["id"] in set(ids)] == ids
         assert len(set(ids)) == 50
+
+
+class TestRulesAndTypes:
+    """Who decided, and what the file is taken for."""
+
+    SERVICES = """\
+  - {name: typed, type: inspect, path: /typed, pipeline: [filetype, yara]}
+  - name: ruled
+    type: inspect
+    path: /ruled
+    rules: [{name: no, host: [denied.test], then: block}, {name: "yes", host: [allowed.test], then: allow}]
+"""
+
+    @pytest.fixture(scope="class")
+    def gateway(self, tmp_path_factory):
+        with Sallyport(tmp_path_factory.mktemp("typed"), services=self.SERVICES) as gateway:
+            yield gateway
+
+    @pytest.mark.parametrize("host, rule, verdict, action", [(b"denied.test", "no", "block", "block"),
+                                                             (b"allowed.test", "yes", "not-inspected", "pass"),
+                                                             (b"else.test", None, "pass", "pass")])
+    def test_rule(self, gateway, host, rule, verdict, action):
+        http = [("req-hdr", http_request(url=b"http://" + host + b"/f")), ("res-hdr", http_response())]
+        record = record_of(gateway, Way(gateway, "clear").ask("RESPMOD", "ruled", b"x", http=http))
+        check_form(record)
+        assert (record.get("rule"), record["verdict"], record["action"]) == (rule, verdict, action)
+
+    def test_sniffed(self, gateway):
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: Image/GIF; q=x\r\n\r\n"
+        http = [("req-hdr", http_request()), ("res-hdr", head)]
+        body = b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n"
+        record = record_of(gateway, Way(gateway, "clear").ask("RESPMOD", "typed", body, http=http))
+        check_form(record)
+        assert (record["type"], record["sniffed"]) == ("image/gif", "application/pdf")
+
+    def test_objects(self, gateway):
+        parts = [b'--B\r\nContent-Disposition: form-data; name="%s"; filename="%s.txt"\r\n\r\ntext\r\n' % (n, n)
+                 for n in (b"a", b"b", b"c")]
+        http = [("req-hdr", http_request(b"POST", fields=[b"Content-Type: multipart/form-data; boundary=B"]))]
+        record = record_of(gateway, Way(gateway, "clear").ask("REQMOD", "typed", b"".join(parts) + b"--B--\r\n",
+                                                              http=http))
+        check_form(record)
+        assert (record["type"], record["objects"]) == ("multipart/form-data", 3)
 
 
 class TestProtection:
@@ -231,11 +313,12 @@ class TestHostileBytes:
         assert all(r["id"] != "forged" for r in sallyport.records())
 
     def test_url_is_never_recorded_whole(self, sallyport, way):
-        """Paths and queries carry secrets."""
-        http = [("req-hdr", b"GET http://user:secret@h.example:81/private?token=abc HTTP/1.1\r\n\r\n"),
+        """Paths and queries carry secrets; of a path its last part stays, as the file's name."""
+        http = [("req-hdr", b"GET http://user:secret@h.example:81/private/f.bin?token=abc HTTP/1.1\r\n\r\n"),
                 ("res-hdr", http_response())]
         record = record_of(sallyport, way.ask("RESPMOD", "inspect", samples.EICAR, http=http))
         assert record["url_host"] == "h.example"
+        assert record["file"] == "f.bin"
         assert not any(word in json.dumps(record) for word in ("secret", "private", "token"))
 
 

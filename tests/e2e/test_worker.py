@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sallyport-worker over its own sockets, with this file as supervisor and gateway: the protocol of
-docs/guide/worker-protocol.md, written down a second time; and the rules that Sallyport brings along."""
-import io
+"""sallyport-worker over its own sockets: its start, its jobs, its life, and garbage instead of the
+protocol."""
 import os
 import pathlib
 import re
@@ -9,224 +8,42 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
-import zipfile
 
 import pytest
 
-WORKER = pathlib.Path(os.environ["SALLYPORT_BUILD"]) / "sallyport-worker"
-RULES = pathlib.Path(__file__).resolve().parents[2] / "share" / "rules" / "sallyport.yar"
+from testenv.samples import EICAR, portable_executable
+from testenv.worker_wire import (BLOCK, CAUSE_NOT_INSPECTED, CHANNEL, DIED, ENGINE_DOWN, ERROR, FORK, FORKED, INFECTED,
+                                 KILL, NONE, NOT_INSPECTED, PASS, PATIENCE, RULES, TIMEOUT, TOO_LARGE, WORKER,
+                                 WORKER_CRASH, YARA, Zygote, died, memfd)
+
 ROOT = os.geteuid() == 0
-PATIENCE = 30  # seconds until a missing answer is a failure
-
-(CHANNEL, READY, BROKEN, FORK, FORKED, FORK_FAILED, KILL, DIED, JOB, RESULT) = range(1, 11)
-PASS, CHANGED, BLOCK, NOT_INSPECTED, ERROR = range(5)
-NONE, INFECTED, DENIED, ENGINE_DOWN, TIMEOUT, TOO_LARGE, CAUSE_NOT_INSPECTED, WORKER_CRASH = range(8)
-
-# In two pieces, so that no scanner takes this file for infected.
-EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + rb"ANTIVIRUS-TEST-FILE!$H+H*"
 
 
-def text(value):
-    return struct.pack(">H", len(value)) + value
-
-
-def pair():
-    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in ends:
-        end.settimeout(PATIENCE)
-    return ends
-
-
-class Peer:
-    """One end of a socket that speaks the protocol."""
-
-    def __init__(self, sock):
-        self.sock = sock
-        sock.settimeout(PATIENCE)
-
-    def send(self, kind, body=b"", fd=None):
-        self.raw(bytes([1, kind]) + body, fd)
-
-    def raw(self, packet, fd=None):
-        socket.send_fds(self.sock, [packet], [] if fd is None else [fd])
-
-    def receive(self, *kinds):
-        """(body, descriptor or None) of the next packet, which must be one of |kinds|; EOFError at the end."""
-        try:
-            packet, fds, _, _ = socket.recv_fds(self.sock, 16384, 4)
-        except ConnectionResetError:
-            raise EOFError from None
-        if not packet:
-            raise EOFError
-        assert packet[0] == 1 and packet[1] in kinds, packet[:40]
-        assert len(fds) == (packet[1] in (CHANNEL, FORKED, JOB))
-        return packet[2:], fds[0] if fds else None
-
-    def close(self):
-        self.sock.close()
-
-
-class Texts:
-    """Reads the fields of a packet one after the other."""
-
-    def __init__(self, body):
-        self.body = body
-
-    def number(self, form):
-        value, = struct.unpack_from(">" + form, self.body)
-        self.body = self.body[struct.calcsize(">" + form):]
-        return value
-
-    def text(self):
-        n = self.number("H")
-        value, self.body = self.body[:n], self.body[n:]
-        return value.decode("utf-8", "backslashreplace")
-
-
-class Result:
-    def __init__(self, body):
-        r = Texts(body)
-        self.id, self.verdict, self.cause, self.err = (r.number(f) for f in "QBBB")
-        self.scan_us, self.why = r.number("Q"), r.text()
-        self.findings = [(r.text(), r.text(), r.text(), r.number("B")) for _ in range(r.number("B"))]
-        assert not r.body
-
-    @property
-    def blocking(self):
-        return [name for _, name, _, note in self.findings if not note]
-
-    @property
-    def notes(self):
-        return [name for _, name, _, note in self.findings if note]
-
-
-def memfd(data):
-    writable = os.memfd_create("file")
-    with open(writable, "wb") as f:
-        f.write(data)
-        f.flush()
-        return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY)
-
-
-class Worker(Peer):
-    def __init__(self, fd, pid):
-        sock = socket.socket(fileno=fd)
-        self.non_blocking = not os.get_blocking(fd)
-        super().__init__(sock)
-        self.pid = pid
-        self.next_id = 0
-
-    def give_fd(self, fd, size, name=b"", kind=b"", engines=1, time_ms=20000):
-        self.next_id += 1
-        self.send(JOB, struct.pack(">QIIQ", self.next_id, engines, time_ms, size) + text(name) + text(kind), fd)
-        os.close(fd)
-
-    def give(self, data, *args, **options):
-        self.give_fd(memfd(data), len(data), *args, **options)
-
-    def answer(self):
-        result = Result(self.receive(RESULT)[0])
-        assert result.id == self.next_id
-        return result
-
-    def scan(self, *args, **options):
-        self.give(*args, **options)
-        return self.answer()
-
-
-class Zygote:
-    """Started as the supervisor does it; |ready| is (engines, layers), or |broken| the text."""
-
-    def __init__(self, *arguments, rules=(RULES,)):
-        ours, theirs = pair()
-        self.control = Peer(ours)
-        command = [WORKER, "--control", str(theirs.fileno()), *arguments]
-        for rule in rules:
-            command += ["--rules", rule]
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                                        stderr=self.log, start_new_session=True)
-        theirs.settimeout(None)
-        theirs.close()
-        self.channels = []
-        self.ready = self.broken = None
-        body, _ = self.control.receive(READY, BROKEN)
-        said = Texts(body)
-        self.ready, self.broken = ((said.text(), said.text()), None) if len(body) > 2 + struct.unpack_from(
-            ">H", body)[0] else (None, said.text())
-
-    def channel(self, **options):
-        ours, theirs = pair()
-        if "sndbuf" in options:
-            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options["sndbuf"])
-        self.control.send(CHANNEL, fd=theirs.fileno())
-        theirs.close()
-        self.channels.append(Peer(ours))
-        return self.channels[-1]
-
-    def fork(self, channel=None, number=1):
-        channel = channel or self.channel()
-        channel.send(FORK, struct.pack(">I", number))
-        return forked(channel, number)
-
-    def wait(self):
-        return self.process.wait(PATIENCE)
-
-    def logged(self):
-        self.log.seek(0)
-        return self.log.read().decode()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.control.close()
-        for channel in self.channels:
-            channel.close()
-        try:
-            self.wait()
-        finally:
-            self.process.kill()
-            self.process.wait()
-            self.log.close()
-
-
-def forked(channel, number):
-    body, fd = channel.receive(FORKED)
-    got, pid = struct.unpack(">II", body)
-    assert got == number
-    return Worker(fd, pid)
-
-
-def died(channel):
-    return struct.unpack(">III", channel.receive(DIED)[0])
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    with Zygote() as z:
-        yield z
-
-
-@pytest.fixture
-def channel(zygote):
-    channel = zygote.channel()
-    yield channel
-    channel.close()
-
-
-@pytest.fixture
-def worker(zygote, channel):
-    worker = zygote.fork(channel)
-    yield worker
-    worker.close()
+def signed_executable(tmp_path):
+    """A program without code, but with an Authenticode signature (its PKCS #7 part, of an empty promise)."""
+    key, certificate, signature, data = (tmp_path / n for n in ("key", "certificate", "signature", "data"))
+    data.write_bytes(b"data")
+    for command in (["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj",
+                     "/CN=x", "-days", "2"],
+                    ["cms", "-sign", "-nodetach", "-binary", "-in", data, "-signer", certificate, "-inkey", key,
+                     "-outform", "DER", "-out", signature, "-econtent_type", "1.3.6.1.4.1.311.2.1.4"]):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    pkcs7 = signature.read_bytes()
+    entry = struct.pack("<IHH", len(pkcs7) + 8, 0x200, 2) + pkcs7
+    entry += b"\0" * (-len(entry) % 8)
+    directories = b"".join(struct.pack("<II", *((0x400, len(entry)) if n == 4 else (0, 0))) for n in range(16))
+    optional = (struct.pack("<HBBIIIII", 0x20b, 14, 0, 0, 0, 0, 0, 0) +
+                struct.pack("<QIIHHHHHHIIIIHHQQQQII", 0x400000, 0x1000, 0x200, 6, 0, 0, 0, 6, 0, 0, 0x2000, 0x200, 0,
+                            3, 0, 1 << 20, 4096, 1 << 20, 4096, 0, 16) + directories)
+    head = (b"MZ".ljust(0x3c, b"\0") + struct.pack("<I", 0x80) + b"\0" * 64 + b"PE\0\0" +
+            struct.pack("<HHIIIHH", 0x8664, 0, 0, 0, 0, len(optional), 0x22) + optional)
+    return head.ljust(0x400, b"\0") + entry
 
 
 class TestStart:
     def test_ready_names_engines_and_layers(self, zygote):
         engines, layers = zygote.ready
-        assert re.fullmatch(r"yara 4\.[0-9.]+ rules [0-9a-f]{16}", engines)
+        assert re.fullmatch(r"yara 4\.[0-9.]+ rules [0-9a-f]{16} filetype 5\.[0-9]+ magic [0-9a-f]{16}", engines)
         assert "no-new-privs" in layers and "seccomp" in layers
 
     def test_digest_follows_the_rules(self, tmp_path):
@@ -271,7 +88,7 @@ class TestStart:
 
     def test_without_rules_nothing_passes(self):
         with Zygote(rules=[]) as z:
-            assert z.ready[0] == ""
+            assert z.ready[0].startswith("filetype ")
             result = z.fork().scan(b"data")
             assert (result.verdict, result.cause) == (ERROR, ENGINE_DOWN)
 
@@ -361,11 +178,11 @@ class TestJobs:
         result = worker.scan(b"data", engines=0)
         assert (result.verdict, result.cause) == (NOT_INSPECTED, CAUSE_NOT_INSPECTED)
 
-    def test_unknown_engine(self, worker):
-        result = worker.scan(EICAR, engines=1 | 1 << 31)
-        assert result.verdict == BLOCK  # what is known outweighs what is missing
-        result = worker.scan(b"data", engines=1 | 1 << 31)
-        assert (result.verdict, result.cause) == (ERROR, ENGINE_DOWN)
+    def test_engine_that_nobody_knows(self, channel, worker):
+        worker.give(EICAR, engines=YARA | 8)
+        with pytest.raises(EOFError):
+            worker.receive()
+        assert died(channel) == (worker.pid, 0, 4)
 
     def test_time_limit(self, worker):
         result = worker.scan(b"\0" * (200 << 20), time_ms=20)
@@ -498,7 +315,7 @@ class TestLife:
 
 
 class TestGarbage:
-    PACKETS = [b"\0", b"\2\4\0\0\0\1", b"\1\0", b"\1\xff", b"\1\4\0\0", b"\1\4\0\0\0\1\0", os.urandom(64), b"x" * 20000]
+    PACKETS = [b"\0", b"\1\4\0\0\0\1", b"\2\0", b"\2\xff", b"\2\4\0\0", b"\2\4\0\0\0\1\0", os.urandom(64), b"x" * 20000]
 
     @pytest.mark.parametrize("packet", PACKETS)
     def test_channel_is_closed(self, zygote, channel, packet):
@@ -530,177 +347,3 @@ class TestGarbage:
         with pytest.raises(EOFError):
             worker.receive()
         assert died(channel) == (worker.pid, 0, 4)
-
-
-# ---- the rules ----
-
-def portable_executable():
-    return b"MZ".ljust(0x3c, b"\0") + struct.pack("<I", 0x80) + b"\0" * 64 + b"PE\0\0" + b"\x64\x86" + b"\0" * 200
-
-
-def signed_executable(tmp_path):
-    """A program without code, but with an Authenticode signature (its PKCS #7 part, of an empty promise)."""
-    key, certificate, signature, data = (tmp_path / n for n in ("key", "certificate", "signature", "data"))
-    data.write_bytes(b"data")
-    for command in (["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj",
-                     "/CN=x", "-days", "2"],
-                    ["cms", "-sign", "-nodetach", "-binary", "-in", data, "-signer", certificate, "-inkey", key,
-                     "-outform", "DER", "-out", signature, "-econtent_type", "1.3.6.1.4.1.311.2.1.4"]):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
-    pkcs7 = signature.read_bytes()
-    entry = struct.pack("<IHH", len(pkcs7) + 8, 0x200, 2) + pkcs7
-    entry += b"\0" * (-len(entry) % 8)
-    directories = b"".join(struct.pack("<II", *((0x400, len(entry)) if n == 4 else (0, 0))) for n in range(16))
-    optional = (struct.pack("<HBBIIIII", 0x20b, 14, 0, 0, 0, 0, 0, 0) +
-                struct.pack("<QIIHHHHHHIIIIHHQQQQII", 0x400000, 0x1000, 0x200, 6, 0, 0, 0, 6, 0, 0, 0x2000, 0x200, 0,
-                            3, 0, 1 << 20, 4096, 1 << 20, 4096, 0, 16) + directories)
-    head = (b"MZ".ljust(0x3c, b"\0") + struct.pack("<I", 0x80) + b"\0" * 64 + b"PE\0\0" +
-            struct.pack("<HHIIIHH", 0x8664, 0, 0, 0, 0, len(optional), 0x22) + optional)
-    return head.ljust(0x400, b"\0") + entry
-
-
-ELF = b"\x7fELF\2\1\1".ljust(64, b"\0")
-MACHO = b"\xcf\xfa\xed\xfe".ljust(64, b"\0")
-SCRIPT = b"#!/bin/sh\necho hello\n"
-DOCX = b"application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-
-
-def archive(*members, method=zipfile.ZIP_DEFLATED):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", method) as z:
-        for name, data in members:
-            z.writestr(name, data)
-    return out.getvalue()
-
-
-def ole(*words, vba=True):
-    """The raw look of a compound file: its head, a directory with UTF-16 names, identifiers, texts."""
-    head = bytes.fromhex("d0cf11e0a1b11ae1").ljust(512, b"\0")
-    names = ["Root Entry", "WordDocument"] + (["VBA", "_VBA_PROJECT", "PROJECT"] if vba else [])
-    directory = b"".join(n.encode("utf-16-le").ljust(128, b"\0") for n in names)
-    return head + directory + b"\0\0".join(w.encode() for w in words) + b"\0" * 64
-
-
-def pdf(*objects, catalog=""):
-    parts = [f"1 0 obj\n<< /Type /Catalog /Pages 2 0 R {catalog} >>\nendobj\n",
-             "2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n",
-             "3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] >>\nendobj\n"]
-    parts += [f"{n} 0 obj\n{o}\nendobj\n" for n, o in enumerate(objects, 4)]
-    return b"%PDF-1.7\n" + "".join(parts).encode() + b"trailer << /Root 1 0 R >>\n%%EOF\n"
-
-
-def multipart(data):
-    return (b"--limit\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a.com\"\r\n"
-            b"Content-Type: application/octet-stream\r\n\r\n" + data + b"\r\n--limit--\r\n")
-
-
-PDF_JS = "<< /S /JavaScript /JS (app.alert(1)) >>"
-MACRO = ["AutoOpen", "ThisDocument"]
-
-# name, type, content, findings that block, findings that are notes
-SAMPLES = {
-    # -- the test file
-    "eicar": ("a.com", "", EICAR, ["EICAR-Test-File"], []),
-    "eicar with its newline": ("a.com", "", EICAR + b"\r\n", ["EICAR-Test-File"], []),
-    "eicar, all white space": ("a.com", "", EICAR + b" \t\r\n\x1a" * 12, ["EICAR-Test-File"], []),
-    "eicar, 129 bytes": ("a.com", "", EICAR.ljust(129), [], ["EICAR-Test-String"]),
-    "eicar and more": ("a.txt", "", EICAR + b" is a test", [], ["EICAR-Test-String"]),
-    "text about eicar": ("a.txt", "text/plain", b"The string is " + EICAR + b", see eicar.org", [],
-                         ["EICAR-Test-String"]),
-    "text without the whole string": ("a.txt", "", EICAR[:60], [], []),
-    "eicar stored in zip": ("a.zip", "", archive(("a.com", EICAR), method=zipfile.ZIP_STORED),
-                            ["EICAR-Test-File.Contained"], []),
-    "eicar deflated hides": ("a.zip", "", archive(("a.com", EICAR * 9)), [], []),
-    "eicar in ole": ("a.doc", "", ole(EICAR.decode(), vba=False), ["EICAR-Test-File.Contained"], []),
-    "eicar in tar": ("a.tar", "", b"a.com".ljust(257, b"\0") + b"ustar\0".ljust(255, b"\0") + EICAR.ljust(512, b"\0"),
-                     ["EICAR-Test-File.Contained"], []),
-    "eicar uploaded by a form": ("", "multipart/form-data; boundary=limit", multipart(EICAR),
-                                 ["EICAR-Test-File.Contained"], []),
-    "form field that mentions it": ("", "multipart/form-data; boundary=limit", multipart(b"about " + EICAR), [],
-                                    ["EICAR-Test-String"]),
-    # -- executables in disguise
-    "exe as pdf": ("invoice.pdf", "", portable_executable(), ["Executable.Disguised"], []),
-    "exe as PDF, capitals": ("INVOICE.PDF", "", portable_executable(), ["Executable.Disguised"], []),
-    "exe as picture by type": ("", "image/png", portable_executable(), ["Executable.Disguised"], []),
-    "exe as office document by type": ("", DOCX.decode(), portable_executable(), ["Executable.Disguised"], []),
-    "elf as text": ("notes.txt", "", ELF, ["Executable.Disguised"], []),
-    "mach-o as picture": ("a.jpeg", "", MACHO, ["Executable.Disguised"], []),
-    "exe as exe": ("setup.exe", "application/octet-stream", portable_executable(), [], []),
-    "exe that a server labels text": ("setup.exe", "text/plain", portable_executable(), [], []),
-    "elf without a claim": ("", "application/octet-stream", ELF, [], []),
-    "versioned library": ("libz.so.1", "application/octet-stream", ELF, [], []),
-    "elf that a server labels text": ("libz.so.1", "text/plain", ELF, [], ["Executable.AsText"]),
-    "upload script that labels nothing": ("", "text/html", portable_executable(), [], ["Executable.AsText"]),
-    "text that starts with MZ": ("a.txt", "text/plain", b"MZ is how programs begin.\n" * 20, [], []),
-    "dot in a folder": ("x.pdf/setup", "application/octet-stream", portable_executable(), [], []),
-    "two extensions": ("invoice.pdf      .exe", "", portable_executable(), ["Executable.DeceptiveName"], []),
-    "right to left": ("annexe\u202egpj.exe", "", portable_executable(), ["Executable.DeceptiveName"], []),
-    "arabic name": ("\u062a\u0642\u0631\u064a\u0631.exe", "", portable_executable(), [], []),
-    "script as picture": ("cat.png", "image/png", SCRIPT, ["Script.Disguised"], []),
-    "script as text": ("install.txt", "text/plain", SCRIPT, [], ["Script.AsText"]),
-    "script as script": ("install.sh", "text/plain", SCRIPT, [], []),
-    "script of a package": ("tool.postinst", "text/plain", SCRIPT, [], []),
-    "markdown with a shebang inside": ("a.txt", "text/plain", b"Start with\n#!/bin/sh\n", [], []),
-    # -- office
-    "macro that starts a program": ("a.doc", "", ole(*MACRO, "WScript.Shell"), ["Office.AutoMacro.Program"], []),
-    "excel macro that fetches one": ("a.xls", "", ole("Workbook_Open", "URLDownloadToFileA"),
-                                     ["Office.AutoMacro.Program"], []),
-    "macro on open": ("a.doc", "", ole(*MACRO), [], ["Office.AutoMacro"]),
-    "macro on demand": ("a.doc", "", ole("ThisDocument", "FormatTable", "CreateObject"), [], ["Office.Macro"]),
-    "document that speaks of macros": ("a.doc", "", ole("The AutoOpen macro runs WScript.Shell", vba=False), [], []),
-    "text that speaks of macros": ("a.txt", "", b"_VBA_PROJECT AutoOpen WScript.Shell", [], []),
-    "docm": ("a.docm", "", archive(("word/document.xml", "<a/>"), ("word/vbaProject.bin", ole(*MACRO))), [],
-             ["Office.Macro"]),
-    "docm, stored": ("a.docm", "", archive(("word/vbaProject.bin", ole(*MACRO, "powershell")),
-                                           method=zipfile.ZIP_STORED), ["Office.AutoMacro.Program"], []),
-    "macro in docx": ("a.docx", "", archive(("word/vbaProject.bin", ole(*MACRO))), ["Office.HiddenMacro"], []),
-    "macro in xlsx by type": ("", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-                              archive(("xl/vbaProject.bin", ole())), ["Office.HiddenMacro"], []),
-    "docx": ("a.docx", DOCX.decode(), archive(("word/document.xml", "<w>vbaProject.bin, AutoOpen</w>")), [], []),
-    # -- pdf
-    "plain pdf": ("a.pdf", "application/pdf", pdf(), [], []),
-    "launch": ("a.pdf", "", pdf("<< /S /Launch /Win << /F (cmd.exe) >> >>", catalog="/OpenAction 4 0 R"),
-               ["PDF.Launch"], []),
-    "launch without spaces": ("a.pdf", "", pdf("<</Type/Action/S/Launch/F(calc.exe)>>"), ["PDF.Launch"], []),
-    "launch in hexadecimal": ("a.pdf", "", pdf("<< /S /L#61unch /F (a) >>"), ["PDF.HiddenNames"], []),
-    "launch all in hexadecimal": ("a.pdf", "", pdf("<< /S /#4c#61#75#6e#63#68 /F (a) >>"), ["PDF.HiddenNames"], []),
-    "javascript on open": ("a.pdf", "", pdf(PDF_JS, catalog="/OpenAction 4 0 R"), ["PDF.AutoJavaScript"], []),
-    "javascript on open, inline": ("a.pdf", "", pdf(catalog=f"/OpenAction {PDF_JS}"), ["PDF.AutoJavaScript"], []),
-    "javascript in hexadecimal": ("a.pdf", "", pdf("<< /S /JavaScr#69pt /JS (x) >>", catalog="/OpenAction 4 0 R"),
-                                  ["PDF.HiddenNames"], ["PDF.JavaScript"]),
-    "js in hexadecimal": ("a.pdf", "", pdf("<< /S /JavaScript /#4aS (x) >>"), ["PDF.HiddenNames"], ["PDF.JavaScript"]),
-    "form that checks a field": ("a.pdf", "", pdf(f"<< /FT /Tx /AA << /K {PDF_JS} >> >>"), [], ["PDF.JavaScript"]),
-    "opens at a page, has a button": ("a.pdf", "", pdf(PDF_JS, catalog="/OpenAction [3 0 R /Fit]"), [],
-                                      ["PDF.JavaScript"]),
-    "opens at a page by reference": ("a.pdf", "", pdf("[3 0 R /Fit]", catalog="/OpenAction 4 0 R"), [], []),
-    "page that speaks of it": ("a.pdf", "", pdf("<< /Length 70 >>\nstream\nBT (use /JavaScript in /OpenAction, or "
-                                               "/Launch, to harm) Tj ET\nendstream"), [], []),
-    "names with escaped spaces": ("a.pdf", "", pdf("<< /Type /Font /BaseFont /Java#20Sans#20Launch >>"), [], []),
-    "text that quotes a pdf": ("a.txt", "text/plain", b" " * 2000 + pdf(PDF_JS, catalog="/OpenAction 4 0 R"), [], []),
-}
-
-
-class TestRules:
-    @pytest.mark.parametrize("label", SAMPLES)
-    def test_sample(self, worker, label):
-        name, kind, data, blocking, notes = SAMPLES[label]
-        result = worker.scan(data, name.encode(), kind.encode())
-        assert (sorted(result.blocking), result.notes) == (sorted(blocking), notes)
-        assert (result.verdict, result.cause) == ((BLOCK, INFECTED) if blocking else (PASS, NONE))
-
-    def test_rule_file_is_not_flagged_itself(self, worker):
-        for path in (RULES, pathlib.Path(__file__)):
-            assert worker.scan(path.read_bytes(), path.name.encode()).findings == []
-
-    def test_every_rule_says_what_and_why(self):
-        rules = re.findall(r"^rule (\w+)\n\{(.*?)^\}", RULES.read_text(), re.M | re.S)
-        assert len(rules) > 10
-        for name, body in rules:
-            for key in ("threat", "description", "reference"):
-                assert f"        {key} = " in body, f"{name} has no {key}"
-
-    def test_programs_of_this_machine_are_not_flagged(self, worker):
-        for path in sorted(pathlib.Path("/usr/bin").iterdir())[:200]:
-            if path.is_file() and os.access(path, os.R_OK):
-                result = worker.scan(path.read_bytes(), path.name.encode(), b"application/octet-stream")
-                assert result.blocking == [], path

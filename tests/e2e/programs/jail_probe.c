@@ -316,6 +316,58 @@ static int raise_cpu(void)
     return answer(setrlimit(RLIMIT_CPU, &cpu));
 }
 
+/* As a worker hands over what it unpacked; one byte at |off|, from there on. */
+static int fill_memfd(unsigned flags, off_t off)
+{
+    (void)close(at_hand.tcp); /* few descriptors are allowed, and these are ours only */
+    int fd = (int)syscall(SYS_memfd_create, "x", flags);
+
+    if (fd < 0 || pwrite(fd, "x", 1, off) != 1)
+        return errno;
+    return answer(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL));
+}
+
+static int memfd(void)
+{
+    return fill_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING, 0);
+}
+
+static int memfd_large(void)
+{
+    return fill_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING, 1 << 30);
+}
+
+static int memfd_huge_pages(void)
+{
+    return fill_memfd(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB, 0);
+}
+
+static int many_memfds(void)
+{
+    for (unsigned i = 0; i < 16; i++)
+        if (syscall(SYS_memfd_create, "x", MFD_CLOEXEC | MFD_ALLOW_SEALING) < 0)
+            return errno;
+    return 0;
+}
+
+static int truncate_memfd(void)
+{
+    (void)close(at_hand.tcp);
+    int fd = (int)syscall(SYS_memfd_create, "x", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    return fd < 0 ? errno : answer(ftruncate(fd, 1));
+}
+
+static int do_fcntl(void)
+{
+    return answer(fcntl(at_hand.null_rd, F_GETFL));
+}
+
+static int pwrite_inherited(void)
+{
+    return answer(pwrite(at_hand.null_rd, "x", 1, 0));
+}
+
 static int raise_memory(void)
 {
     struct rlimit data;
@@ -456,6 +508,13 @@ static const struct attempt {
     {"memory-in-pieces",  much_in_pieces   },
     {"memory-shared",     shared_memory    },
     {"memory-growing",    growing_memory   },
+    {"memfd",             memfd            },
+    {"memfd-large",       memfd_large      },
+    {"memfd-many",        many_memfds      },
+    {"memfd-huge-pages",  memfd_huge_pages },
+    {"memfd-truncate",    truncate_memfd   },
+    {"fcntl",             do_fcntl         },
+    {"pwrite-inherited",  pwrite_inherited },
     {"mmap-exec",         mmap_exec        },
     {"mprotect-exec",     mprotect_exec    },
     {"cpu",               spin             },

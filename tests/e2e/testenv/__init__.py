@@ -8,6 +8,7 @@ No test sleeps: it waits for an event, or asks again until a deadline (wait.unti
 from . import samples, wait
 from .certs import Certificates
 from .cicap import CIcap, cicap_client
+from .clamd import Clamd
 from .icap import IcapConnection, IcapError, chunked, request
 from .origin import Origin
 from .peers import free_port, need, on_ci
@@ -15,5 +16,5 @@ from .process import Process
 from .sallyport import Sallyport, Way, build_dir
 from .squid import Squid
 
-__all__ = ["CIcap", "Certificates", "IcapConnection", "IcapError", "Origin", "Process", "Sallyport", "Squid", "Way",
-           "build_dir", "chunked", "cicap_client", "free_port", "need", "on_ci", "request", "samples", "wait"]
+__all__ = ["CIcap", "Certificates", "Clamd", "IcapConnection", "IcapError", "Origin", "Process", "Sallyport", "Squid",
+           "Way", "build_dir", "chunked", "cicap_client", "free_port", "need", "on_ci", "request", "samples", "wait"]

@@ -180,6 +180,10 @@ class Way:
     def url(self, service):
         return self.gateway.url(service, self.listener)
 
+    def options(self, service, **more):
+        """The answer to OPTIONS."""
+        return self.ask("OPTIONS", service, http=[], encapsulated="", **more)
+
     def ask(self, method, service, body=None, **more):
         """One transaction on a connection of its own."""
         with self.connect() as c:

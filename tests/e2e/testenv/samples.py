@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files to send: bytes that can be made again from a number, and the EICAR test file, which is put
-together here so that no scanner takes the sources for infected."""
+"""Files to send: bytes that can be made again from a number, what looks like a program, and the EICAR
+test file, which is put together here so that no scanner takes the sources for infected."""
 import functools
 import hashlib
 import random
+import struct
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + rb"ANTIVIRUS-TEST-FILE!$H+H*"
 BLOCK = 1 << 20
@@ -41,3 +42,7 @@ def noise_digest(size, seed=1):
 
 def digest(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def portable_executable():
+    return b"MZ".ljust(0x3c, b"\0") + struct.pack("<I", 0x80) + b"\0" * 64 + b"PE\0\0" + b"\x64\x86" + b"\0" * 200
