@@ -5,6 +5,7 @@
  * N connections send one request after the other; each reads while it writes. Exit code: 0 every
  * answer was right, 1 something was wrong (named in the report), 2 usage or local trouble.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -28,6 +29,7 @@
 #define DURATION_MAX    600.0
 #define TLS_READ_BUFFER ((size_t)66 * 1024)
 #define NS              1e9
+#define MS_NS           UINT64_C(1000000)
 
 struct load_conf {
     struct plan plan;
@@ -38,6 +40,7 @@ struct load_conf {
     unsigned n_conns;
     bool json, has_size;
     double duration, warmup, timeout, drain; /* seconds; duration 0: as long as requests are left */
+    double rate;                             /* requests a second of each connection; 0: no limit */
 };
 
 static const char usage_text[] =
@@ -56,6 +59,11 @@ static const char usage_text[] =
     "      --close            a new connection for each request\n"
     "      --tls              over TLS; the server's certificate is not checked\n"
     "      --resume           offer the last session to each new TLS connection\n"
+    "      --unique           each body another one (size: 16 at least)\n"
+    "      --form PARTS       the body is a form of so many fields of --size bytes (REQMOD)\n"
+    "      --blocked CAUSE    a block page with X-Response-Desc: CAUSE is right, too\n"
+    "      --rate N           requests a second of each connection at most\n"
+    "      --from IP          connect from this IPv4 address\n"
     "      --fill             all body bytes are 'e', for servers with canned answers\n"
     "      --timeout S        for one answer (5)\n"
     "      --drain S          wait for answers under way at the end (0.25)\n"
@@ -113,6 +121,11 @@ enum {
     OPT_TLS,
     OPT_RESUME,
     OPT_FILL,
+    OPT_UNIQUE,
+    OPT_FORM,
+    OPT_BLOCKED,
+    OPT_RATE,
+    OPT_FROM,
     OPT_TIMEOUT,
     OPT_DRAIN,
     OPT_MAX_ERRORS,
@@ -135,6 +148,11 @@ static const struct option long_options[] = {
     {"tls",         no_argument,       NULL, OPT_TLS       },
     {"resume",      no_argument,       NULL, OPT_RESUME    },
     {"fill",        no_argument,       NULL, OPT_FILL      },
+    {"unique",      no_argument,       NULL, OPT_UNIQUE    },
+    {"form",        required_argument, NULL, OPT_FORM      },
+    {"blocked",     required_argument, NULL, OPT_BLOCKED   },
+    {"rate",        required_argument, NULL, OPT_RATE      },
+    {"from",        required_argument, NULL, OPT_FROM      },
     {"timeout",     required_argument, NULL, OPT_TIMEOUT   },
     {"drain",       required_argument, NULL, OPT_DRAIN     },
     {"max-errors",  required_argument, NULL, OPT_MAX_ERRORS},
@@ -165,6 +183,9 @@ static void option_request(struct load_conf *c, int ch, const char *arg)
     case OPT_CLOSE: p->close = true; break;
     case OPT_TLS: p->tls = true; break;
     case OPT_FILL: p->fill = true; break;
+    case OPT_UNIQUE: p->unique = true; break;
+    case OPT_FORM: p->parts = (unsigned)number(arg, 1, 100000, "expected a number"); break;
+    case OPT_BLOCKED: p->blocked = arg; break;
     default: usage(NULL, NULL);
     }
 }
@@ -181,6 +202,12 @@ static void option(struct load_conf *c, int ch, const char *arg)
         break;
     case 'w': c->warmup = seconds(arg, "expected seconds"); break;
     case OPT_RESUME: c->run.resume = true; break;
+    case OPT_FROM:
+        c->run.from.sin_family = AF_INET;
+        if (inet_pton(AF_INET, arg, &c->run.from.sin_addr) != 1)
+            usage("expected an IPv4 address", arg);
+        break;
+    case OPT_RATE: c->rate = (double)number(arg, 1, 100000, "expected a number"); break;
     case OPT_TIMEOUT: c->timeout = seconds(arg, "expected seconds"); break;
     case OPT_DRAIN: c->drain = seconds(arg, "expected seconds"); break;
     case OPT_MAX_ERRORS:
@@ -212,6 +239,21 @@ static void target_parse(struct load_conf *c)
     c->port = colon + 1;
 }
 
+static void options_check(const struct load_conf *c)
+{
+    const struct plan *p = &c->plan;
+
+    if (p->method == METHOD_OPTIONS && (c->has_size || p->preview >= 0))
+        usage("OPTIONS has no body and no preview", "--size or --preview");
+    if (p->parts > 0 &&
+        (p->method != METHOD_REQMOD || p->fill || !c->has_size || p->size > 1 << 20))
+        usage("a form needs REQMOD and --size of its fields, up to 1 MiB", "--form");
+    if (p->unique && (p->size < PLAN_STAMP_LEN || p->fill))
+        usage("unique bodies have 16 bytes at least, and not all are 'e'", "--unique");
+    if (c->rate > 0 && p->close)
+        usage("connections that close have no pace", "--rate");
+}
+
 static void options_parse(struct load_conf *c, int argc, char **argv)
 {
     int ch;
@@ -228,8 +270,7 @@ static void options_parse(struct load_conf *c, int argc, char **argv)
     }
     if (c->plan.method == METHOD_RESPMOD && !c->has_size)
         c->plan.size = 1024;
-    if (c->plan.method == METHOD_OPTIONS && (c->has_size || c->plan.preview >= 0))
-        usage("OPTIONS has no body and no preview", "--size or --preview");
+    options_check(c);
 }
 
 static void tls_init(struct run *r)
@@ -287,6 +328,11 @@ static void run_init(struct load_conf *c)
     if (!plan_init(&c->plan))
         usage("the request head is too long", c->plan.path);
     r->plan = &c->plan;
+    r->serial = now_ns() << 20; /* no other run has these */
+    if (c->rate > 0) {
+        r->pace_ns = (uint64_t)(NS / c->rate);
+        r->stagger_ns = r->pace_ns / c->n_conns;
+    }
     r->buf = malloc(CONN_READ_MAX);
     r->record = malloc(CONN_TLS_MAX);
     r->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -311,10 +357,12 @@ static struct conn *conns_new(struct load_conf *c)
     return conns;
 }
 
-static void turn(struct run *r, int wait_ms)
+static void turn(struct run *r, uint64_t wait_ns)
 {
     struct epoll_event evs[EVENTS_MAX];
-    int n = epoll_wait(r->epoll, evs, EVENTS_MAX, wait_ms);
+    struct timespec wait = {.tv_nsec =
+                                (long)(wait_ns < MS_NS * TURN_MS ? wait_ns : MS_NS * TURN_MS)};
+    int n = epoll_pwait2(r->epoll, evs, EVENTS_MAX, &wait, NULL);
 
     for (int i = 0; i < n; i++)
         conn_ready(r, evs[i].data.ptr, evs[i].events);
@@ -327,18 +375,37 @@ static void expire(struct load_conf *c, struct conn *conns, uint64_t now)
     for (unsigned i = 0; i < c->n_conns; i++) {
         struct conn *x = &conns[i];
 
-        if (x->state != CONN_DOWN && x->state != CONN_IDLE && now > x->since_ns + timeout)
+        if (x->state != CONN_DOWN && x->state != CONN_IDLE && x->state != CONN_PAUSED &&
+            now > x->since_ns + timeout)
             conn_expire(&c->run, x);
     }
+}
+
+/* Until the first paused connection's request is due. */
+static uint64_t pace_wait(const struct load_conf *c, const struct conn *conns, uint64_t now)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (unsigned i = 0; i < c->n_conns; i++)
+        if (conns[i].state == CONN_PAUSED && conns[i].due_ns < first)
+            first = conns[i].due_ns;
+    return first > now ? first - now : 0;
+}
+
+static void paced_turn(struct load_conf *c, struct conn *conns, uint64_t now)
+{
+    for (unsigned i = 0; i < c->n_conns; i++)
+        conn_resume(&c->run, &conns[i], now);
+    turn(&c->run, pace_wait(c, conns, now));
 }
 
 /* Bytes that come although everything is answered are a fault, too. */
 static void settle(struct run *r)
 {
-    uint64_t until = now_ns() + (uint64_t)SETTLE_MS * 1000000;
+    uint64_t until = now_ns() + SETTLE_MS * MS_NS;
 
     while (now_ns() < until)
-        turn(r, SETTLE_MS / 4);
+        turn(r, SETTLE_MS * MS_NS / 4);
 }
 
 static void loop(struct load_conf *c, struct conn *conns)
@@ -358,9 +425,12 @@ static void loop(struct load_conf *c, struct conn *conns)
             over = now + (uint64_t)(c->drain * NS);
         if (now >= look) {
             expire(c, conns, now);
-            look = now + (uint64_t)TURN_MS * 1000000;
+            look = now + TURN_MS * MS_NS;
         }
-        turn(r, TURN_MS);
+        if (r->pace_ns > 0)
+            paced_turn(c, conns, now);
+        else
+            turn(r, TURN_MS * MS_NS);
     }
     r->stopping = true;
     now = now_ns();

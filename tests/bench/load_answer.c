@@ -32,7 +32,7 @@ struct head {
     const char *p;
     size_t n;        /* bytes that are here */
     size_t icap_len; /* of them, the ICAP head */
-    struct text istag, encapsulated, methods;
+    struct text istag, encapsulated, methods, description;
     struct part part[PARTS_MAX];
     unsigned n_parts;
     struct answer_facts facts;
@@ -163,6 +163,8 @@ static enum answer_fault field_check(struct head *h, struct text line)
         return once(h, &h->encapsulated, value);
     if (text_is_name(name, "Methods"))
         return once(h, &h->methods, value);
+    if (text_is_name(name, "X-Response-Desc"))
+        return once(h, &h->description, value);
     if (text_is_name(name, "Connection"))
         h->facts.close = text_is_name(value, "close");
     return FAULT_NONE;
@@ -251,12 +253,13 @@ static enum answer_fault encapsulated_parse(struct head *h)
 }
 
 /* An echo returns what it was given: one head of the request's kind, and the body if there was one.
- * Everything else has no parts. */
+ * A block page is a response with a body. Everything else has no parts. */
 static enum answer_fault encapsulated_check(struct head *h)
 {
     const struct plan *p = h->a->plan;
-    const char *hdr = p->method == METHOD_REQMOD ? "req-hdr" : "res-hdr";
-    const char *body = p->method == METHOD_REQMOD ? "req-body" : "res-body";
+    bool blocked = h->facts.blocked;
+    const char *hdr = p->method == METHOD_REQMOD && !blocked ? "req-hdr" : "res-hdr";
+    const char *body = p->method == METHOD_REQMOD && !blocked ? "req-body" : "res-body";
     bool echo = h->facts.status == 200 && p->method != METHOD_OPTIONS;
     char buf[64];
 
@@ -267,7 +270,7 @@ static enum answer_fault encapsulated_check(struct head *h)
             (h->n_parts == 1 && text_is(h->part[0].name, "null-body") && h->part[0].off == 0))
             return FAULT_NONE;
     } else if (h->n_parts == 2 && text_is(h->part[0].name, hdr)) {
-        h->facts.has_body = p->size >= 0;
+        h->facts.has_body = blocked || p->size >= 0;
         if (text_is(h->part[1].name, h->facts.has_body ? body : "null-body"))
             return FAULT_NONE;
     }
@@ -296,7 +299,7 @@ static enum answer_fault offsets_check(const struct head *h, bool *ret_complete)
     return FAULT_NONE;
 }
 
-static enum answer_fault http_field_check(const struct head *h, struct text line)
+static enum answer_fault http_field_check(struct head *h, struct text line)
 {
     const struct plan *p = h->a->plan;
     const char *colon = memchr(line.p, ':', line.n);
@@ -306,18 +309,28 @@ static enum answer_fault http_field_check(const struct head *h, struct text line
 
     if (name.n == 0)
         return fault(h->a, FAULT_HTTP_HEAD, "got '%s'", printable(line.p, line.n, buf));
-    if (!text_is_name(name, "Content-Length") || p->size < 0)
+    if (!text_is_name(name, "Content-Length") || !h->facts.has_body)
         return FAULT_NONE;
     value = text_trim((struct text){colon + 1, line.n - name.n - 1});
+    if (h->facts.blocked && text_number(value, &h->facts.body_len))
+        return FAULT_NONE;
     if (!text_number(value, &n) || n != (uint64_t)p->size)
         return fault(h->a, FAULT_CONTENT_LENGTH, "%s, but %lld bytes were sent",
                      printable(value.p, value.n, buf), (long long)p->size);
     return FAULT_NONE;
 }
 
-static enum answer_fault http_head_check(const struct head *h)
+static bool is_start_line(const struct head *h, struct text line)
 {
     const struct plan *p = h->a->plan;
+
+    if (h->facts.blocked)
+        return line.n > 13 && memcmp(line.p, "HTTP/1.1 403 ", 13) == 0;
+    return line.n == p->start_line_len && memcmp(line.p, p->start_line, line.n) == 0;
+}
+
+static enum answer_fault http_head_check(struct head *h)
+{
     struct text rest = {h->p + h->icap_len, (size_t)h->part[h->n_parts - 1].off - 2}, line;
     enum answer_fault f = FAULT_NONE;
     bool first = true;
@@ -329,7 +342,7 @@ static enum answer_fault http_head_check(const struct head *h)
                          printable(rest.p, rest.n, buf));
         if (!first)
             f = http_field_check(h, line);
-        else if (line.n != p->start_line_len || memcmp(line.p, p->start_line, line.n) != 0)
+        else if (!is_start_line(h, line))
             f = fault(h->a, FAULT_HTTP_HEAD, "got '%s'", printable(line.p, line.n, buf));
         first = false;
     }
@@ -369,6 +382,9 @@ static enum answer_fault head_check(struct head *h, size_t *ret_len)
         f = fault(h->a, FAULT_OPTIONS, "no Methods");
     if (f == FAULT_NONE)
         f = encapsulated_parse(h);
+    h->facts.blocked = h->facts.status == 200 && h->description.p && h->a->plan->blocked &&
+                       text_is(h->description, h->a->plan->blocked);
+    h->facts.body_len = h->facts.blocked ? 0 : (uint64_t)h->a->plan->size;
     if (f == FAULT_NONE)
         f = encapsulated_check(h);
     if (f != FAULT_NONE || h->n_parts < 2) {
@@ -454,7 +470,7 @@ static enum answer_fault continue_check(struct answer *a)
             return fault(a, FAULT_STATUS, "204 after 100 Continue, without Allow: 204");
         if (p->on_continue == CONTINUE_ALWAYS && plan_has_rest(p) && !a->continued)
             return fault(a, FAULT_CONTINUE, "%u, but no 100 came before it", a->facts.status);
-        if (a->facts.status == 200 && plan_has_rest(p) && !a->continued)
+        if (a->facts.status == 200 && plan_has_rest(p) && !a->continued && !a->facts.blocked)
             return fault(a, FAULT_CONTINUE, "200 for a body of which only the preview was sent");
         return FAULT_NONE;
     }
@@ -556,18 +572,18 @@ static enum answer_fault size_digit(struct answer *a, uint8_t c)
 
 static enum answer_fault size_done(struct answer *a)
 {
-    uint64_t want = (uint64_t)a->plan->size - a->body_len;
+    uint64_t want = a->facts.body_len - a->body_len;
 
     a->digits = 0;
     a->state = a->left > 0 ? ANSWER_DATA : ANSWER_END_CR;
     if (a->left == 0 && want > 0)
-        return fault(a, FAULT_BODY_LENGTH, "%llu bytes came back, %lld were sent",
-                     (unsigned long long)a->body_len, (long long)a->plan->size);
+        return fault(a, FAULT_BODY_LENGTH, "%llu bytes came back of %llu",
+                     (unsigned long long)a->body_len, (unsigned long long)a->facts.body_len);
     if (a->left > 0 && want == 0)
         return fault(a, FAULT_BODY_LENGTH, "a chunk of %llu bytes follows the complete body",
                      (unsigned long long)a->left);
     if (a->left > want)
-        return fault(a, FAULT_CHUNK_SIZE, "a chunk of %llu bytes, but %llu are left to echo",
+        return fault(a, FAULT_CHUNK_SIZE, "a chunk of %llu bytes, but %llu are left to come",
                      (unsigned long long)a->left, (unsigned long long)want);
     return FAULT_NONE;
 }
@@ -584,12 +600,13 @@ static enum answer_fault data_fault(struct answer *a, const uint8_t *p, const ui
 
 static enum answer_fault data_check(struct answer *a, const uint8_t *p, size_t n, size_t *ret_used)
 {
-    const uint8_t *want = plan_body(a->plan, a->phase, a->body_len);
+    const uint8_t *want;
 
     if (n > a->left)
         n = (size_t)a->left;
     if (n > PLAN_CHUNK_LEN)
         n = PLAN_CHUNK_LEN;
+    want = a->facts.blocked ? p : plan_bytes(a->plan, &a->body, a->body_len, &n);
     *ret_used = n;
     if (memcmp(p, want, n) != 0)
         return data_fault(a, p, want);
@@ -663,9 +680,9 @@ enum answer_event answer_feed(struct answer *a, const uint8_t *p, size_t n, size
 
 /* --- around the answer --- */
 
-void answer_reset(struct answer *a, unsigned phase)
+void answer_reset(struct answer *a, const struct plan_body *body)
 {
-    a->phase = phase;
+    a->body = *body;
     a->state = ANSWER_HEAD;
     a->facts = (struct answer_facts){0};
     a->body_len = 0;
@@ -694,7 +711,7 @@ enum answer_fault answer_end(struct answer *a)
     case ANSWER_END_LF: return fault(a, FAULT_TRAILER, "no empty line after the last chunk");
     case ANSWER_DONE: return FAULT_NONE;
     case ANSWER_SIZE:
-        if (a->body_len == (uint64_t)a->plan->size)
+        if (a->body_len == a->facts.body_len)
             return fault(a, FAULT_LAST_CHUNK, "after all %llu bytes of the body", got);
         break;
     case ANSWER_SIZE_LF:
@@ -702,7 +719,8 @@ enum answer_fault answer_end(struct answer *a)
     case ANSWER_DATA_CR:
     case ANSWER_DATA_LF: break;
     }
-    return fault(a, FAULT_BODY_SHORT, "after %llu of %lld bytes", got, (long long)a->plan->size);
+    return fault(a, FAULT_BODY_SHORT, "after %llu of %llu bytes", got,
+                 (unsigned long long)a->facts.body_len);
 }
 
 enum answer_fault answer_extra(struct answer *a, const uint8_t *p, size_t n)

@@ -65,7 +65,9 @@ enum answer_state {
 struct answer_facts {
     unsigned status;
     bool has_body;
-    bool close; /* Connection: close */
+    bool close;        /* Connection: close */
+    bool blocked;      /* the block page that the plan allows, no echo */
+    uint64_t body_len; /* that the head promises */
 };
 
 /* Heads that were checked already, one slot for each kind (100, 204, 200). The same bytes deserve
@@ -84,7 +86,7 @@ struct answer_memo {
 struct answer {
     const struct plan *plan;
     struct answer_memo *memo; /* shared by all connections */
-    unsigned phase;           /* of the body pattern */
+    struct plan_body body;    /* the one that is to come back */
     enum answer_state state;
     struct answer_facts facts;
     uint64_t body_len; /* echoed so far */
@@ -100,7 +102,7 @@ struct answer {
 enum answer_event { ANSWER_EV_MORE, ANSWER_EV_CONTINUE, ANSWER_EV_DONE, ANSWER_EV_FAULT };
 
 /* Makes |a| ready for the next answer; keeps plan, memo and the memory behind |held|. */
-void answer_reset(struct answer *a, unsigned phase);
+void answer_reset(struct answer *a, const struct plan_body *body);
 
 /* Eats bytes until something happens. *ret_used: how many; what follows ANSWER_EV_DONE is the
  * caller's to refuse (answer_extra). *ret_fault is written on ANSWER_EV_FAULT only. */

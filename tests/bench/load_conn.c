@@ -142,7 +142,7 @@ static ssize_t write_some(struct run *r, struct conn *c)
     struct msghdr m = {.msg_iov = v};
     char line[PLAN_LINE_MAX];
     ssize_t n;
-    int n_pieces = plan_part_iov(r->plan, &c->part, c->answer.phase, c->off, v, IOV_PIECES, line);
+    int n_pieces = plan_part_iov(r->plan, &c->part, &c->answer.body, c->off, v, IOV_PIECES, line);
 
     if (c->ssl)
         return write_tls(r, c, v, n_pieces);
@@ -184,6 +184,34 @@ static void conn_send(struct run *r, struct conn *c)
     watch(r, c, EPOLLIN);
 }
 
+/* A paced request counts from when it is due; one whose connection was busy then, from now, and the
+ * pace goes on from here: an endless queue of our own would say nothing about the server. False: it
+ * is not due yet. */
+static bool pace(const struct run *r, struct conn *c, uint64_t *now)
+{
+    if (r->pace_ns == 0)
+        return true;
+    if (c->due_ns == 0)
+        c->due_ns = *now + c->index * r->stagger_ns;
+    if (*now < c->due_ns)
+        return false;
+    if (c->state == CONN_PAUSED)
+        *now = c->due_ns;
+    c->due_ns = *now + r->pace_ns;
+    return true;
+}
+
+/* Each connection has its own bytes, and the last request's are not the next one's. */
+static void answer_begin(struct run *r, struct conn *c)
+{
+    struct plan_body body = {.phase = (c->index * 4099 + (c->seq++ & 7) * 509) % PATTERN_PERIOD};
+
+    if (r->plan->unique)
+        plan_body_stamp(&body, r->serial++);
+    answer_reset(&c->answer, &body);
+    c->answered = false;
+}
+
 static void conn_begin(struct run *r, struct conn *c, uint64_t now)
 {
     if (r->stopping || r->requests_left == 0) {
@@ -191,10 +219,13 @@ static void conn_begin(struct run *r, struct conn *c, uint64_t now)
         watch(r, c, EPOLLIN);
         return;
     }
+    if (!pace(r, c, &now)) {
+        state_set(r, c, CONN_PAUSED);
+        watch(r, c, EPOLLIN);
+        return;
+    }
     r->requests_left--;
-    /* each connection has its own bytes, and the last request's are not the next one's */
-    answer_reset(&c->answer, (c->index * 4099 + (c->seq++ & 7) * 509) % PATTERN_PERIOD);
-    c->answered = false;
+    answer_begin(r, c);
     if (!r->plan->close) /* else the connection's begin counts */
         c->since_ns = now;
     state_set(r, c, CONN_BUSY);
@@ -371,6 +402,12 @@ void conn_open(struct run *r, struct conn *c)
         return;
     }
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (r->from.sin_family != 0 &&
+        bind(c->fd, (const struct sockaddr *)&r->from, sizeof r->from) != 0) {
+        conn_down(r, c, FAULT_CONNECT, strerror(errno));
+        return;
+    }
     if (connect(c->fd, (const struct sockaddr *)&r->addr, r->addr_len) != 0 &&
         errno != EINPROGRESS) {
         conn_down(r, c, FAULT_CONNECT, strerror(errno));
@@ -388,6 +425,7 @@ void conn_ready(struct run *r, struct conn *c, uint32_t events)
     case CONN_HANDSHAKE: handshake_step(r, c); return;
     case CONN_BUSY:
     case CONN_CLOSING:
+    case CONN_PAUSED:
     case CONN_IDLE: break;
     }
     if ((events & EPOLLOUT) != 0 && c->sending)
@@ -396,6 +434,12 @@ void conn_ready(struct run *r, struct conn *c, uint32_t events)
         conn_recv(r, c);
     else if (c->answered && !c->sending && c->state == CONN_BUSY)
         conn_complete(r, c);
+}
+
+void conn_resume(struct run *r, struct conn *c, uint64_t now)
+{
+    if (c->state == CONN_PAUSED && (r->stopping || r->requests_left == 0 || now >= c->due_ns))
+        conn_begin(r, c, now);
 }
 
 /* --- waiting in vain --- */

@@ -6,6 +6,7 @@
 #ifndef LOAD_CONN_H
 #define LOAD_CONN_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -25,6 +26,7 @@ enum conn_state {
     CONN_HANDSHAKE,
     CONN_BUSY,    /* a request is out, or on its way */
     CONN_CLOSING, /* waits for the server to close */
+    CONN_PAUSED,  /* the next request is not due yet */
     CONN_IDLE,    /* has finished its work; nothing may come any more */
 };
 
@@ -37,13 +39,16 @@ struct run {
     bool resume;  /* offer the session of the connection before */
     struct sockaddr_storage addr;
     socklen_t addr_len;
+    struct sockaddr_in from; /* family 0: the kernel's choice */
     int epoll;
     uint8_t *buf;    /* CONN_READ_MAX bytes */
     uint8_t *record; /* CONN_TLS_MAX bytes: small pieces become one TLS record */
     unsigned n_active;
-    bool stopping;                    /* no further requests */
-    uint64_t requests_left;           /* to begin */
-    uint64_t faults_max;              /* then the run stops */
+    bool stopping;                /* no further requests */
+    uint64_t requests_left;       /* to begin */
+    uint64_t serial;              /* of the next unique body */
+    uint64_t pace_ns, stagger_ns; /* between requests of one connection; 0: as fast as answered */
+    uint64_t faults_max;          /* then the run stops */
     uint64_t from_ns, to_ns, last_ns; /* the measured window; its last answer */
 };
 
@@ -61,6 +66,7 @@ struct conn {
     bool sending, answered;
     uint64_t n_answers;
     uint64_t since_ns; /* of the request, or of the wait for the end */
+    uint64_t due_ns;   /* of the next request of a paced run; 0: none was yet */
 };
 
 uint64_t now_ns(void);
@@ -70,6 +76,9 @@ void conn_open(struct run *r, struct conn *c);
 
 /* Does what |events| of epoll allow. */
 void conn_ready(struct run *r, struct conn *c, uint32_t events);
+
+/* A paused connection goes on: its request is due, or the run ends. */
+void conn_resume(struct run *r, struct conn *c, uint64_t now);
 
 /* Waited for too long. */
 void conn_expire(struct run *r, struct conn *c);

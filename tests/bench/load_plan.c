@@ -40,6 +40,48 @@ static void pattern_init(struct plan *p)
     }
 }
 
+/* --- forms --- */
+
+#define FORM_BOUNDARY "----icapload7d1f0a9c33b84e52"
+#define FORM_LINE_MAX 128
+
+static size_t form_part_head(char line[FORM_LINE_MAX], unsigned i)
+{
+    return (size_t)snprintf(line, FORM_LINE_MAX,
+                            "--" FORM_BOUNDARY "\r\n"
+                            "Content-Disposition: form-data; name=\"field%u\"\r\n\r\n",
+                            i);
+}
+
+/* What a browser sends: |parts| fields of |size| letters each. The stamp is in the first one. */
+static bool form_init(struct plan *p)
+{
+    static const char end[] = "--" FORM_BOUNDARY "--\r\n";
+    size_t part_len = (size_t)p->size, n = 0;
+    char line[FORM_LINE_MAX];
+
+    p->form = malloc(p->parts * (FORM_LINE_MAX + part_len + 2) + sizeof end);
+    if (!p->form)
+        return false;
+    for (unsigned i = 0; i < p->parts; i++) {
+        size_t len = form_part_head(line, i);
+
+        memcpy(p->form + n, line, len);
+        n += len;
+        if (i == 0)
+            p->stamp_at = n;
+        for (size_t end_n = n + part_len; n < end_n; n++)
+            p->form[n] = (uint8_t)('a' + p->pattern[n % PATTERN_PERIOD] % 26);
+        memcpy(p->form + n, crlf, 2);
+        n += 2;
+    }
+    memcpy(p->form + n, end, sizeof end - 1);
+    p->size = (int64_t)(n + sizeof end - 1);
+    return true;
+}
+
+/* --- heads --- */
+
 static int request_head_format(const struct plan *p, char *buf, size_t cap)
 {
     bool upload = p->method == METHOD_REQMOD && p->size >= 0;
@@ -52,6 +94,9 @@ static int request_head_format(const struct plan *p, char *buf, size_t cap)
 
     if (upload)
         n += snprintf(buf + n, cap - (size_t)n, "Content-Length: %lld\r\n", (long long)p->size);
+    if (p->form)
+        n += snprintf(buf + n, cap - (size_t)n,
+                      "Content-Type: multipart/form-data; boundary=" FORM_BOUNDARY "\r\n");
     return n + snprintf(buf + n, cap - (size_t)n,
                         "Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: identity\r\n\r\n");
 }
@@ -107,23 +152,49 @@ static bool head_init(struct plan *p)
 
 bool plan_init(struct plan *p)
 {
+    p->pattern = malloc(PATTERN_PERIOD + PLAN_CHUNK_LEN);
+    if (!p->pattern)
+        return false;
+    pattern_init(p);
+    if (p->parts > 0 && !form_init(p))
+        return false;
     if (!head_init(p))
         return false;
     if (p->preview >= 0 && p->size >= 0) {
         p->ieof = p->size <= p->preview;
         p->preview_len = p->ieof ? p->size : p->preview;
     }
-    p->pattern = malloc(PATTERN_PERIOD + PLAN_CHUNK_LEN);
-    if (!p->pattern)
-        return false;
-    pattern_init(p);
     return true;
 }
 
 void plan_done(struct plan *p)
 {
     free(p->pattern);
-    p->pattern = NULL;
+    free(p->form);
+    p->pattern = p->form = NULL;
+}
+
+void plan_body_stamp(struct plan_body *b, uint64_t serial)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = PLAN_STAMP_LEN; i-- > 0; serial >>= 4)
+        b->stamp[i] = (uint8_t)digits[serial & 15];
+}
+
+const uint8_t *plan_bytes(const struct plan *p, const struct plan_body *b, uint64_t at, size_t *n)
+{
+    uint64_t to_stamp = at < p->stamp_at ? p->stamp_at - at : UINT64_MAX;
+
+    if (p->unique && at >= p->stamp_at && at - p->stamp_at < PLAN_STAMP_LEN) {
+        size_t off = (size_t)(at - p->stamp_at);
+
+        *n = *n < PLAN_STAMP_LEN - off ? *n : PLAN_STAMP_LEN - off;
+        return b->stamp + off;
+    }
+    if (p->unique && *n > to_stamp)
+        *n = (size_t)to_stamp;
+    return p->form ? p->form + at : p->pattern + (at + b->phase) % PATTERN_PERIOD;
 }
 
 bool plan_has_rest(const struct plan *p)
@@ -193,19 +264,27 @@ static void piece_add(struct pieces *s, const void *p, size_t len)
     s->skip = 0;
 }
 
-static void chunk_add(struct pieces *s, const struct plan *p, unsigned phase, uint64_t at, size_t n,
-                      char *line)
+static void chunk_add(struct pieces *s, const struct plan *p, const struct plan_body *b,
+                      uint64_t at, size_t n, char *line)
 {
+    size_t len;
+
     if (n == PLAN_CHUNK_LEN)
         piece_add(s, whole_line, sizeof whole_line - 1);
     else
         piece_add(s, line, (size_t)snprintf(line, PLAN_LINE_MAX, "%zx\r\n", n));
-    piece_add(s, plan_body(p, phase, at), n);
+    for (; n > 0; n -= len, at += len) {
+        const uint8_t *bytes;
+
+        len = n;
+        bytes = plan_bytes(p, b, at, &len);
+        piece_add(s, bytes, len);
+    }
     piece_add(s, crlf, 2);
 }
 
-int plan_part_iov(const struct plan *p, const struct plan_part *part, unsigned phase, uint64_t off,
-                  struct iovec *v, int max, char *line)
+int plan_part_iov(const struct plan *p, const struct plan_part *part, const struct plan_body *b,
+                  uint64_t off, struct iovec *v, int max, char *line)
 {
     struct pieces s = {.v = v, .max = max, .skip = off};
     uint64_t at = part->from, whole = (part->to - part->from) / PLAN_CHUNK_LEN;
@@ -222,7 +301,7 @@ int plan_part_iov(const struct plan *p, const struct plan_part *part, unsigned p
         uint64_t left = part->to - at;
         size_t n = left < PLAN_CHUNK_LEN ? (size_t)left : PLAN_CHUNK_LEN;
 
-        chunk_add(&s, p, phase, at, n, line);
+        chunk_add(&s, p, b, at, n, line);
         at += n;
     }
     if (at == part->to)

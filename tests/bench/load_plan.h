@@ -18,6 +18,9 @@
  * own size goes unseen. */
 #define PATTERN_PERIOD 65521
 
+/* Bytes of a body that no other body has, with unique bodies: as many hexadecimal digits. */
+#define PLAN_STAMP_LEN 16
+
 enum plan_method { METHOD_OPTIONS, METHOD_REQMOD, METHOD_RESPMOD };
 
 /* What a 100 Continue after a preview means. */
@@ -33,6 +36,9 @@ struct plan {
     bool close; /* a connection for each request */
     bool fill;  /* all body bytes are 'e', which is what a canned answer can offer */
     bool tls;
+    bool unique;         /* no two bodies are the same, also in different runs */
+    unsigned parts;      /* above 0: the body is a form of so many parts of |size| bytes */
+    const char *blocked; /* a block page is right, too, if this is its X-Response-Desc; or NULL */
     const char *host, *path;
 
     /* Set by plan_init(). */
@@ -43,6 +49,14 @@ struct plan {
     int64_t preview_len; /* body bytes that go with the preview */
     bool ieof;           /* and that is all of them */
     uint8_t *pattern;    /* PATTERN_PERIOD + PLAN_CHUNK_LEN bytes */
+    uint8_t *form;       /* the form, |size| bytes from now on; or NULL */
+    uint64_t stamp_at;   /* where the stamp is in a body */
+};
+
+/* Which body: what makes the bytes of one request differ from those of another one. */
+struct plan_body {
+    unsigned phase; /* of the pattern, below PATTERN_PERIOD */
+    uint8_t stamp[PLAN_STAMP_LEN];
 };
 
 /* A request falls into two parts only when it has a preview that is not the whole body: the second
@@ -55,7 +69,8 @@ struct plan_part {
     size_t end_len;
 };
 
-/* Completes |p|. False: out of memory or a path that is too long. */
+/* Completes |p|; |size| becomes that of the whole form. False: out of memory or a path that is too
+ * long. */
 bool plan_init(struct plan *p);
 
 void plan_done(struct plan *p);
@@ -71,13 +86,14 @@ uint64_t plan_part_len(const struct plan_part *part);
 /* The pieces of |part| from byte |off| on, |max| at most; they stay valid with the plan, the chunk
  * size of the shorter chunk only with |line| (PLAN_LINE_MAX bytes). */
 #define PLAN_LINE_MAX 24
-int plan_part_iov(const struct plan *p, const struct plan_part *part, unsigned phase, uint64_t off,
-                  struct iovec *v, int max, char *line);
+int plan_part_iov(const struct plan *p, const struct plan_part *part, const struct plan_body *b,
+                  uint64_t off, struct iovec *v, int max, char *line);
 
-/* Body bytes from |at| on; PLAN_CHUNK_LEN of them are there. |phase| is below PATTERN_PERIOD. */
-static inline const uint8_t *plan_body(const struct plan *p, unsigned phase, uint64_t at)
-{
-    return p->pattern + (at + phase) % PATTERN_PERIOD;
-}
+/* The body's bytes from |at| on. *n: in, how many are wanted, PLAN_CHUNK_LEN at most; out, how many
+ * of them are there in one piece, at least one. */
+const uint8_t *plan_bytes(const struct plan *p, const struct plan_body *b, uint64_t at, size_t *n);
+
+/* |serial| differs for each body. */
+void plan_body_stamp(struct plan_body *b, uint64_t serial);
 
 #endif

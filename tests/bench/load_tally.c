@@ -30,14 +30,14 @@ static double slot_ns(unsigned slot)
            (double)((uint64_t)1 << shift) / 2;
 }
 
-static double percentile_us(const struct tally *t, double share)
+static double percentile_us(const struct latencies *l, double share)
 {
-    double want = (double)t->requests * share;
+    double want = (double)l->n * share;
     uint64_t seen = 0;
 
     for (unsigned i = 0; i < TALLY_SLOTS; i++) {
-        seen += t->latency[i];
-        if (t->latency[i] > 0 && (double)seen >= want)
+        seen += l->slot[i];
+        if (l->slot[i] > 0 && (double)seen >= want)
             return slot_ns(i) / 1000;
     }
     return 0;
@@ -45,6 +45,8 @@ static double percentile_us(const struct tally *t, double share)
 
 void tally_answer(struct tally *t, const struct answer *a, uint64_t ns, bool counts)
 {
+    struct latencies *l = a->facts.blocked ? &t->blocked : &t->passed;
+
     t->requests_total++;
     t->continues += a->continued;
     t->status_200 += a->facts.status == 200;
@@ -53,9 +55,10 @@ void tally_answer(struct tally *t, const struct answer *a, uint64_t ns, bool cou
         return;
     t->requests++;
     t->body_bytes += a->body_len;
-    t->latency[slot_of(ns)]++;
-    if (ns > t->latency_max_ns)
-        t->latency_max_ns = ns;
+    l->n++;
+    l->slot[slot_of(ns)]++;
+    if (ns > l->max_ns)
+        l->max_ns = ns;
 }
 
 void tally_fault(struct tally *t, enum answer_fault f, const char *detail)
@@ -113,6 +116,13 @@ static void json_faults(const struct tally *t)
     (void)printf("}");
 }
 
+static void json_latencies(const struct latencies *l)
+{
+    (void)printf("{\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"max\": %.1f}",
+                 percentile_us(l, 0.50), percentile_us(l, 0.90), percentile_us(l, 0.99),
+                 (double)l->max_ns / 1000);
+}
+
 static void print_json(const struct tally *t, unsigned n_conns)
 {
     (void)printf("{\"requests\": %" PRIu64 ", \"seconds\": %.6f, \"requests_per_s\": %.1f, "
@@ -126,13 +136,20 @@ static void print_json(const struct tally *t, unsigned n_conns)
                  t->bytes_in, t->bytes_out, n_conns, t->faults[FAULT_STARVED], t->unfinished,
                  t->connects, t->handshakes, t->resumed, t->reconnects);
     (void)printf("\"status\": {\"100\": %" PRIu64 ", \"200\": %" PRIu64 ", \"204\": %" PRIu64
-                 "}, \"latency_us\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, "
-                 "\"max\": %.1f}, \"cpu_seconds\": %.3f, ",
-                 t->continues, t->status_200, t->status_204, percentile_us(t, 0.50),
-                 percentile_us(t, 0.90), percentile_us(t, 0.99), (double)t->latency_max_ns / 1000,
-                 own_cpu_seconds());
+                 "}, \"latency_us\": ",
+                 t->continues, t->status_200, t->status_204);
+    json_latencies(&t->passed);
+    (void)printf(", \"blocked\": %" PRIu64 ", \"blocked_us\": ", t->blocked.n);
+    json_latencies(&t->blocked);
+    (void)printf(", \"cpu_seconds\": %.3f, ", own_cpu_seconds());
     json_faults(t);
     (void)printf("}\n");
+}
+
+static void text_latencies(const char *what, const struct latencies *l)
+{
+    (void)printf("%s p50 %.1f, p90 %.1f, p99 %.1f, max %.1f us\n", what, percentile_us(l, 0.50),
+                 percentile_us(l, 0.90), percentile_us(l, 0.99), (double)l->max_ns / 1000);
 }
 
 static void print_text(const struct tally *t, unsigned n_conns)
@@ -140,8 +157,11 @@ static void print_text(const struct tally *t, unsigned n_conns)
     (void)printf("%" PRIu64 " requests in %.2f s on %u connections: %.0f/s, %.1f MB/s of bodies\n",
                  t->requests, t->seconds, n_conns, rate(t->requests, t->seconds),
                  rate(t->body_bytes, t->seconds) / 1e6);
-    (void)printf("latency p50 %.1f, p90 %.1f, p99 %.1f, max %.1f us\n", percentile_us(t, 0.50),
-                 percentile_us(t, 0.90), percentile_us(t, 0.99), (double)t->latency_max_ns / 1000);
+    text_latencies("latency", &t->passed);
+    if (t->blocked.n > 0) {
+        (void)printf("%" PRIu64 " of them were blocked, ", t->blocked.n);
+        text_latencies("their latency", &t->blocked);
+    }
     (void)printf("status 100: %" PRIu64 ", 200: %" PRIu64 ", 204: %" PRIu64 "; connects %" PRIu64
                  ", handshakes %" PRIu64 " (%" PRIu64 " resumed)\n",
                  t->continues, t->status_200, t->status_204, t->connects, t->handshakes,

@@ -14,11 +14,15 @@
 #define TALLY_STEPS 64
 #define TALLY_SLOTS (64 * TALLY_STEPS)
 
+struct latencies {
+    uint64_t n, max_ns;
+    uint64_t slot[TALLY_SLOTS];
+};
+
 struct tally {
     /* Inside the measured window. */
     uint64_t requests, body_bytes;
-    uint64_t latency[TALLY_SLOTS];
-    uint64_t latency_max_ns;
+    struct latencies passed, blocked;
     double seconds;
     /* Of the whole run, what came before and after the window included. */
     uint64_t requests_total, bytes_in, bytes_out;

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers of the inspect rows: clamd, gateways with various pipelines, c-icap with clamd."""
+import os
+import pathlib
+import socket
+
+from bench_machine import tree, tree_cpu
+from bench_servers import LOAD_CORE, SERVER_CORE, CIcap, Sallyport, Server
+
+ALL_CORES = (SERVER_CORE, LOAD_CORE)
+DEADLINE_S = 2  # of a scan in the overload rows
+QUEUE = 64      # files that wait for a worker in overload-queue
+CICAP_MODULE = pathlib.Path("/usr/lib/x86_64-linux-gnu/c_icap/clamd_mod.so")
+# The EICAR test string, put together here so that no scanner takes this file for infected.
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-" + rb"ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+class Clamd(Server):
+    """The daemon with one signature: what remains is what any file costs."""
+
+    name = title = "clamd"
+    cores = ALL_CORES
+    config = """\
+LocalSocket {dir}/clamd.sock
+DatabaseDirectory {dir}/db
+TemporaryDirectory {dir}
+Foreground yes
+OfficialDatabaseOnly no
+SelfCheck 3600
+MaxFileSize 100M
+MaxScanSize 100M
+StreamMaxLength 100M
+"""
+
+    def command(self):
+        conf, database = self.dir / "clamd.conf", self.dir / "db"
+        database.mkdir()
+        (database / "test.ndb").write_text(f"Bench.EICAR:0:*:{EICAR.hex()}\n")
+        conf.write_text(self.config.format(dir=self.dir))
+        return "/usr/sbin/clamd", "-F", "-c", conf
+
+    def socket(self):
+        return self.dir / "clamd.sock"
+
+    def is_ready(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            try:
+                s.connect(str(self.socket()))
+                s.settimeout(5)
+                s.sendall(b"zPING\0")
+                return s.recv(16) == b"PONG\0"
+            except OSError:
+                return False
+
+
+def clamd_of(bench):
+    return next((s for s in bench.servers if isinstance(s, Clamd)), None)
+
+
+class Inspecting(Sallyport):
+    """The gateway on its core, workers where the kernel puts them. A subclass says which services.
+
+    Counted apart: "gateway" (with its supervisor) and "workers" (with their zygote)."""
+
+    limits, engines, services, probes = "", "", (), ()
+    config = """\
+state: {dir}/state
+threads: 1
+sandbox: best-effort
+admin: {{enabled: false}}
+listeners:
+  - {{name: plain, address: "127.0.0.1:{plain}", protocol: icap}}
+"""
+
+    def command(self):
+        command = super().command()
+        clamd = clamd_of(self.bench)
+        engines = [*self.engines, *([f'clamav: {{address: "{clamd.socket()}"}}'] if clamd else ())]
+        lines = ["services:", *(f"  - {{{service}}}" for service in self.services)]
+        lines += ["engines:", *(f"  {engine}" for engine in engines)] if engines else []
+        with command[-1].open("a") as conf:
+            conf.write(self.limits + "\n".join(lines) + "\n")
+        return command
+
+    def is_ready(self):
+        """Each service hands a body back: workers and clamd answer."""
+        ok = all(self.answers(False, "-m", "RESPMOD", "-s", "1024", "-p", path, "--expect", "200")
+                 for path in self.probes)
+        if ok:
+            self.spread_workers()
+        return ok
+
+    def zygote(self):
+        for pid in tree(self.process.pid):
+            try:
+                if b"sallyport-worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return None
+
+    def spread_workers(self):
+        for pid in tree(self.zygote()):
+            os.sched_setaffinity(pid, ALL_CORES)
+
+    def workers_cpu(self):
+        zygote = self.zygote()
+        return tree_cpu(zygote) if zygote else 0.0
+
+    def watched(self):
+        return {"gateway": lambda: self.cpu() - self.workers_cpu(), "workers": self.workers_cpu}
+
+
+class Uncached(Inspecting):
+    name, title = "uncached", "Sallyport, no cache"
+    plain_port = 2345
+    engines = ("cache: {size: off}",)
+    services = ("name: echo, type: echo, path: /echo",
+                "name: clamd, type: inspect, path: /clamd, pipeline: [clamav]",
+                "name: yara, type: inspect, path: /yara, pipeline: [yara]",
+                "name: filetype, type: inspect, path: /filetype, pipeline: [filetype]",
+                "name: form, type: inspect, path: /form, pipeline: [yara, filetype]",
+                "name: all, type: inspect, path: /all, pipeline: [yara, filetype, clamav]")
+    probes = ("/clamd", "/yara")
+
+
+class Cached(Inspecting):
+    name, title = "cached", "Sallyport, cache"
+    plain_port = 2346
+    services = ("name: echo, type: echo, path: /echo",
+                "name: all, type: inspect, path: /all, pipeline: [yara, filetype, clamav]")
+    probes = ("/all",)
+
+
+class Overloaded(Inspecting):
+    """With limits.scans as it is without a configuration."""
+
+    name, title = "scans", "Sallyport, limits.scans 64"
+    plain_port = 2347
+    engines = ("cache: {size: off}",)
+    services = (f"name: yara, type: inspect, path: /yara, pipeline: [yara], "
+                f"deadline: {DEADLINE_S}s",)
+    probes = ("/yara",)
+
+
+class OverloadedQueue(Overloaded):
+    """The queue of the workers is the limit."""
+
+    name, title = "queue", f"Sallyport, engines.workers.queue {QUEUE}"
+    plain_port = 2348
+    limits = "limits: {scans: 100000}\n"
+    engines = (*Overloaded.engines, f"workers: {{queue: {QUEUE}}}")
+
+
+class OverloadedWait(Overloaded):
+    """Nothing is refused: everybody waits."""
+
+    name, title = "wait", "Sallyport, no limit in reach"
+    plain_port = 2349
+    limits = "limits: {scans: 100000}\n"
+    engines = (*Overloaded.engines, "workers: {queue: 100000}")
+
+
+class CIcapClamd(CIcap):
+    """c-icap's virus_scan with clamd_mod, which passes descriptors, too."""
+
+    name, title = "cicap", "c-icap"
+    config = CIcap.config + """\
+Module common clamd_mod.so
+clamd_mod.ClamdSocket {clamd}
+Service scan virus_scan.so
+virus_scan.DefaultEngine clamd
+virus_scan.ScanFileTypes TEXT DATA EXECUTABLE ARCHIVE GIF JPEG MSOFFICE DOCUMENT
+virus_scan.SendPercentData 0
+virus_scan.StartSendPercentDataAfter 1000M
+virus_scan.MaxObjectSize 1000M
+"""
+
+    def config_text(self, **more):
+        return super().config_text(clamd=clamd_of(self.bench).socket(), **more)
+
+    @staticmethod
+    def is_installed():
+        return CICAP_MODULE.exists()
