@@ -456,7 +456,8 @@ static bool file_holds(const char *text, const struct facts *f)
     size_t names = f->name.n > 0;
 
     /* A form whose parts nobody knows: the name is the sender's choice alone. */
-    if (f->has_body_facts && !f->objects && span_istarts(f->declared, SPAN("multipart/")))
+    if (f->has_body_facts && span_istarts(f->declared, SPAN("multipart/")) &&
+        (!f->objects || !f->result || f->result->incomplete))
         return false;
     if (f->name.n > 0 && !glob_match(glob, f->name))
         return false;

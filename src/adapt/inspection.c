@@ -31,7 +31,8 @@ struct inspection {
     struct inspection_request req; /* fd -1: handed on, or closed */
     struct scan_result result;
     struct object_table *objects;
-    int objects_fd; /* -1: none */
+    int objects_fd;   /* -1: none */
+    uint64_t charged; /* of the memory budget, for it */
     struct worker_job *worker;
     bool plain;  /* one object, and it is the file as it came */
     bool leads;  /* the cache waits for our answer */
@@ -81,6 +82,9 @@ static void inspection_stop(struct inspection *s)
     timer_clear(s->inspector->env.loop, &s->deadline);
     close_fd(&s->req.fd);
     close_fd(&s->objects_fd);
+    if (s->charged)
+        budget_give(s->inspector->env.memory, s->charged);
+    s->charged = 0;
 }
 
 static void inspection_free(struct inspection *s)
@@ -402,10 +406,29 @@ static void judge_types(struct inspection *s)
     }
 }
 
+/* The worker's memfd is memory, too, for as long as clamd has not read it. */
+static bool charge_objects(struct inspection *s)
+{
+    struct budget *b = s->inspector->env.memory;
+    uint64_t n = s->objects->derived_len;
+
+    if (!b || n == 0)
+        return true;
+    if (!budget_take(b, n))
+        return false;
+    s->charged = n;
+    return true;
+}
+
 static void clamd_objects(struct inspection *s)
 {
     if (!s->objects) {
         clamd_plain(s);
+        return;
+    }
+    if (!charge_objects(s)) {
+        scan_result_judge(&s->result, VERDICT_ERROR, CAUSE_OVERLOAD, ERR_NOMEM,
+                          "what is unpacked for clamd does not fit limits.memory");
         return;
     }
     read_objects(s, &s->reader);
@@ -423,7 +446,8 @@ static void on_worker(void *arg, const struct scan_result *result, int objects)
     s->result = *result;
     for (unsigned i = 0; i < earlier.n_findings; i++)
         scan_result_find(&s->result, &earlier.findings[i]);
-    s->result.incomplete |= earlier.incomplete;
+    s->result.incomplete |= earlier.incomplete || result->verdict == VERDICT_ERROR ||
+                            result->verdict == VERDICT_NOT_INSPECTED;
     if (earlier.verdict != VERDICT_PASS)
         scan_result_judge(&s->result, earlier.verdict, earlier.cause, earlier.err, "%s",
                           earlier.why);

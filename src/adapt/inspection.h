@@ -18,6 +18,7 @@ struct inspector_environment {
     struct workers *workers;
     struct clamd *clamd;         /* NULL: none is configured */
     struct verdict_cache *cache; /* NULL: none */
+    struct budget *memory; /* what is unpacked and waits for clamd counts here; NULL: nowhere */
 };
 NODISCARD enum err inspector_new(const struct inspector_environment *env, struct inspector **ret);
 /* Every open inspection must have ended or been cancelled. NULL is fine. */

@@ -325,8 +325,9 @@ static enum truth each_holds(const struct rule_settings *v, const struct facts *
 
     if (!f->has_body_facts && may_have_parts(f))
         return UNKNOWN;
-    if (f->has_body_facts && !f->objects && may_have_parts(f))
-        return NO; /* nobody knows its parts */
+    if (f->has_body_facts && may_have_parts(f) &&
+        (!f->objects || !f->result || f->result->incomplete))
+        return NO; /* nobody knows its parts, or not all of them */
     if (!f->has_body_facts || !f->objects)
         return surely_holds(v, f, &o);
     walk = objects_of(f);

@@ -510,7 +510,11 @@ enum err policy_build_loop(struct gateway_loop *gl)
 {
     struct gateway_policy *p = &gl->gateway->policy;
     struct inspector_environment env = {
-        .loop = gl->loop, .workers = gl->workers, .cache = p->cache};
+        .loop = gl->loop,
+        .workers = gl->workers,
+        .cache = p->cache,
+        .memory = &gl->gateway->memory,
+    };
 
     if (p->clamd_health)
         TRY(clamd_new(gl->loop, &p->clamd_settings, p->clamd_health, &gl->clamd));

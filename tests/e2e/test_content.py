@@ -36,6 +36,7 @@ SERVICES = """\
     rules:
       - {name: partners, client: [192.0.2.0/24], host: [.partner.example], then: allow}
       - {name: no-scripts, file: ["*.ps1"], then: block, why: Scripts are not sent by web here.}
+      - {name: allowed-names, file: ["*.allowed"], then: allow}
       - {name: known-good, sha256: [KNOWN_GOOD], then: allow}
       - {name: test-file, signature: ["EICAR*"], user: [tester], then: allow}
       - {name: look, type: ["image/*"], then: note}
@@ -470,6 +471,20 @@ class TestRules:
             assert record["findings"][0]["engine"] == "url" and record["findings"][0]["name"] == "bad"
         else:
             assert reply.status == 204
+
+
+    def test_connect_goes_where_its_target_says(self, ask):
+        head = b"CONNECT bad.example:443 HTTP/1.1\r\nHost: good.example\r\n\r\n"
+        reply, record = ask("REQMOD", "ruled", http=[("req-hdr", head)], fields=["Allow: 204"])
+        assert_blocked(reply, record, "denied")
+        assert record["url_host"] == "bad.example"
+
+    def test_an_allowed_name_does_not_cover_parts_that_nobody_knows(self, ask):
+        """A form that cannot be split, at a URL that ends like a name that is allowed."""
+        body = b"--x\r\nbroken"
+        reply, record = ask("REQMOD", "ruled", body, http=upload(
+            "multipart/form-data; boundary=x", body, url=b"http://origin.test/notes.allowed"))
+        assert_blocked(reply, record, "not-inspected")
 
 
 class TestLiveLists:

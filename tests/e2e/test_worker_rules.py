@@ -68,7 +68,7 @@ SAMPLES = {
     "eicar in tar": ("a.tar", "", b"a.com".ljust(257, b"\0") + b"ustar\0".ljust(255, b"\0") + EICAR.ljust(512, b"\0"),
                      ["EICAR-Test-File.Contained"], []),
     "eicar uploaded by a form": ("", "multipart/form-data; boundary=limit", multipart(EICAR),
-                                 ["EICAR-Test-File"], []),
+                                 ["EICAR-Test-File", "EICAR-Test-File.Contained"], []),
     "form field that mentions it": ("", "multipart/form-data; boundary=limit", multipart(b"about " + EICAR), [],
                                     ["EICAR-Test-String"]),
     # -- executables in disguise

@@ -25,6 +25,7 @@ struct fixture {
     struct workers *workers;
     struct verdict_cache *cache;
     struct inspector *inspector;
+    struct budget memory;
     struct fake_zygote zygote;
     struct timer pace;
     struct unpack_settings unpack;
@@ -54,9 +55,10 @@ static int setup(void **state)
     f->unpack = (struct unpack_settings){
         .size_max = 1 << 20, .ratio_max = 100, .codings_max = 2, .parts_max = 100};
     assert_int_equal(workers_new(f->loop, &f->settings, &f->workers), OK);
+    budget_init(&f->memory, 0);
     assert_int_equal(verdict_cache_new(1 << 20, 60000, &f->cache), OK);
     const struct inspector_environment env = {
-        .loop = f->loop, .workers = f->workers, .cache = f->cache};
+        .loop = f->loop, .workers = f->workers, .cache = f->cache, .memory = &f->memory};
 
     assert_int_equal(inspector_new(&env, &f->inspector), OK);
     workers_set_channel(f->workers, fake_open(&f->zygote));
@@ -440,6 +442,36 @@ static void test_parts_are_held_against_the_types(void **state)
     assert_string_equal(o->result.findings[0].where, "part 2 file \"b.exe\"");
 }
 
+/* What is unpacked is in memory until clamd has read it. */
+static void test_unpacked_bytes_count(void **state)
+{
+    struct fixture *f = *state;
+    struct object o = {
+        .source = OBJECT_DERIVED, .role = OBJECT_BODY, .len = 100, .declared = {"text/plain", 10}
+    };
+    char decoded[100] = "decoded";
+    struct buf b;
+    int fd = memfd_create("objects", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    buf_init(&b, 0);
+    buf_add(&b, (struct span){decoded, sizeof decoded});
+    assert_int_equal(object_format(&o, &b), OK);
+    objects_format_tail(sizeof decoded, 1, &b);
+    assert_int_equal(write(fd, b.p, b.n), (ssize_t)b.n);
+    buf_done(&b);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, ALL_SEALS), 0);
+    budget_init(&f->memory, 50);
+    f->request.encoding = SPAN("gzip");
+    f->request.pipeline |= 1u << PIPELINE_CLAMAV;
+    struct outcome *out = start(f);
+
+    fake_answer_objects(fake_busy(&f->zygote), &clean, fd);
+    (void)close(fd);
+    steps(f);
+    assert_ended(out, VERDICT_ERROR, CAUSE_OVERLOAD);
+    assert_int_equal(budget_used(&f->memory), 0);
+}
+
 static void test_lists_of_objects_that_are_not_true(void **state)
 {
     static const struct {
@@ -483,6 +515,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_crash_is_shared_and_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_waiter_has_its_own_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts_are_held_against_the_types, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unpacked_bytes_count, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_of_objects_that_are_not_true, setup, teardown),
     };
 
