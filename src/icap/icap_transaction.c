@@ -12,7 +12,7 @@
 #define FLOW_HIGH \
     (512u << 10) /* answer bytes queued in the engine before the body waits in |body| */
 
-#define SLOT_TRIES 5u /* for a scan slot, within scan_wait_ms */
+#define SLOT_TRIES 10u /* for a scan slot, within scan_wait_ms */
 
 static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum cause cause);
 
