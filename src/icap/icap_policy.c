@@ -132,6 +132,8 @@ static enum cause judge_url(struct icap_transaction *tx)
 
     if (!(tx->pipeline & 1u << PIPELINE_URL) || !tx->snapshot->urls || !tx->req->http_request)
         return CAUSE_NONE;
+    if (!tx->subject->host[0])
+        return decide(tx, CAUSE_NOT_INSPECTED, OK, "the request names no host to look up in lists");
     list = url_lists_verdict(tx->snapshot->urls, span_of(tx->subject->host), tx->subject->path);
     if (!list || list->action == URL_LIST_ALLOW)
         return CAUSE_NONE;

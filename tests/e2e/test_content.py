@@ -479,6 +479,12 @@ class TestRules:
         assert_blocked(reply, record, "denied")
         assert record["url_host"] == "bad.example"
 
+    @pytest.mark.parametrize("head", [b"CONNECT :443 HTTP/1.1\r\nHost: good.example\r\n\r\n",
+                                      b"GET /x HTTP/1.0\r\n\r\n"])
+    def test_a_request_without_host_is_on_no_list_and_not_clean(self, ask, head):
+        reply, record = ask("REQMOD", "ruled", http=[("req-hdr", head)], fields=["Allow: 204"])
+        assert_blocked(reply, record, "not-inspected")
+
     def test_an_allowed_name_does_not_cover_parts_that_nobody_knows(self, ask):
         """A form that cannot be split, at a URL that ends like a name that is allowed."""
         body = b"--x\r\nbroken"
