@@ -15,9 +15,15 @@ void buf_init(struct buf *b, size_t max)
     *b = (struct buf){.max = max};
 }
 
+void buf_init_on(struct buf *b, char *room, size_t cap, size_t max)
+{
+    *b = (struct buf){.p = room, .cap = cap, .max = max, .borrowed = true};
+}
+
 void buf_done(struct buf *b)
 {
-    free(b->p);
+    if (!b->borrowed)
+        free(b->p);
     *b = (struct buf){.max = b->max};
 }
 
@@ -33,7 +39,22 @@ static char *buf_fail(struct buf *b, enum err e)
     return NULL;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+/* |cap| bytes of the heap with what is there; NULL without memory. */
+static char *move_to(const struct buf *b, size_t cap)
+{
+    char *p;
+
+    if (mem_fail_now())
+        return NULL;
+    if (!b->borrowed)
+        return realloc(b->p, cap);
+    p = malloc(cap);
+    if (p)
+        memcpy(p, b->p, b->n);
+    return p;
+}
+
+char *buf_grow(struct buf *b, size_t n)
 {
     size_t need, cap = b->cap ? b->cap : BUF_FIRST_CAP;
     char *p;
@@ -47,32 +68,13 @@ char *buf_reserve(struct buf *b, size_t n)
     while (cap < need)
         if (__builtin_mul_overflow(cap, 2, &cap))
             return buf_fail(b, ERR_LIMIT);
-    p = mem_fail_now() ? NULL : realloc(b->p, cap);
+    p = move_to(b, cap);
     if (!p)
         return buf_fail(b, ERR_NOMEM);
     b->p = p;
     b->cap = cap;
+    b->borrowed = false;
     return b->p + b->n;
-}
-
-void buf_add(struct buf *b, struct span s)
-{
-    char *room = s.n ? buf_reserve(b, s.n) : NULL;
-
-    if (room) {
-        memcpy(room, s.p, s.n);
-        b->n += s.n;
-    }
-}
-
-void buf_text(struct buf *b, const char *text)
-{
-    buf_add(b, span_of(text));
-}
-
-void buf_char(struct buf *b, char c)
-{
-    buf_add(b, (struct span){&c, 1});
 }
 
 void buf_dec(struct buf *b, uint64_t v)

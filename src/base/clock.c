@@ -28,11 +28,12 @@ static uint64_t system_wall_ms(void *ctx)
 const struct clock clock_system = {.mono_us = system_mono_us, .wall_ms = system_wall_ms};
 
 /* Year 9999 is the last that both formats hold. */
+#define LAST_SECOND UINT64_C(253402300799)
+
 static struct tm utc(uint64_t wall_ms)
 {
-    const uint64_t last = 253402300799;
     uint64_t s = wall_ms / 1000;
-    time_t t = (time_t)(s < last ? s : last);
+    time_t t = (time_t)(s < LAST_SECOND ? s : LAST_SECOND);
     struct tm tm = {0};
 
     (void)gmtime_r(&t, &tm);
@@ -53,15 +54,45 @@ void clock_http_date(uint64_t wall_ms, char ret[HTTP_DATE_LEN + 1])
                    (unsigned)tm.tm_sec % 100);
 }
 
+struct date {
+    uint64_t year, month, day;
+};
+
+/* The Gregorian date |days| after 1970-01-01: the inverse of days_since_epoch(). */
+static struct date date_of(uint64_t days)
+{
+    /* Eras of 400 years that begin on 1 March, as the years do here. */
+    uint64_t z = days + 719468, era = z / 146097, doe = z % 146097;
+    uint64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    uint64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    uint64_t mp = (5 * doy + 2) / 153;
+    uint64_t month = mp < 10 ? mp + 3 : mp - 9;
+
+    return (struct date){yoe + era * 400 + (month <= 2), month, doy - (153 * mp + 2) / 5 + 1};
+}
+
+static char *put_digits(char *p, uint64_t v, unsigned n, char after)
+{
+    for (unsigned i = n; i-- > 0; v /= 10)
+        p[i] = (char)('0' + v % 10);
+    p[n] = after;
+    return p + n + 1;
+}
+
+/* In every record: no gmtime(3), no printf(3). */
 void clock_iso_time(uint64_t wall_ms, char ret[ISO_TIME_LEN + 1])
 {
-    struct tm tm = utc(wall_ms);
+    uint64_t s = wall_ms / 1000 < LAST_SECOND ? wall_ms / 1000 : LAST_SECOND;
+    struct date d = date_of(s / 86400);
 
-    (void)snprintf(ret, ISO_TIME_LEN + 1, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-                   (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
-                   (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100,
-                   (unsigned)(wall_ms % 1000));
+    ret = put_digits(ret, d.year, 4, '-');
+    ret = put_digits(ret, d.month, 2, '-');
+    ret = put_digits(ret, d.day, 2, 'T');
+    ret = put_digits(ret, s / 3600 % 24, 2, ':');
+    ret = put_digits(ret, s / 60 % 60, 2, ':');
+    ret = put_digits(ret, s % 60, 2, '.');
+    ret = put_digits(ret, wall_ms % 1000, 3, 'Z');
+    *ret = '\0';
 }
 
 /* Days since 1970-01-01 in the Gregorian calendar. |year| from 1970 on; out of range for |month| or

@@ -3,60 +3,121 @@
 
 #include <math.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "base/utf8.h"
+
+#define STEP 16u /* bytes looked at together */
 
 struct json json_to(struct buf *out)
 {
     return (struct json){.out = out};
 }
 
-/* Runs of plain bytes are added in one go; only the odd byte costs a call. */
-static void json_escape(struct buf *out, struct span v)
-{
-    size_t from = 0, i = 0;
+/* ---- strings ---- */
 
-    buf_char(out, '"');
-    while (i < v.n) {
-        unsigned char c = (unsigned char)v.p[i];
-        size_t len = utf8_len(span_sub(v, i, SIZE_MAX));
+/* Printable ASCII that stands for itself in a string. */
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+#ifdef __SSE2__
+/* Bit i: byte i of the 16 at |p| is not plain. */
+static unsigned odd_bytes(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* Signed: bytes from 0x80 on are below 0x20, too. */
+    __m128i odd = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20));
+
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('"')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
+    odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f)));
+    return (unsigned)_mm_movemask_epi8(odd);
+}
+#else
+static unsigned odd_bytes(const char *p)
+{
+    unsigned odd = 0;
+
+    for (unsigned i = 0; i < STEP; i++)
+        odd |= (is_plain((unsigned char)p[i]) ? 0u : 1u) << i;
+    return odd;
+}
+#endif
+
+size_t json_plain_len(struct span v)
+{
+    size_t i = 0;
+
+    for (; v.n - i >= STEP; i += STEP) {
+        unsigned odd = odd_bytes(v.p + i);
+
+        if (odd)
+            return i + (unsigned)__builtin_ctz(odd);
+    }
+    while (i < v.n && is_plain((unsigned char)v.p[i]))
+        i++;
+    return i;
+}
+
+/* The character at the front of |v|, which is not plain ASCII. Returns how many bytes it is. */
+static size_t escape_one(struct buf *out, struct span v)
+{
+    unsigned char c = (unsigned char)v.p[0];
+    size_t len = utf8_len(v);
+
+    if (len == 0) {
+        buf_text(out, "\\ufffd");
+        return 1;
+    }
+    if (c == '"' || c == '\\') {
+        buf_char(out, '\\');
+        buf_char(out, (char)c);
+    } else if (len == 1) {
+        buf_fmt(out, "\\u%04x", c);
+    } else if (len == 2 && c == 0xc2 && (unsigned char)v.p[1] < 0xa0) {
         /* C1 controls (U+0080..U+009F): a terminal that shows a record may obey them. */
-        bool c1 = len == 2 && c == 0xc2 && (unsigned char)v.p[i + 1] < 0xa0;
-
-        if (len > 0 && !c1 && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
-            i += len;
-            continue;
-        }
-        buf_add(out, span_sub(v, from, i - from));
-        if (c1)
-            c = (unsigned char)v.p[++i];
-        if (len == 0)
-            buf_text(out, "\\ufffd");
-        else if (c == '"' || c == '\\')
-            buf_fmt(out, "\\%c", c);
-        else
-            buf_fmt(out, "\\u%04x", c);
-        from = ++i;
+        buf_fmt(out, "\\u%04x", (unsigned char)v.p[1]);
+    } else {
+        buf_add(out, span_sub(v, 0, len));
     }
-    buf_add(out, span_sub(v, from, SIZE_MAX));
+    return len;
+}
+
+/* The rest of a string, which begins with a character that is not plain. */
+static void escape_rest(struct buf *out, struct span v)
+{
+    while (v.n) {
+        size_t plain;
+
+        v = span_sub(v, escape_one(out, v), SIZE_MAX);
+        plain = json_plain_len(v);
+        buf_add(out, span_sub(v, 0, plain));
+        v = span_sub(v, plain, SIZE_MAX);
+    }
     buf_char(out, '"');
 }
 
-static void json_key(struct json *j, const char *key)
+/* ---- members ---- */
+
+static char *put(char *p, struct span s)
 {
-    if (j->comma)
-        buf_char(j->out, ',');
-    j->comma = true;
-    if (key) {
-        buf_char(j->out, '"');
-        buf_text(j->out, key);
-        buf_text(j->out, "\":");
-    }
+    if (s.n)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
 }
 
-void json_open(struct json *j, const char *key, char bracket)
+void json_put_open(struct json *j, struct span key, char bracket)
 {
-    json_key(j, key);
-    buf_char(j->out, bracket);
+    char *p = json_begin(j, key, 1);
+
+    if (!p)
+        return;
+    *p++ = bracket;
+    json_end(j, p);
     j->comma = false;
 }
 
@@ -66,54 +127,80 @@ void json_close(struct json *j, char bracket)
     j->comma = true;
 }
 
-void json_span(struct json *j, const char *key, struct span v)
+void json_put_span(struct json *j, struct span key, struct span v)
 {
-    json_key(j, key);
-    json_escape(j->out, v);
-}
+    size_t plain = json_plain_len(v);
+    char *p = json_begin(j, key, plain + 2);
 
-void json_text(struct json *j, const char *key, const char *v)
-{
-    if (v) {
-        json_span(j, key, span_of(v));
+    if (!p)
+        return;
+    *p++ = '"';
+    p = put(p, (struct span){v.p, plain});
+    if (plain == v.n) {
+        *p++ = '"';
+        json_end(j, p);
         return;
     }
-    json_key(j, key);
-    buf_text(j->out, "null");
+    json_end(j, p);
+    escape_rest(j->out, span_sub(v, plain, SIZE_MAX));
 }
 
-void json_u64(struct json *j, const char *key, uint64_t v)
+static void put_word(struct json *j, struct span key, struct span word)
 {
-    json_key(j, key);
-    buf_dec(j->out, v);
+    char *p = json_begin(j, key, word.n);
+
+    if (p)
+        json_end(j, put(p, word));
 }
 
-void json_i64(struct json *j, const char *key, int64_t v)
+void json_put_null(struct json *j, struct span key)
 {
-    json_key(j, key);
-    if (v < 0)
-        buf_char(j->out, '-');
-    buf_dec(j->out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    put_word(j, key, SPAN("null"));
 }
 
-void json_bool(struct json *j, const char *key, bool v)
+void json_put_bool(struct json *j, struct span key, bool v)
 {
-    json_key(j, key);
-    buf_text(j->out, v ? "true" : "false");
+    put_word(j, key, v ? SPAN("true") : SPAN("false"));
 }
 
-void json_milli(struct json *j, const char *key, uint64_t v)
+/* |negative|: with a sign before it. */
+static void put_number(struct json *j, struct span key, bool negative, uint64_t v)
 {
-    json_key(j, key);
-    buf_dec(j->out, v / 1000);
-    buf_char(j->out, '.');
-    for (uint64_t part = v % 1000, unit = 100; unit > 0;
-         unit /= 10) /* in every record: no printf */
-        buf_char(j->out, (char)('0' + part / unit % 10));
+    char digits[21];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    if (negative)
+        digits[--at] = '-';
+    put_word(j, key, (struct span){digits + at, sizeof digits - at});
 }
 
-void json_float(struct json *j, const char *key, double v)
+void json_put_u64(struct json *j, struct span key, uint64_t v)
 {
-    json_key(j, key);
+    put_number(j, key, false, v);
+}
+
+void json_put_i64(struct json *j, struct span key, int64_t v)
+{
+    put_number(j, key, v < 0, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+}
+
+/* In every record: no printf. */
+void json_put_milli(struct json *j, struct span key, uint64_t v)
+{
+    const unsigned part = (unsigned)(v % 1000);
+    const char decimals[] = {'.', (char)('0' + part / 100), (char)('0' + part / 10 % 10),
+                             (char)('0' + part % 10)};
+
+    json_put_u64(j, key, v / 1000);
+    buf_add(j->out, (struct span){decimals, sizeof decimals});
+}
+
+void json_put_float(struct json *j, struct span key, double v)
+{
+    put_word(j, key, SPAN_NONE);
     buf_fmt(j->out, "%.2f", isfinite(v) ? v : 0.0);
 }

@@ -64,17 +64,6 @@ struct writer writer_of(void *p, size_t cap)
     return (struct writer){.p = p, .cap = cap};
 }
 
-void write_span(struct writer *w, struct span s)
-{
-    if (w->err || s.n > w->cap - w->n) {
-        w->err = ERR_LIMIT;
-        return;
-    }
-    if (s.n)
-        memcpy(w->p + w->n, s.p, s.n);
-    w->n += s.n;
-}
-
 static void write_uint(struct writer *w, uint64_t v, size_t n)
 {
     char bytes[8];
@@ -102,11 +91,6 @@ void write_u32(struct writer *w, uint32_t v)
 void write_u64(struct writer *w, uint64_t v)
 {
     write_uint(w, v, 8);
-}
-
-void write_text(struct writer *w, const char *text)
-{
-    write_span(w, span_of(text));
 }
 
 static void write_digits(struct writer *w, uint64_t v, unsigned base)

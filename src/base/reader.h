@@ -36,8 +36,20 @@ void write_u8(struct writer *w, uint8_t v);
 void write_u16(struct writer *w, uint16_t v);
 void write_u32(struct writer *w, uint32_t v);
 void write_u64(struct writer *w, uint64_t v);
-void write_span(struct writer *w, struct span s);
-void write_text(struct writer *w, const char *text);
+static inline void write_span(struct writer *w, struct span s)
+{
+    if (w->err || s.n > w->cap - w->n) {
+        w->err = ERR_LIMIT;
+        return;
+    }
+    if (s.n)
+        memcpy(w->p + w->n, s.p, s.n);
+    w->n += s.n;
+}
+static inline void write_text(struct writer *w, const char *text)
+{
+    write_span(w, span_of(text));
+}
 void write_dec(struct writer *w, uint64_t v);
 void write_hex(struct writer *w, uint64_t v);
 PRINTF(2, 3) void write_fmt(struct writer *w, const char *fmt, ...);

@@ -4,19 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct span span_of(const char *text)
-{
-    return text ? (struct span){text, strlen(text)} : SPAN_NONE;
-}
-
 bool span_eq(struct span a, struct span b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
-}
-
-char char_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
 int char_hex(char c)
@@ -41,6 +31,8 @@ bool span_istarts(struct span s, struct span prefix)
 {
     if (s.n < prefix.n)
         return false;
+    if (prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0) /* most are written the usual way */
+        return true;
     for (size_t i = 0; i < prefix.n; i++)
         if (char_lower(s.p[i]) != char_lower(prefix.p[i]))
             return false;
@@ -80,15 +72,6 @@ struct span span_cut(struct span *rest, char c)
     return before;
 }
 
-struct span span_sub(struct span s, size_t off, size_t n)
-{
-    if (off > s.n)
-        off = s.n;
-    if (n > s.n - off)
-        n = s.n - off;
-    return (struct span){off ? s.p + off : s.p, n};
-}
-
 static enum err parse_u64(struct span s, unsigned base, uint64_t max, uint64_t *ret)
 {
     uint64_t v = 0;
@@ -110,7 +93,21 @@ static enum err parse_u64(struct span s, unsigned base, uint64_t max, uint64_t *
 
 enum err span_u64(struct span s, uint64_t max, uint64_t *ret)
 {
-    return parse_u64(s, 10, max, ret);
+    uint64_t v = 0;
+
+    if (s.n == 0 || s.n > 19) /* 19 digits cannot overflow; more are seldom, and may begin with 0 */
+        return parse_u64(s, 10, max, ret);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+
+        if (digit > 9)
+            return ERR_SYNTAX;
+        v = v * 10 + digit;
+    }
+    if (v > max)
+        return ERR_SYNTAX;
+    *ret = v;
+    return OK;
 }
 
 enum err span_hex_u64(struct span s, uint64_t max, uint64_t *ret)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -21,8 +22,11 @@ struct span {
 #define SPAN_FMT      "%.*s"
 #define SPAN_ARG(s)   ((int)(s).n), ((s).p ? (s).p : "")
 
-/* View of a C string; NULL gives the empty span. */
-struct span span_of(const char *text);
+/* View of a C string; NULL gives the empty span. Inline: of a literal its length is known. */
+static inline struct span span_of(const char *text)
+{
+    return text ? (struct span){text, strlen(text)} : SPAN_NONE;
+}
 bool span_eq(struct span a, struct span b);
 /* Equal but for the case of ASCII letters: field names, schemes, tokens. */
 bool span_ieq(struct span a, struct span b);
@@ -38,7 +42,14 @@ size_t span_find(struct span s, char c);
  * three elements. */
 struct span span_cut(struct span *rest, char c);
 /* Sub-view; |off| and |n| are clamped to |s|. */
-struct span span_sub(struct span s, size_t off, size_t n);
+static inline struct span span_sub(struct span s, size_t off, size_t n)
+{
+    if (off > s.n)
+        off = s.n;
+    if (n > s.n - off)
+        n = s.n - off;
+    return (struct span){off ? s.p + off : s.p, n};
+}
 /* Digits only, no sign, no overflow, at most |max|. *ret is written only on OK; ERR_SYNTAX
  * otherwise. */
 NODISCARD enum err span_u64(struct span s, uint64_t max, uint64_t *ret);
@@ -56,7 +67,10 @@ bool char_is_token(unsigned char c);
 bool span_is_token(struct span s);
 /* No control byte but HTAB (RFC 9110 5.5): what a field value may hold. */
 bool span_is_field_value(struct span s);
-char char_lower(char c);
+static inline char char_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
 /* 0..15, or -1. */
 int char_hex(char c);
 

@@ -4,9 +4,10 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+
+#include "base/reader.h"
 
 static_assert(ADDRESS_TEXT_MAX >= sizeof "unix:" + sizeof(((struct sockaddr_un *)0)->sun_path),
               "a Unix path must fit");
@@ -49,12 +50,23 @@ static struct span unix_path(const struct address *a)
     return (struct span){un(a)->sun_path, strnlen(un(a)->sun_path, n)};
 }
 
+/* inet_ntop(3) is a printf, and every record has such a text. */
+static void ipv4_text(const uint8_t v4[4], char dst[ADDRESS_TEXT_MAX])
+{
+    struct writer w = writer_of(dst, ADDRESS_TEXT_MAX);
+
+    for (unsigned i = 0; i < 4; i++) {
+        write_dec(&w, v4[i]);
+        write_u8(&w, i < 3 ? '.' : '\0');
+    }
+}
+
 const char *address_host_text(const struct address *a, char dst[ADDRESS_TEXT_MAX])
 {
     const uint8_t *v4 = ipv4_bytes(a);
 
     if (v4) {
-        (void)inet_ntop(AF_INET, v4, dst, ADDRESS_TEXT_MAX);
+        ipv4_text(v4, dst);
     } else if (a->len > 0 && a->ss.ss_family == AF_INET6) {
         (void)inet_ntop(AF_INET6, &in6(a)->sin6_addr, dst, ADDRESS_TEXT_MAX);
     } else if (a->len > 0 && a->ss.ss_family == AF_UNIX) {
@@ -82,13 +94,16 @@ const char *address_text(const struct address *a, char dst[ADDRESS_TEXT_MAX])
 {
     char host[ADDRESS_TEXT_MAX];
     bool ip = a->len > 0 && (a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6);
+    bool v6 = ip && !ipv4_bytes(a);
+    struct writer w = writer_of(dst, ADDRESS_TEXT_MAX);
 
-    (void)address_host_text(a, host);
-    if (!ip)
-        (void)span_copy(span_of(host), dst, ADDRESS_TEXT_MAX);
-    else
-        (void)snprintf(dst, ADDRESS_TEXT_MAX, ipv4_bytes(a) ? "%.45s:%u" : "[%.45s]:%u", host,
-                       address_port(a));
+    write_text(&w, v6 ? "[" : "");
+    write_text(&w, address_host_text(a, host));
+    write_text(&w, v6 ? "]:" : ip ? ":" : "");
+    if (ip)
+        write_dec(&w, address_port(a));
+    write_u8(&w, '\0');
+    assert(w.err == OK);
     return dst;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "observe/record.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -39,22 +41,94 @@ static struct span bounded(struct span s)
     return span_sub(s, 0, n);
 }
 
-static void add_text(struct json *j, const char *key, const char *v)
+/* What follows is inline where the key is a literal: then it costs a few stores, and a line has
+ * some twenty keys. */
+#define INLINE static inline __attribute__((always_inline))
+
+/* One of our own words, which needs no escaping; NULL: none. */
+INLINE void add_word(struct json *j, const char *key, const char *v)
 {
-    if (v)
-        json_text(j, key, v);
+    size_t n = v ? strlen(v) : 0;
+    char *p = v ? json_begin(j, span_of(key), n + 2) : NULL;
+
+    if (!p)
+        return;
+    *p++ = '"';
+    memcpy(p, v, n);
+    p += n;
+    *p++ = '"';
+    json_end(j, p);
 }
 
-static void add_span(struct json *j, const char *key, struct span v)
+/* Text of any other origin; empty: none. */
+INLINE void add_span(struct json *j, const char *key, struct span v)
 {
-    if (v.n)
-        json_span(j, key, bounded(v));
+    size_t plain = v.n <= RECORD_TEXT_MAX ? json_plain_len(v) : 0;
+    char *p;
+
+    if (v.n == 0)
+        return;
+    if (plain < v.n) {
+        json_put_span(j, span_of(key), bounded(v));
+        return;
+    }
+    p = json_begin(j, span_of(key), v.n + 2);
+    if (!p)
+        return;
+    *p++ = '"';
+    memcpy(p, v.p, v.n);
+    p += v.n;
+    *p++ = '"';
+    json_end(j, p);
 }
 
-static void add_status(struct json *j, const char *key, unsigned status)
+INLINE void add_text(struct json *j, const char *key, const char *v)
+{
+    add_span(j, key, span_of(v));
+}
+
+static char *put_dec(char *p, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    for (; at < sizeof digits; at++)
+        *p++ = digits[at];
+    return p;
+}
+
+INLINE void add_number(struct json *j, const char *key, uint64_t v)
+{
+    char *p = json_begin(j, span_of(key), 20);
+
+    if (p)
+        json_end(j, put_dec(p, v));
+}
+
+INLINE void add_status(struct json *j, const char *key, unsigned status)
 {
     if (status)
-        json_u64(j, key, status);
+        add_number(j, key, status);
+}
+
+/* Left out when it is 0: milliseconds with three decimals. */
+INLINE void add_us(struct json *j, const char *key, uint64_t us)
+{
+    unsigned part = (unsigned)(us % 1000);
+    char *p = us ? json_begin(j, span_of(key), 24) : NULL;
+
+    if (!p)
+        return;
+    p = put_dec(p, us / 1000);
+    *p++ = '.';
+    *p++ = (char)('0' + part / 100);
+    *p++ = (char)('0' + part / 10 % 10);
+    *p++ = (char)('0' + part % 10);
+    json_end(j, p);
 }
 
 static void add_protection(struct json *j, const sallyport_report *report)
@@ -64,7 +138,7 @@ static void add_protection(struct json *j, const sallyport_report *report)
     if (!report || sallyport_report_how(report, &how) != 0)
         return;
     json_open(j, "protection", '{');
-    json_text(j, "how", sallyport_level_name(how.level));
+    add_word(j, "how", sallyport_level_name(how.level));
     add_text(j, "version", how.protocol);
     add_text(j, "cipher", how.cipher);
     add_text(j, "peer", sallyport_report_peer(report));
@@ -74,8 +148,6 @@ static void add_protection(struct json *j, const sallyport_report *report)
 
 static void add_findings(struct json *j, const struct record *r)
 {
-    if (r->n_findings == 0)
-        return;
     json_open(j, "findings", '[');
     for (unsigned i = 0; i < r->n_findings; i++) {
         const struct record_finding *f = &r->findings[i];
@@ -89,12 +161,6 @@ static void add_findings(struct json *j, const struct record *r)
         json_close(j, '}');
     }
     json_close(j, ']');
-}
-
-static void add_us(struct json *j, const char *key, uint64_t us)
-{
-    if (us)
-        json_milli(j, key, us);
 }
 
 static void add_timing(struct json *j, const struct record *r)
@@ -115,9 +181,9 @@ static void add_who(struct json *j, const struct record *r)
     char time[ISO_TIME_LEN + 1];
 
     clock_iso_time(r->time_wall_ms, time);
-    json_text(j, "time", time);
-    add_text(j, "id", r->id);
-    add_text(j, "follows", r->follows);
+    add_word(j, "time", time);
+    add_word(j, "id", r->id);
+    add_word(j, "follows", r->follows);
     add_span(j, "client", r->client);
     add_span(j, "client_ip", r->client_ip);
     add_span(j, "user", r->user);
@@ -128,32 +194,33 @@ static void add_who(struct json *j, const struct record *r)
 static void add_what(struct json *j, const struct record *r)
 {
     add_text(j, "service", r->service);
-    add_text(j, "method", r->method);
+    add_word(j, "method", r->method);
     add_span(j, "url_host", r->url_host);
     add_status(j, "icap_status", r->icap_status);
     add_status(j, "http_status", r->http_status);
-    json_u64(j, "bytes_in", r->bytes_in);
-    json_u64(j, "bytes_out", r->bytes_out);
-    json_u64(j, "body_len", r->body_len);
-    add_text(j, "sha256", r->sha256);
+    add_number(j, "bytes_in", r->bytes_in);
+    add_number(j, "bytes_out", r->bytes_out);
+    add_number(j, "body_len", r->body_len);
+    add_word(j, "sha256", r->sha256);
     add_span(j, "file", r->file);
     add_span(j, "type", r->type);
     add_text(j, "sniffed", r->sniffed);
     if (r->objects > 1)
-        json_u64(j, "objects", r->objects);
+        add_number(j, "objects", r->objects);
 }
 
 static void add_decision(struct json *j, const struct record *r)
 {
-    add_text(j, "verdict", r->verdict);
-    add_text(j, "action", r->action);
-    add_text(j, "cause", r->cause);
+    add_word(j, "verdict", r->verdict);
+    add_word(j, "action", r->action);
+    add_word(j, "cause", r->cause);
     add_text(j, "rule", r->rule);
-    add_text(j, "exception", r->exception);
-    add_text(j, "bypass", r->bypass);
+    add_word(j, "exception", r->exception);
+    add_word(j, "bypass", r->bypass);
     if (r->cached)
         json_bool(j, "cached", true);
-    add_findings(j, r);
+    if (r->n_findings)
+        add_findings(j, r);
 }
 
 /* The order of the keys is documented in docs/guide and never changes; new ones go where they
@@ -167,7 +234,7 @@ void record_format(const struct record *r, struct buf *out)
     add_what(&j, r);
     add_decision(&j, r);
     add_timing(&j, r);
-    add_text(&j, "error", r->error);
+    add_word(&j, "error", r->error);
     add_span(&j, "error_text", r->error_text);
     json_close(&j, '}');
     buf_char(out, '\n');
