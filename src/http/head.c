@@ -3,148 +3,9 @@
 
 #include <string.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "http/head_int.h"
 
-/* ---- looking for bytes ---- */
-
-static bool is_stop(unsigned char c)
-{
-    return c == '\r' || c == '\n' || c == '\0';
-}
-
-static bool is_control(unsigned char c)
-{
-    return (c < 0x20 && c != '\t') || c == 0x7f;
-}
-
-size_t head_find_stop_scalar(const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (is_stop((unsigned char)p[i]))
-            return i;
-    return n;
-}
-
-size_t head_find_control_scalar(const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (is_control((unsigned char)p[i]))
-            return i;
-    return n;
-}
-
-/* |cr|: was the byte before a CR? */
-static bool plain_rest(const char *p, size_t n, bool cr, size_t *lines)
-{
-    bool plain = true;
-
-    for (size_t i = 0; i < n; i++) {
-        plain &= (p[i] == '\n') == cr;
-        cr = p[i] == '\r';
-        plain &= cr || p[i] == '\n' || !is_control((unsigned char)p[i]);
-        *lines += p[i] == '\n';
-    }
-    return plain && !cr;
-}
-
-bool head_is_plain_scalar(const char *p, size_t n, size_t *ret_lines)
-{
-    *ret_lines = 0;
-    return plain_rest(p, n, false, ret_lines);
-}
-
-#ifdef __SSE2__
-/* SSE2 twins, 16 bytes a step; the rest is left to the scalar ones, so nothing is read past |n|
- * (guard-page test), and fuzz_head.c checks that twins agree. */
-size_t head_find_stop(const char *p, size_t n)
-{
-    const __m128i cr = _mm_set1_epi8('\r');
-    const __m128i lf = _mm_set1_epi8('\n');
-    const __m128i nul = _mm_setzero_si128();
-    size_t i = 0;
-
-    for (; n - i >= 16; i += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, cr), _mm_cmpeq_epi8(x, lf)),
-                                   _mm_cmpeq_epi8(x, nul));
-        int mask = _mm_movemask_epi8(hit);
-
-        if (mask)
-            return i + (size_t)__builtin_ctz((unsigned)mask);
-    }
-    return i + head_find_stop_scalar(p + i, n - i);
-}
-
-size_t head_find_control(const char *p, size_t n)
-{
-    const __m128i last = _mm_set1_epi8(0x1f);
-    const __m128i tab = _mm_set1_epi8('\t');
-    const __m128i del = _mm_set1_epi8(0x7f);
-    size_t i = 0;
-
-    for (; n - i >= 16; i += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, last), x); /* unsigned x <= 0x1f */
-        __m128i hit =
-            _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(x, tab), low), _mm_cmpeq_epi8(x, del));
-        int mask = _mm_movemask_epi8(hit);
-
-        if (mask)
-            return i + (size_t)__builtin_ctz((unsigned)mask);
-    }
-    return i + head_find_control_scalar(p + i, n - i);
-}
-bool head_is_plain(const char *p, size_t n, size_t *ret_lines)
-{
-    const __m128i last = _mm_set1_epi8(0x1f);
-    const __m128i tab = _mm_set1_epi8('\t');
-    const __m128i cr = _mm_set1_epi8('\r');
-    const __m128i lf = _mm_set1_epi8('\n');
-    const __m128i del = _mm_set1_epi8(0x7f);
-    unsigned bad = 0, carry = 0; /* carry: the byte before was a CR */
-    size_t lines = 0;
-    size_t i = 0;
-
-    for (; n - i >= 16; i += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, last), x);
-        __m128i is_cr = _mm_cmpeq_epi8(x, cr);
-        __m128i is_lf = _mm_cmpeq_epi8(x, lf);
-        __m128i fine = _mm_or_si128(_mm_or_si128(is_lf, is_cr), _mm_cmpeq_epi8(x, tab));
-        __m128i hit = _mm_or_si128(_mm_andnot_si128(fine, low), _mm_cmpeq_epi8(x, del));
-        unsigned crs = (unsigned)_mm_movemask_epi8(is_cr);
-        unsigned lfs = (unsigned)_mm_movemask_epi8(is_lf);
-
-        bad |= (unsigned)_mm_movemask_epi8(hit) | (((crs << 1 | carry) & 0xffff) ^ lfs);
-        carry = crs >> 15;
-        /* a line is seldom shorter than 16 bytes: one round or none */
-        for (; lfs; lfs &= lfs - 1)
-            lines++;
-    }
-    bad |= !plain_rest(p + i, n - i, carry, &lines);
-    *ret_lines = lines;
-    return !bad;
-}
-#else
-bool head_is_plain(const char *p, size_t n, size_t *ret_lines)
-{
-    return head_is_plain_scalar(p, n, ret_lines);
-}
-
-size_t head_find_stop(const char *p, size_t n)
-{
-    return head_find_stop_scalar(p, n);
-}
-
-size_t head_find_control(const char *p, size_t n)
-{
-    return head_find_control_scalar(p, n);
-}
-#endif
+#define STRICT_MAX 64u /* fields of a head that are parsed without counting its lines first */
 
 /* ---- the end of a head ---- */
 
@@ -180,11 +41,24 @@ static enum err scan_stop(const struct head_scan *s, struct span t, size_t i,
     return OK;
 }
 
+/* Nearly every head is there in one piece, with nothing odd in it and far below all limits. */
+static bool scan_whole(struct span t, const struct head_limits *lim, size_t *ret_len)
+{
+    size_t end = head_plain_end(t.p, t.n);
+
+    if (end == 0 || end > lim->size_max || end > lim->line_max || t.p[0] == '\r')
+        return false;
+    *ret_len = end;
+    return true;
+}
+
 enum err head_scan(struct head_scan *s, struct span so_far, const struct head_limits *lim,
                    size_t *ret_len, struct fault *reterr)
 {
     if (so_far.n == s->at)
         return ERR_AGAIN;
+    if (s->at == 0 && scan_whole(so_far, lim, ret_len))
+        return OK;
     for (;;) {
         size_t i = s->at + head_find_stop(so_far.p + s->at, so_far.n - s->at);
 
@@ -231,21 +105,15 @@ static size_t token_len(struct span s)
     return n;
 }
 
-/* |plain|: the line is known to have no control byte. */
-static bool split_line(struct span line, bool plain, struct field *ret)
+static bool split_line(struct span line, struct field *ret)
 {
     size_t n = token_len(line);
     struct span value;
 
     if (n == 0 || n == line.n || line.p[n] != ':')
         return false;
-    value = (struct span){line.p + n + 1, line.n - n - 1};
-    if (value.n && value.p[0] == ' ') { /* nearly always just one */
-        value.p++;
-        value.n--;
-    }
-    value = span_trim(value);
-    if (!plain && head_find_control(value.p, value.n) != value.n)
+    value = span_trim((struct span){line.p + n + 1, line.n - n - 1});
+    if (head_find_control(value.p, value.n) != value.n)
         return false;
     *ret = (struct field){.value = value};
     ret->name = (struct span){line.p, n};
@@ -254,7 +122,7 @@ static bool split_line(struct span line, bool plain, struct field *ret)
 
 bool field_line_parse(struct span line, struct field *ret)
 {
-    return split_line(line, false, ret);
+    return split_line(line, ret);
 }
 
 /* Next line of |*rest| without its CRLF; false when there is none. */
@@ -266,29 +134,6 @@ static bool next_line(struct span *rest, struct span *ret)
         return false;
     *ret = (struct span){rest->p, at};
     *rest = (struct span){rest->p + at + 2, rest->n - at - 2};
-    return true;
-}
-
-/* The same in text that head_is_plain(): each LF ends a line. */
-static bool next_plain_line(struct span *rest, struct span *ret)
-{
-    size_t at = span_find(*rest, '\n');
-
-    if (at == rest->n)
-        return false;
-    *ret = (struct span){rest->p, at - 1};
-    *rest = (struct span){rest->p + at + 1, rest->n - at - 1};
-    return true;
-}
-
-bool field_lines_are_valid(struct span lines)
-{
-    struct span line;
-    struct field ignored;
-
-    while (lines.n)
-        if (!next_line(&lines, &line) || !field_line_parse(line, &ignored))
-            return false;
     return true;
 }
 
@@ -349,12 +194,12 @@ static bool is_http(enum head_kind kind)
     return kind == HEAD_HTTP_REQUEST || kind == HEAD_HTTP_STATUS;
 }
 
-static enum err parse_field(const struct head *h, struct span line, bool plain, struct span *last,
+static enum err parse_field(const struct head *h, struct span line, struct span *last,
                             struct field *ret, struct fault *reterr)
 {
     size_t off = (size_t)(line.p - h->text.p);
 
-    if (split_line(line, plain, ret)) {
+    if (split_line(line, ret)) {
         *last = ret->name;
         return OK;
     }
@@ -370,39 +215,125 @@ static enum err parse_field(const struct head *h, struct span line, bool plain, 
     return OK;
 }
 
-/* |rest|: what follows the start-line, with the closing empty line. */
-static enum err parse_fields(struct head *h, struct span rest, const struct head_limits *lim,
-                             struct arena *mem, struct fault *reterr)
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* The strict field-line at |p|. Returns where the next line begins, or NULL when this is none. What
+ * ends at |end| ends in CRLF, so that no step here leaves it. Each byte is looked at once. */
+static inline const char *strict_field(const char *p, const char *end, struct field *ret)
+{
+    const char *colon = p, *value, *stop, *tail;
+
+    while (tchar[(unsigned char)*colon])
+        colon++;
+    if (*colon != ':' || colon == p)
+        return NULL;
+    for (value = colon + 1; is_blank(*value); value++)
+        ;
+    stop = value + head_find_control(value, (size_t)(end - value));
+    if (stop + 1 >= end || stop[0] != '\r' || stop[1] != '\n')
+        return NULL;
+    for (tail = stop; tail > value && is_blank(tail[-1]); tail--)
+        ;
+    ret->name = (struct span){p, (size_t)(colon - p)};
+    ret->value = (struct span){value, (size_t)(tail - value)};
+    ret->odd = false;
+    return stop + 2;
+}
+
+bool field_lines_are_valid(struct span lines)
+{
+    const char *p = lines.p, *end = p + lines.n;
+
+    if (lines.n == 0)
+        return true;
+    if (!span_ends(lines, SPAN("\r\n")))
+        return false;
+    while (p && p < end) {
+        struct field ignored;
+
+        p = strict_field(p, end, &ignored);
+    }
+    return p == end;
+}
+
+/* Nearly every head: strict field-lines to the end, and not too many of them. False: one that has
+ * to be looked at more closely; then nothing is written. */
+static bool strict_fields(struct span rest, struct field f[STRICT_MAX], unsigned *ret_n)
+{
+    const char *p = rest.p, *end = p + rest.n;
+    unsigned n = 0;
+
+    if (!span_ends(rest, SPAN("\r\n")))
+        return false;
+    for (; p && end - p > 2 && n < STRICT_MAX; n++)
+        p = strict_field(p, end, &f[n]);
+    *ret_n = n;
+    return p && end - p == 2;
+}
+
+static size_t lines_in(struct span s)
+{
+    size_t n = 0;
+
+    for (size_t at; (at = span_find(s, '\n')) < s.n; n++)
+        s = span_sub(s, at + 1, SIZE_MAX);
+    return n;
+}
+
+/* The rest of a head, which has |max| lines before its empty one. */
+static enum err all_fields(struct head *h, struct span rest, size_t max, struct fault *reterr)
 {
     struct span line, last = SPAN_NONE;
-    size_t max;
-    bool plain = head_is_plain(rest.p, rest.n, &max);
 
-    if (max > 1) {
-        max--; /* the empty line */
-        if (max > lim->fields_max)
-            return fault_set(reterr, ERR_LIMIT, 431, h->start_line.n, "too many fields in a head");
-        h->fields = arena_array(mem, max, sizeof *h->fields);
-        if (!h->fields)
-            return fault_set(reterr, ERR_NOMEM, 0, 0, "no memory for the fields of a head");
-    } else {
-        max = 0;
-    }
     for (;;) {
         size_t off = (size_t)(rest.p - h->text.p);
 
-        if (!(plain ? next_plain_line : next_line)(&rest, &line))
+        if (!next_line(&rest, &line) || (line.n && h->n_fields == max))
             return fault_set(reterr, ERR_PROTO, 400, off, "head without an empty line at its end");
         if (line.n == 0)
             break;
-        if (h->n_fields == max)
-            return fault_set(reterr, ERR_PROTO, 400, off, "head without an empty line at its end");
-        TRY(parse_field(h, line, plain, &last, &h->fields[h->n_fields], reterr));
+        TRY(parse_field(h, line, &last, &h->fields[h->n_fields], reterr));
         h->n_fields++;
     }
     if (rest.n)
         return fault_set(reterr, ERR_PROTO, 400, h->text.n - rest.n, "bytes after the head");
     return OK;
+}
+
+/* Room for |n| fields; none is fine. */
+static enum err fields_new(struct head *h, size_t n, const struct head_limits *lim,
+                           struct arena *mem, struct fault *reterr)
+{
+    if (n > lim->fields_max)
+        return fault_set(reterr, ERR_LIMIT, 431, h->start_line.n, "too many fields in a head");
+    h->fields = n ? arena_array(mem, n, sizeof *h->fields) : NULL;
+    if (n && !h->fields)
+        return fault_set(reterr, ERR_NOMEM, 0, 0, "no memory for the fields of a head");
+    return OK;
+}
+
+/* |rest|: what follows the start-line, with the closing empty line. */
+static enum err parse_fields(struct head *h, struct span rest, const struct head_limits *lim,
+                             struct arena *mem, struct fault *reterr)
+{
+    struct field strict[STRICT_MAX];
+    unsigned n;
+
+    if (strict_fields(rest, strict, &n)) {
+        TRY(fields_new(h, n, lim, mem, reterr));
+        if (n)
+            memcpy(h->fields, strict, n * sizeof *strict);
+        h->n_fields = n;
+        return OK;
+    }
+    size_t lines = lines_in(rest);
+
+    h->plain = false;
+    TRY(fields_new(h, lines ? lines - 1 : 0, lim, mem, reterr));
+    return all_fields(h, rest, lines ? lines - 1 : 0, reterr);
 }
 
 /* ---- start-lines ---- */
@@ -437,7 +368,7 @@ static enum err parse_request_line(struct head *h, struct fault *reterr)
     off = (size_t)(h->target.p - h->text.p);
     if (!rest.p || h->target.n == 0)
         return fault_set(reterr, ERR_PROTO, 400, off, "malformed request-line");
-    size_t bad = head_find_control(h->target.p, h->target.n);
+    size_t bad = h->plain ? h->target.n : head_find_control(h->target.p, h->target.n);
 
     if (bad == h->target.n)
         bad = span_find(h->target, '\t');
@@ -466,7 +397,7 @@ static enum err parse_status_line(struct head *h, struct fault *reterr)
         return fault_set(reterr, ERR_PROTO, 400, 12, "malformed status-line");
     h->status = (unsigned)status;
     h->reason = span_sub(rest, 1, SIZE_MAX);
-    if (head_find_control(h->reason.p, h->reason.n) != h->reason.n)
+    if (!h->plain && head_find_control(h->reason.p, h->reason.n) != h->reason.n)
         return fault_set(reterr, ERR_PROTO, 400, 13, "control byte in a reason phrase");
     return OK;
 }
@@ -496,6 +427,7 @@ enum err head_parse(enum head_kind kind, struct span text, const struct head_lim
         return fault_set(reterr, ERR_PROTO, 400, 0, "no start-line");
     if (h.start_line.n > lim->line_max)
         return fault_set(reterr, ERR_LIMIT, 414, lim->line_max, "start-line too long");
+    h.plain = head_find_control(h.start_line.p, h.start_line.n) == h.start_line.n;
     TRY(parse_start_line(&h, reterr));
     TRY(parse_fields(&h, rest, lim, mem, reterr));
     *ret = h;

@@ -27,6 +27,7 @@ struct head {
     unsigned major, minor;      /* version digits */
     struct field *fields;
     unsigned n_fields;
+    bool plain; /* no control byte in it but HTAB and the CRLFs, and one empty line, its last */
 };
 
 struct head_limits {

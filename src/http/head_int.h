@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* head_int.h - the byte searches of head.c, for their tests and the twin check of the fuzzer.
+/* head_int.h - the byte searches of head_find.c: for head.c, their tests, and the fuzzer that holds
+ * each against its plain twin.
  */
 #ifndef HTTP_HEAD_INT_H
 #define HTTP_HEAD_INT_H
@@ -13,8 +14,10 @@ size_t head_find_stop_scalar(const char *p, size_t n);
 /* Offset of the first control byte but HTAB, or |n| (RFC 9110 5.5). */
 size_t head_find_control(const char *p, size_t n);
 size_t head_find_control_scalar(const char *p, size_t n);
-/* No control byte but HTAB, and CR and LF only as CRLF? Also counts the LFs. */
-bool head_is_plain(const char *p, size_t n, size_t *ret_lines);
-bool head_is_plain_scalar(const char *p, size_t n, size_t *ret_lines);
+/* Where a head ends that has nothing odd in it: the offset behind its empty line, if up to there no
+ * control byte stands but HTAB, and CR and LF only as CRLF, and the empty line is not the first. 0:
+ * none, or something is odd. */
+size_t head_plain_end(const char *p, size_t n);
+size_t head_plain_end_scalar(const char *p, size_t n);
 
 #endif

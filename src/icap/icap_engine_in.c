@@ -102,6 +102,10 @@ static enum err parse_slot(enum icap_entity entity, struct span slot, const stru
     enum head_kind kind = entity == ICAP_REQ_HDR ? HEAD_HTTP_REQUEST : HEAD_HTTP_STATUS;
     struct head_scan scan = {0};
     size_t len;
+
+    /* In a text without bare CR, LF or NUL the parser sees itself where the head ends. */
+    if (head_parse(kind, slot, lim, mem, ret, reterr) == OK && ret->plain)
+        return OK;
     enum err e = head_scan(&scan, slot, lim, &len, reterr);
 
     if (e == ERR_AGAIN)

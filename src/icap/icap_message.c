@@ -37,17 +37,24 @@ bool icap_entity_is_body(enum icap_entity e)
 
 static bool entity_of(struct span name, enum icap_entity *ret)
 {
-    static const enum icap_entity all[] = {ICAP_REQ_HDR,  ICAP_RES_HDR,  ICAP_REQ_BODY,
-                                           ICAP_RES_BODY, ICAP_OPT_BODY, ICAP_NULL_BODY};
+    static const struct {
+        struct span name;
+        enum icap_entity entity;
+    } all[] = {
+        {{"req-hdr", 7},   ICAP_REQ_HDR  },
+        {{"res-hdr", 7},   ICAP_RES_HDR  },
+        {{"req-body", 8},  ICAP_REQ_BODY },
+        {{"res-body", 8},  ICAP_RES_BODY },
+        {{"opt-body", 8},  ICAP_OPT_BODY },
+        {{"null-body", 9}, ICAP_NULL_BODY},
+    };
 
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        struct span known = span_of(icap_entity_name(all[i]));
-
-        if (name.n == known.n && (span_eq(name, known) || span_ieq(name, known))) {
-            *ret = all[i];
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (name.n == all[i].name.n &&
+            (span_eq(name, all[i].name) || span_ieq(name, all[i].name))) {
+            *ret = all[i].entity;
             return true;
         }
-    }
     return false;
 }
 
@@ -184,13 +191,14 @@ static size_t find_any(struct span s, char a, char b)
  * name has. */
 static bool is_reg_name(struct span s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        char c = char_lower(s.p[i]);
+    static const bool may[256] = {
+        ['-'] = 1,         ['.'] = 1,         ['_'] = 1,         ['~'] = 1,
+        ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    };
 
-        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '-' &&
-            c != '_' && c != '~')
+    for (size_t i = 0; i < s.n; i++)
+        if (!may[(unsigned char)s.p[i]])
             return false;
-    }
     return s.n > 0;
 }
 

@@ -41,10 +41,7 @@ static void check_searches(struct span in)
 
         assert(head_find_stop(p, n) == head_find_stop_scalar(p, n));
         assert(head_find_control(p, n) == head_find_control_scalar(p, n));
-        size_t lines, lines_scalar;
-
-        assert(head_is_plain(p, n, &lines) == head_is_plain_scalar(p, n, &lines_scalar));
-        assert(lines == lines_scalar);
+        assert(head_plain_end(p, n) == head_plain_end_scalar(p, n));
     }
 }
 

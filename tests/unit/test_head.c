@@ -121,16 +121,68 @@ static void vector_and_plain_searches_agree(void **state)
 
                 assert_int_equal(head_find_stop(s.p, n), head_find_stop_scalar(s.p, n));
                 assert_int_equal(head_find_control(s.p, n), head_find_control_scalar(s.p, n));
-                size_t lines, lines_scalar;
-
-                assert_int_equal(head_is_plain(s.p, n, &lines),
-                                 head_is_plain_scalar(s.p, n, &lines_scalar));
-                assert_int_equal(lines, lines_scalar);
             }
             text[at] = 'x';
         }
     }
     guard_free(&g);
+}
+
+static void plain_ends_agree(struct guard *g, const char *text, size_t n)
+{
+    struct span s = guard_span(g, (struct span){text, n});
+
+    assert_int_equal(head_plain_end(s.p, n), head_plain_end_scalar(s.p, n));
+}
+
+/* The end of a head at every place in the 16 bytes of a step, with one odd byte before, in or
+ * behind it. */
+static void vector_and_plain_ends_agree(void **state)
+{
+    static const char special[] = {'\r', '\n', '\0', '\t', 0x1f, 0x7f, (char)0x80, ' '};
+    const size_t n = 40;
+    struct guard g = guard_new(n);
+    char text[40];
+
+    (void)state;
+    for (size_t a = 0; a + 4 <= n; a++) {
+        for (size_t gap = 0; gap <= 3 && a + gap + 4 <= n; gap++) {
+            memset(text, 'x', sizeof text);
+            memcpy(text + a, "\r\n", 2);
+            memcpy(text + a + 2 + gap, "\r\n", 2);
+            plain_ends_agree(&g, text, n);
+            for (size_t at = 0; at < n * sizeof special; at++) {
+                char was = text[at % n];
+
+                text[at % n] = special[at / n];
+                plain_ends_agree(&g, text, n);
+                plain_ends_agree(&g, text, at % n);
+                text[at % n] = was;
+            }
+        }
+    }
+    guard_free(&g);
+}
+
+/* What is whole and plain is found in one step; any split of it finds the same. */
+static void plain_end_is_the_end_that_a_scan_finds(void **state)
+{
+    const struct span text = SPAN("GET / HTTP/1.1\r\nA: b\r\n\r\nbehind\r\n\r\n");
+    const struct head_limits lim = {64, 64, 8};
+
+    (void)state;
+    assert_int_equal(head_plain_end(text.p, text.n), 24);
+    for (size_t cut = 1; cut < text.n; cut++) {
+        struct head_scan scan = {0};
+        struct fault f;
+        size_t len = 0;
+        enum err e = head_scan(&scan, span_sub(text, 0, cut), &lim, &len, &f);
+
+        if (e == ERR_AGAIN)
+            e = head_scan(&scan, text, &lim, &len, &f);
+        assert_int_equal(e, OK);
+        assert_int_equal(len, 24);
+    }
 }
 
 /* ---- whole heads ---- */
@@ -447,6 +499,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan_finds_the_end),
         cmocka_unit_test(vector_and_plain_searches_agree),
+        cmocka_unit_test(vector_and_plain_ends_agree),
+        cmocka_unit_test(plain_end_is_the_end_that_a_scan_finds),
         cmocka_unit_test(parse_rows_hold),
         cmocka_unit_test(prefixes_are_refused),
         cmocka_unit_test(views_point_into_the_text),
