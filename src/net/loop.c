@@ -16,14 +16,22 @@
 /* How often loop_free() goes round for handles that close each other. */
 #define FREE_ROUNDS 64u
 
+/* How often in a row tasks may defer others before events are looked at again. */
+#define DEFER_ROUNDS 8u
+
+struct task_queue {
+    struct task *first, *last;
+};
+
 struct loop {
     uv_loop_t uv;
     uv_async_t mail;
-    uv_idle_t idle; /* active while |deferred| is not empty: then poll does not wait */
+    uv_check_t check; /* after the events of a turn: runs what they deferred */
+    uv_idle_t idle;   /* active while a queue is not empty: then poll does not wait */
     uv_timer_t timer;
     uint64_t timer_at_ms;          /* when |timer| wakes us; UINT64_MAX: not armed */
     _Atomic(struct task *) posted; /* last in, first out; turned round when taken */
-    struct task *deferred, *deferred_last;
+    struct task_queue deferred, yielded;
     _Atomic bool stop;
     unsigned index;
     const struct clock *clock;
@@ -88,13 +96,22 @@ void timer_clear(struct loop *l, struct timer *t)
 
 /* Run-next queue. */
 
-static void run_deferred(struct loop *l)
+static void queue_append(struct task_queue *q, struct task *t)
 {
-    struct task *t = l->deferred;
+    t->next = NULL;
+    if (q->last)
+        q->last->next = t;
+    else
+        q->first = t;
+    q->last = t;
+}
 
-    /* A snapshot: what these tasks defer runs after the events that wait by now. */
-    l->deferred = NULL;
-    l->deferred_last = NULL;
+/* What is in |q| by now; what these tasks append waits. */
+static void queue_run(struct task_queue *q)
+{
+    struct task *t = q->first;
+
+    *q = (struct task_queue){0};
     while (t) {
         struct task *next = t->next;
 
@@ -102,23 +119,51 @@ static void run_deferred(struct loop *l)
         t->run(t);
         t = next;
     }
-    if (!l->deferred)
+}
+
+static bool has_tasks(const struct loop *l)
+{
+    return l->deferred.first || l->yielded.first;
+}
+
+/* A completion often completes something else: those follow at once, but not for ever, or nobody
+ * would look at events. */
+static void run_deferred(struct loop *l)
+{
+    for (unsigned i = 0; i < DEFER_ROUNDS && l->deferred.first; i++)
+        queue_run(&l->deferred);
+    if (!has_tasks(l))
         (void)uv_idle_stop(&l->idle);
+}
+
+static void run_all(struct loop *l)
+{
+    queue_run(&l->yielded);
+    run_deferred(l);
 }
 
 static void on_idle(uv_idle_t *h)
 {
-    run_deferred(h->data);
+    run_all(h->data);
+}
+
+static void on_check(uv_check_t *h)
+{
+    struct loop *l = h->data;
+
+    if (l->deferred.first)
+        run_deferred(l);
 }
 
 void loop_defer(struct loop *l, struct task *t)
 {
-    t->next = NULL;
-    if (l->deferred_last)
-        l->deferred_last->next = t;
-    else
-        l->deferred = t;
-    l->deferred_last = t;
+    queue_append(&l->deferred, t);
+    (void)uv_idle_start(&l->idle, on_idle);
+}
+
+void loop_yield(struct loop *l, struct task *t)
+{
+    queue_append(&l->yielded, t);
     (void)uv_idle_start(&l->idle, on_idle);
 }
 
@@ -173,10 +218,14 @@ static enum err init_handles(struct loop *l)
 {
     if (uv_async_init(&l->uv, &l->mail, on_mail) != 0)
         return ERR_BUSY; /* no descriptors left */
+    (void)uv_check_init(&l->uv, &l->check);
+    (void)uv_check_start(&l->check, on_check);
     (void)uv_idle_init(&l->uv, &l->idle);
     (void)uv_timer_init(&l->uv, &l->timer);
     uv_unref((uv_handle_t *)&l->mail);
+    uv_unref((uv_handle_t *)&l->check);
     l->mail.data = l;
+    l->check.data = l;
     l->idle.data = l;
     l->timer.data = l;
     return OK;
@@ -225,14 +274,14 @@ bool loop_turn(struct loop *l, bool wait)
     uv_update_time(&l->uv);
     if (has_own_clock(l))
         fire_timers(l);
-    bool alive = uv_run(&l->uv, wait && !l->deferred ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0;
+    bool alive = uv_run(&l->uv, wait && !has_tasks(l) ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0;
 
     run_posted(l); /* libuv looks at the mailbox only while something else is alive */
     if (has_own_clock(l))
         fire_timers(l);
-    if (l->deferred)
-        run_deferred(l);
-    return alive || l->deferred || atomic_load_explicit(&l->posted, memory_order_relaxed) != NULL;
+    if (has_tasks(l))
+        run_all(l);
+    return alive || has_tasks(l) || atomic_load_explicit(&l->posted, memory_order_relaxed) != NULL;
 }
 
 void loop_stop(struct loop *l)
@@ -247,8 +296,8 @@ static void let_go(uv_handle_t *h, void *arg)
 
     if (uv_is_closing(h))
         return;
-    if (h == (uv_handle_t *)&l->mail || h == (uv_handle_t *)&l->idle ||
-        h == (uv_handle_t *)&l->timer)
+    if (h == (uv_handle_t *)&l->mail || h == (uv_handle_t *)&l->check ||
+        h == (uv_handle_t *)&l->idle || h == (uv_handle_t *)&l->timer)
         uv_close(h, NULL);
     else
         uv_unref(h); /* a leak of somebody's: do not wait for it */
@@ -262,8 +311,8 @@ void loop_free(struct loop *l)
         l->hooks.next->leave(l->hooks.next);
     for (unsigned i = 0; i < FREE_ROUNDS || l->working; i++) {
         run_posted(l);
-        run_deferred(l);
-        if (!uv_run(&l->uv, l->working ? UV_RUN_ONCE : UV_RUN_NOWAIT) && !l->deferred)
+        run_all(l);
+        if (!uv_run(&l->uv, l->working ? UV_RUN_ONCE : UV_RUN_NOWAIT) && !has_tasks(l))
             break;
     }
     uv_walk(&l->uv, let_go, l);

@@ -49,6 +49,8 @@ void loop_post(struct loop *l, struct task *t);
 /* On the own thread: runs after the current callback has returned, before the loop waits again. A
  * callback never runs inside the call that caused it; objects are freed only here. */
 void loop_defer(struct loop *l, struct task *t);
+/* The same, but after the events that wait by now: for work that goes on and lets others pass. */
+void loop_yield(struct loop *l, struct task *t);
 
 /* Work for the thread pool (files, DNS; nothing that computes for long). |run| in the pool, then
  * |done| on the loop. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -159,6 +160,8 @@ static void on_watch(void *arg, unsigned events)
 {
     struct stream *s = arg;
 
+    if (events & WATCH_READ)
+        s->dry = false;
     switch (s->state) {
     case STREAM_HANDSHAKE: stream_tls_handshake(s); break;
     case STREAM_LINGER: linger_on(s, events); break;
@@ -298,13 +301,37 @@ static enum err end_input(struct stream *s, enum err e)
     return e;
 }
 
-static enum err read_clear(struct stream *s, uint8_t *dst, uint32_t max, uint32_t *ret_n)
+/* recv(2) and send(2) themselves: those of the C library are cancellation points, and pay for it
+ * with two atomic operations on each side of the call. Nobody cancels a loop. */
+ssize_t stream_recv(struct stream *s, void *dst, size_t max)
 {
     ssize_t n;
 
+    if (s->dry) {
+        errno = EAGAIN;
+        return -1;
+    }
     do
-        n = recv(s->fd, dst, max, MSG_DONTWAIT);
+        n = syscall(SYS_recvfrom, s->fd, dst, max, MSG_DONTWAIT, NULL, NULL);
     while (n < 0 && errno == EINTR);
+    s->dry = n < 0 || (n > 0 && (size_t)n < max);
+    return n;
+}
+
+bool stream_may_read(const struct stream *s)
+{
+    return !s->dry || stream_has_pending(s);
+}
+
+void stream_ask_again(struct stream *s)
+{
+    s->dry = false;
+}
+
+static enum err read_clear(struct stream *s, uint8_t *dst, uint32_t max, uint32_t *ret_n)
+{
+    ssize_t n = stream_recv(s, dst, max);
+
     if (n < 0)
         return errno == EAGAIN ? ERR_AGAIN : end_input(s, stream_fail_errno(s, errno));
     if (n == 0)
@@ -354,22 +381,31 @@ size_t stream_peek(struct stream *s, void *dst, size_t n)
     return got > 0 ? (size_t)got : 0;
 }
 
+ssize_t stream_send(const struct stream *s, const struct iovec *iov, size_t n)
+{
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    const struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n};
+    ssize_t sent;
+
+    do
+        sent = n == 1 ? syscall(SYS_sendto, s->fd, iov->iov_base, iov->iov_len, flags, NULL, 0)
+                      : syscall(SYS_sendmsg, s->fd, &m, flags);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
 static enum err write_clear(struct stream *s, struct chain *c, uint64_t *ret_n)
 {
     while (c->len) {
         struct iovec iov[IOV_MAX_HERE];
-        struct msghdr m = {.msg_iov = iov};
-        size_t bytes;
+        size_t bytes, pieces = chain_iovec(c, iov, IOV_MAX_HERE, WRITE_MAX, &bytes);
 
-        m.msg_iovlen = chain_iovec(c, iov, IOV_MAX_HERE, WRITE_MAX, &bytes);
-        if (m.msg_iovlen == 0) {
+        if (pieces == 0) {
             TRY(stream_load_first(s, c));
             continue;
         }
-        ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = stream_send(s, iov, pieces);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0 && errno == EAGAIN)
             return ERR_AGAIN;
         if (n < 0)

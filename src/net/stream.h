@@ -39,6 +39,11 @@ NODISCARD enum err stream_start_tls(struct stream *s, struct tls_context *tls,
 NODISCARD enum err stream_read(struct stream *s, struct block *b, uint32_t max, uint32_t *ret_n);
 /* Are bytes waiting inside TLS that no poll would tell of? Never wait while this is true. */
 bool stream_has_pending(const struct stream *s);
+/* Could a read yield something now, as far as is known without asking the kernel? False: the next
+ * one says ERR_AGAIN, until READABLE. */
+bool stream_may_read(const struct stream *s);
+/* The next read asks the kernel, whatever is known: is this idle connection still alive? */
+void stream_ask_again(struct stream *s);
 /* Looks at the first bytes without taking them (clear streams only). Returns how many, or 0. */
 size_t stream_peek(struct stream *s, void *dst, size_t n);
 

@@ -3,6 +3,8 @@
 #ifndef NET_STREAM_INT_H
 #define NET_STREAM_INT_H
 
+#include <sys/uio.h>
+
 #include "net/loop_int.h"
 #include "net/stream.h"
 
@@ -36,6 +38,7 @@ struct stream {
     bool direct;              /* the record being written is the only one: no need to collect */
     bool starved;             /* OpenSSL holds at most a part of a record */
     bool transport_eof;       /* the BIO has seen the FIN */
+    bool dry;                 /* the last read(2) took all there was: wait before the next */
     bool write_wants_read;    /* a write waits for bytes from the peer */
     bool must_shut, shut;     /* SHUT_WR is due after |out|; is done */
     enum err bio_err;         /* what a system call under OpenSSL said; OK: nothing */
@@ -70,6 +73,11 @@ void stream_deliver(struct stream *s, unsigned events);
 void stream_update(struct stream *s);
 /* Sends what goes of |out|. */
 void stream_push(struct stream *s);
+/* recv(2) from the socket, as it says. After a read that took less than it could nothing is there
+ * until the watch says so: then EAGAIN without a system call. */
+ssize_t stream_recv(struct stream *s, void *dst, size_t max);
+/* sendmsg(2) of |n| > 0 pieces, as it says. */
+ssize_t stream_send(const struct stream *s, const struct iovec *iov, size_t n);
 /* SHUT_WR, if it is due and nothing is before it. */
 void stream_shut_if_due(struct stream *s);
 

@@ -3,14 +3,11 @@
  * system calls per record, not AES: the BIO collects up to eight records for one write(2), in
  * blocks that go back to the pool as soon as they are sent. */
 #include <errno.h>
-#include <pthread.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <string.h>
 
 #include "net/stream_int.h"
 
@@ -29,8 +26,10 @@ static int bio_write(BIO *bio, const char *p, size_t n, size_t *ret_n)
 
     BIO_clear_retry_flags(bio);
     if (s->direct && s->out.len == 0) {
-        sent = send(s->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        const struct iovec piece = {(void *)(uintptr_t)p, n};
+
+        sent = stream_send(s, &piece, 1);
+        if (sent < 0 && errno != EAGAIN) {
             s->bio_err = stream_fail_errno(s, errno);
             return 0;
         }
@@ -55,9 +54,7 @@ static int bio_read(BIO *bio, char *p, size_t n, size_t *ret_n)
     ssize_t got;
 
     BIO_clear_retry_flags(bio);
-    do
-        got = recv(s->fd, p, n, MSG_DONTWAIT);
-    while (got < 0 && errno == EINTR);
+    got = stream_recv(s, p, n);
     if (got > 0) {
         *ret_n = (size_t)got;
         return 1;
@@ -268,14 +265,9 @@ enum err stream_tls_flush(struct stream *s)
         return s->out_err;
     while (s->out.len > 0) {
         struct iovec iov[OUT_IOV];
-        struct msghdr m = {.msg_iov = iov};
-        size_t bytes;
+        size_t bytes, pieces = chain_iovec(&s->out, iov, OUT_IOV, SIZE_MAX, &bytes);
+        ssize_t n = stream_send(s, iov, pieces);
 
-        m.msg_iovlen = chain_iovec(&s->out, iov, OUT_IOV, SIZE_MAX, &bytes);
-        ssize_t n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0 && errno == EAGAIN)
             return ERR_AGAIN;
         if (n < 0) {

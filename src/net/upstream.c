@@ -118,6 +118,7 @@ static bool is_alive(const struct upstream_conn *c)
 
     if (!b)
         return false;
+    stream_ask_again(c->stream);
     enum err e = stream_read(c->stream, b, BLOCK_SIZE, &n);
 
     block_unref(b);
