@@ -259,14 +259,17 @@ static void spool_finished(void *arg, enum err err)
 /* Memory segments to |fd|; the chain stays as it is, since the body may have to be handed back. */
 static enum err chain_write_all(const struct chain *c, int fd)
 {
+    off_t at = 0; /* the descriptor's own offset stays at the front, for who reads it */
+
     for (uint32_t i = 0; i < c->n; i++) {
         struct span s = slice_span(chain_at(c, i)->slice);
 
         while (s.n) {
-            ssize_t n = write(fd, s.p, s.n);
+            ssize_t n = pwrite(fd, s.p, s.n, at);
 
             if (n < 0)
                 return err_from_errno(errno);
+            at += n;
             s = span_sub(s, (size_t)n, SIZE_MAX);
         }
     }
@@ -282,8 +285,6 @@ static enum err memory_file(const struct chain *c, int *ret_fd)
     if (fd < 0)
         return err_from_errno(errno);
     e = chain_write_all(c, fd);
-    if (e == OK && lseek(fd, 0, SEEK_SET) != 0)
-        e = err_from_errno(errno);
     if (e == OK &&
         fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         e = err_from_errno(errno);

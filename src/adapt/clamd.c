@@ -563,17 +563,27 @@ static struct clamd_job *job_new(struct clamd *c, const struct clamd_request *r)
     return j;
 }
 
-static enum err job_file(struct clamd_job *j, int fd)
+static enum err job_file(struct clamd_job *j, const struct clamd_request *r)
 {
-    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int own = r->moves ? r->fd : fcntl(r->fd, F_DUPFD_CLOEXEC, 0);
 
     if (own < 0)
         return ERR_IO;
     j->file = clamd_file_new(own);
     if (j->file)
         return OK;
-    (void)close(own);
+    if (!r->moves)
+        (void)close(own);
     return ERR_NOMEM;
+}
+
+/* The request was refused: what moves stays the caller's. */
+static void job_give_back(struct clamd_job *j, const struct clamd_request *r)
+{
+    if (j->file && r->moves)
+        clamd_file_forget(j->file);
+    file_unref(j->file);
+    free(j);
 }
 
 static enum err job_start(struct clamd_job *j, bool whole)
@@ -632,15 +642,16 @@ enum err clamd_submit(struct clamd *c, const struct clamd_request *r, struct cla
     clamd_health_read(c->health, &h);
     if (!job_end_early(j, &h)) {
         j->by_fd = by_descriptor(c, &h) && (r->whole || r->len <= COPY_MAX);
-        e = job_file(j, r->fd);
+        e = job_file(j, r);
         if (e == OK)
             e = job_start(j, r->whole);
         if (e) {
-            file_unref(j->file);
-            free(j);
+            job_give_back(j, r);
             return e;
         }
         timer_set(c->loop, &j->deadline, r->deadline_ms);
+    } else if (r->moves) {
+        (void)close(r->fd);
     }
     *ret = j;
     dispatch(c);

@@ -88,7 +88,8 @@ struct clamd_answer {
 typedef void (*clamd_fn)(void *arg, const struct clamd_answer *a);
 
 struct clamd_request {
-    int fd;            /* duplicated */
+    int fd;
+    bool moves;        /* |fd| goes over to clamd when the call says OK; else it is duplicated */
     uint64_t off, len; /* range of it; the whole file goes by descriptor */
     bool whole;
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */

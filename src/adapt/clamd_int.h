@@ -36,6 +36,8 @@ void clamd_session_instream(struct clamd_session *s, struct file_ref *f, uint64_
 
 /* Takes |fd| over on success; one reference. NULL: out of memory. */
 struct file_ref *clamd_file_new(int fd);
+/* Its descriptor is somebody else's again. Only while nobody else holds a reference. */
+void clamd_file_forget(struct file_ref *f);
 /* An empty memfd that can be sealed; -1: errno. */
 int clamd_memfd(void);
 /* Nobody can change its bytes any more. 0, or an errno. */

@@ -53,8 +53,14 @@ struct clamd_file {
 
 static void file_release(struct file_ref *f)
 {
-    (void)close(f->fd);
+    if (f->fd >= 0)
+        (void)close(f->fd);
     free(CONTAINER_OF(f, struct clamd_file, ref));
+}
+
+void clamd_file_forget(struct file_ref *f)
+{
+    f->fd = -1;
 }
 
 struct file_ref *clamd_file_new(int fd)

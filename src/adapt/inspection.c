@@ -299,12 +299,15 @@ static bool wants_clamd(const struct inspection *s)
     return s->req.pipeline & 1u << PIPELINE_CLAMAV;
 }
 
+/* The last who needs the file. */
 static void clamd_plain(struct inspection *s)
 {
-    struct clamd_request r = {.fd = s->req.fd, .len = s->req.len, .whole = true};
+    struct clamd_request r = {.fd = s->req.fd, .moves = true, .len = s->req.len, .whole = true};
 
     s->slots[0].where[0] = '\0';
     clamd_give(s, &s->slots[0], &r);
+    if (s->slots[0].job)
+        s->req.fd = -1;
 }
 
 /* ---- what the worker found ---- */
@@ -535,6 +538,23 @@ static NODISCARD enum err inspection_run(struct inspection *s)
     return OK;
 }
 
+/* Asks the engines, once the file is there. */
+static NODISCARD enum err inspection_look(struct inspection *s)
+{
+    if (s->req.fd >= 0 || !s->req.need_file)
+        return inspection_run(s);
+    s->req.need_file(s->req.arg);
+    return OK;
+}
+
+/* The engines could not be asked. */
+static void judge_failure(struct inspection *s, enum err e)
+{
+    scan_result_judge(&s->result, VERDICT_ERROR, CAUSE_OVERLOAD, e, "%s",
+                      e == ERR_BUSY ? "as many files as engines.workers.queue allows are waiting"
+                                    : err_text(e));
+}
+
 static void on_deadline(struct timer *t)
 {
     struct inspection *s = CONTAINER_OF(t, struct inspection, deadline);
@@ -569,7 +589,7 @@ static void on_cache(void *arg, const struct verdict_cache_value *v)
     e = inspection_ask(s);
     if (e == OK)
         return;
-    scan_result_judge(&s->result, VERDICT_ERROR, CAUSE_OVERLOAD, e, "%s", err_text(e));
+    judge_failure(s, e);
     inspection_end(s);
 }
 
@@ -590,12 +610,24 @@ static NODISCARD enum err inspection_ask(struct inspection *s)
     case VERDICT_CACHE_MINE: s->leads = true; break;
     case VERDICT_CACHE_NONE: break;
     }
-    e = inspection_run(s);
+    e = inspection_look(s);
     if (e && s->leads)
         verdict_cache_give_up(s->inspector->env.cache, &s->key);
     if (e)
         s->leads = false;
     return e;
+}
+
+void inspection_file(struct inspection *s, int fd)
+{
+    enum err e;
+
+    s->req.fd = fd;
+    e = inspection_run(s);
+    if (e == OK)
+        return;
+    judge_failure(s, e);
+    inspection_end(s);
 }
 
 static NODISCARD enum err make_key(struct inspection *s)
@@ -645,7 +677,8 @@ enum err inspection_start(struct inspector *i, const struct inspection_request *
     enum err e = ERR_NOMEM;
 
     if (!s) {
-        (void)close(r->fd);
+        if (r->fd >= 0)
+            (void)close(r->fd);
         return ERR_NOMEM;
     }
     s->inspector = i;
@@ -656,7 +689,7 @@ enum err inspection_start(struct inspector *i, const struct inspection_request *
     s->tell.run = tell_run;
     s->deadline.fire = on_deadline;
     if (!i->env.cache || r->sha256.n == 0)
-        e = inspection_run(s);
+        e = inspection_look(s);
     else if (make_key(s) == OK)
         e = inspection_ask(s);
     if (e) {

@@ -35,7 +35,11 @@ struct inspection_result {
 typedef void (*inspection_fn)(void *arg, const struct inspection_result *result);
 
 struct inspection_request {
-    int fd; /* read-only, the whole body; taken over, whatever the call answers */
+    int fd; /* read-only, the whole body; taken over, whatever the call answers. -1: see need_file
+             */
+    /* With fd -1: called once if an engine has to look, so if the cache does not know the answer;
+     * perhaps inside inspection_start(). inspection_file() follows, not inside this call. */
+    void (*need_file)(void *arg);
     uint64_t len;
     unsigned pipeline;                /* bits 1 << PIPELINE_*; PIPELINE_URL is not asked here */
     struct span sha256;               /* hex; empty: the cache is not used */
@@ -55,6 +59,8 @@ struct inspection;
 /* ERR_BUSY when a queue is full, ERR_NOMEM. */
 NODISCARD enum err inspection_start(struct inspector *i, const struct inspection_request *r,
                                     struct inspection **ret);
+/* The file that was needed: read-only, the whole body; taken over. When there is none: cancel. */
+void inspection_file(struct inspection *s, int fd);
 /* Nobody wants the answer any more; what waited for the same file goes on. */
 void inspection_cancel(struct inspection *s);
 

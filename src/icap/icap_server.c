@@ -141,6 +141,8 @@ static bool conn_read(struct icap_connection *c)
     if (!b)
         return false;
     e = stream_read(c->stream, b, BLOCK_SIZE, &n);
+    if (e == OK)
+        c->read_us = loop_now_us(c->server->env.loop);
     if (e == OK && !behind) {
         c->leftover = (struct slice){b, b->used - n, n};
         (void)conn_feed(c);
@@ -183,7 +185,7 @@ static bool conn_input(struct icap_connection *c)
 {
     if (c->leftover.len > 0 && (icap_wants(c->engine) & ICAP_WANT_READ) && !is_held_back(c))
         return conn_feed(c);
-    return wants_read(c) && conn_read(c);
+    return stream_may_read(c->stream) && wants_read(c) && conn_read(c);
 }
 
 /* ---- output ---- */
@@ -314,6 +316,14 @@ static void conn_tick(struct icap_connection *c)
     }
 }
 
+static void conn_again(struct icap_connection *c, void (*queue)(struct loop *l, struct task *t))
+{
+    if (c->again_queued || c->dead)
+        return;
+    c->again_queued = true;
+    queue(c->server->env.loop, &c->again);
+}
+
 void icap_connection_pump(struct icap_connection *c)
 {
     bool moved = true;
@@ -328,7 +338,7 @@ void icap_connection_pump(struct icap_connection *c)
     }
     conn_arm(c);
     if (moved || (wants_read(c) && stream_has_pending(c->stream)))
-        icap_connection_wake(c);
+        conn_again(c, loop_yield);
 }
 
 static void again_run(struct task *t)
@@ -344,10 +354,7 @@ static void again_run(struct task *t)
 
 void icap_connection_wake(struct icap_connection *c)
 {
-    if (c->again_queued || c->dead)
-        return;
-    c->again_queued = true;
-    loop_defer(c->server->env.loop, &c->again);
+    conn_again(c, loop_defer);
 }
 
 static void on_stream(void *arg, unsigned events)

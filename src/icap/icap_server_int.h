@@ -112,7 +112,7 @@ struct icap_transaction {
     /* for the record */
     char id[RECORD_ID_LEN + 1], follows[RECORD_ID_LEN + 1];
     const char *did; /* what was done, where it is no |action|; static */
-    uint64_t start_wall_ms, start_us, body_us, scan_start_us, scan_us, decided_us;
+    uint64_t start_wall_ms, start_us, body_us, scan_start_us, scan_us;
     bool has_method; /* a request-line was understood */
     enum icap_method method;
     unsigned icap_status, http_status;
@@ -143,6 +143,7 @@ struct icap_connection {
     struct task again; /* pump once more after this turn */
     bool again_queued;
     uint64_t unsent_ms; /* since when only the stream holds bytes of answers, and none went */
+    uint64_t read_us;   /* when bytes came in last; 0: none did */
     uint64_t fresh_ms;  /* draining: until then a first request may come; 0: not waiting for one */
     bool starved;       /* no memory for a block: try again soon */
     bool eof;

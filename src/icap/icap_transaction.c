@@ -217,7 +217,6 @@ static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum ca
     else if (cause == CAUSE_NONE && waived[0])
         memcpy(tx->exception, waived, sizeof waived);
     icap_slow_end(tx);
-    tx->decided_us = loop_now_us(s->env.loop);
     metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.actions[tx->action], 1);
     if (cause != CAUSE_NONE)
         metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.causes[cause], 1);
@@ -291,6 +290,15 @@ static struct span declared_encoding(struct icap_transaction *tx)
     return http ? icap_content_encoding(tx, http) : SPAN_NONE;
 }
 
+static void on_file(void *arg, int fd, enum err err);
+
+static void need_file(void *arg)
+{
+    struct icap_transaction *tx = arg;
+
+    body_file(tx->body, on_file, tx);
+}
+
 static struct inspection_request inspection_request(struct icap_transaction *tx, int fd)
 {
     struct loop *loop = tx->server->env.loop;
@@ -309,11 +317,13 @@ static struct inspection_request inspection_request(struct icap_transaction *tx,
         .types = &tx->service->set->types,
         .deadline_ms = loop_now_ms(loop) + tx->service->set->deadline_ms,
         .client = tx->client,
+        .need_file = fd < 0 ? need_file : NULL,
         .done = on_result,
         .arg = tx,
     };
 }
 
+/* |fd| -1: the body is put into a file only if the cache does not know it. */
 static void tx_submit(struct icap_transaction *tx, int fd)
 {
     struct icap_server *s = tx->server;
@@ -340,7 +350,11 @@ static void on_file(void *arg, int fd, enum err err)
     struct icap_transaction *tx = arg;
 
     if (err) {
+        tx_drop_scan(tx);
         tx_decide_error(tx, cause_of_store(err), err, "the body could not be stored");
+    } else if (tx->scan) {
+        inspection_file(tx->scan, fd);
+        return; /* its answer comes on a turn of its own */
     } else {
         icap_slow_file(tx, fd);
         tx_submit(tx, fd);
@@ -364,10 +378,14 @@ static void tx_decide_unscanned(struct icap_transaction *tx)
     tx_decide(tx, cause == CAUSE_NONE ? VERDICT_PASS : VERDICT_BLOCK, cause);
 }
 
-static void tx_make_file(struct icap_transaction *tx)
+/* It has its slot. A progress page needs the file itself, so it is made first. */
+static void tx_scan(struct icap_transaction *tx)
 {
     tx->scan_slot = true;
-    body_file(tx->body, on_file, tx);
+    if (tx->slow.page)
+        body_file(tx->body, on_file, tx);
+    else
+        tx_submit(tx, -1);
 }
 
 /* Not all at the same time, or a loop would answer hundreds in one turn while others wait. */
@@ -388,7 +406,8 @@ static void on_slot_timer(struct timer *t)
     const struct icap_server_environment *env = &tx->server->env;
 
     if (scan_slots_take(env->scans, tx->client)) {
-        tx_make_file(tx);
+        tx_scan(tx);
+        tx_pump(tx); /* it may have been refused at once */
     } else if (++tx->slot_tries < SLOT_TRIES) {
         timer_set(env->loop, t, next_try_ms(tx));
     } else {
@@ -412,7 +431,7 @@ static void tx_inspect_end(struct icap_transaction *tx)
     tx->client = scan_client(&tx->subject->client);
     tx->slot_timer.fire = on_slot_timer;
     if (scan_slots_take(tx->server->env.scans, tx->client))
-        tx_make_file(tx);
+        tx_scan(tx);
     else
         timer_set(tx->server->env.loop, &tx->slot_timer, next_try_ms(tx));
 }
@@ -499,7 +518,7 @@ void icap_transaction_begin(struct icap_connection *c)
     tx->server = s;
     tx->snapshot = icap_snapshot_ref(s->snapshot);
     tx->req = icap_current(c->engine);
-    tx->start_us = loop_now_us(s->env.loop);
+    tx->start_us = c->read_us ? c->read_us : loop_now_us(s->env.loop);
     tx->start_wall_ms = clock_wall_ms(loop_clock(s->env.loop));
     memcpy(tx->id, c->id_field + sizeof ICAP_ID_FIELD - 1, RECORD_ID_LEN);
     c->tx = tx;
@@ -587,7 +606,7 @@ void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
     }
     tx->trailers = kept;
     tx->request_over = true;
-    tx->body_us = loop_now_us(tx->server->env.loop);
+    tx->body_us = tx->conn->read_us;
     if (tx->state == TX_SKIP) {
         tx_204(tx);
         return;
