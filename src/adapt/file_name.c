@@ -203,6 +203,11 @@ static void make_printable(struct raw *r)
     size_t out = 0, run = 0;
 
     for (size_t i = 0; i < r->n;) {
+        if (r->p[i] > 0x20 && r->p[i] < 0x7f) { /* nearly all of nearly every name */
+            r->p[out++] = r->p[i++];
+            run = 0;
+            continue;
+        }
         size_t len = utf8_len((struct span){r->p + i, r->n - i});
         uint32_t c = len ? code_point(r->p + i, len) : 0xfffd;
         unsigned trick = len ? trick_of(c) : FILE_NAME_BAD_UTF8;
@@ -348,16 +353,37 @@ static struct span url_path(struct span target)
     return span_sub(path, span_find(path, '/'), SIZE_MAX);
 }
 
+/* Letters, digits, '-', '_' and inner dots: nothing to undo and no trick, as nearly every one. */
+static bool is_simple(struct span name)
+{
+    static const bool simple[256] = {
+        ['-'] = 1, ['.'] = 1, ['_'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    };
+
+    if (name.n == 0 || name.n > FILE_NAME_MAX || name.p[0] == '.' || name.p[name.n - 1] == '.')
+        return false;
+    for (size_t i = 0; i < name.n; i++)
+        if (!simple[(unsigned char)name.p[i]])
+            return false;
+    return true;
+}
+
 void file_name_url(struct span target, struct file_name *ret)
 {
     struct span path = url_path(target);
     struct raw r;
     size_t from = path.n;
 
-    raw_init(&r);
     while (from && path.p[from - 1] != '/')
         from--;
-    raw_put_percent(&r, span_sub(path, from, SIZE_MAX), false);
+    path = span_sub(path, from, SIZE_MAX);
+    if (is_simple(path)) {
+        (void)span_copy(path, ret->text, sizeof ret->text);
+        ret->tricks = 0;
+        return;
+    }
+    raw_init(&r);
+    raw_put_percent(&r, path, false);
     settle(&r, ret);
 }
 

@@ -3,8 +3,9 @@
 #include "base/json.h"
 #include "icap/icap_server_int.h"
 
-#define FIELDS_MAX (8u << 10)
-#define PAGE_MAX   (16u << 10)
+#define FIELDS_MAX  (8u << 10)
+#define FIELDS_ROOM 512u /* for those of nearly every answer */
+#define PAGE_MAX    (16u << 10)
 
 /* Threat names and the like come from rules and hostile files: what a header may carry of them. ';'
  * ends an item of X-Infection-Found. */
@@ -24,6 +25,21 @@ static void add_common(struct icap_transaction *tx, struct buf *b)
     buf_add(b, (struct span){loop_http_date(tx->server->env.loop), HTTP_DATE_LEN});
     buf_text(b, "\r\n" ICAP_ID_FIELD);
     buf_add(b, (struct span){tx->id, RECORD_ID_LEN});
+    buf_text(b, "\r\n");
+}
+
+/* These stand in answers to every request: no printf. |name| with its colon and space. */
+static void add_field(struct buf *b, struct span name, const char *value)
+{
+    buf_add(b, name);
+    buf_text(b, value);
+    buf_text(b, "\r\n");
+}
+
+static void add_number(struct buf *b, struct span name, uint64_t value)
+{
+    buf_add(b, name);
+    buf_dec(b, value);
     buf_text(b, "\r\n");
 }
 
@@ -64,7 +80,8 @@ static void add_methods(struct buf *b, unsigned methods)
 
     for (size_t i = 0; i < ARRAY_LEN(order); i++)
         if (methods & 1u << order[i]) {
-            buf_fmt(b, "%s%s", separator, icap_method_name(order[i]));
+            buf_text(b, separator);
+            buf_text(b, icap_method_name(order[i]));
             separator = ", ";
         }
     buf_text(b, "\r\n");
@@ -93,6 +110,7 @@ enum err icap_answer_options(struct icap_transaction *tx)
 {
     const struct icap_service_settings *set = tx->service->set;
     struct icap_reply r = reply_for(tx, 200);
+    char room[FIELDS_ROOM];
     struct buf b;
 
     /* Load balancers ask with OPTIONS: a service that cannot work says so. One that drains says
@@ -106,19 +124,21 @@ enum err icap_answer_options(struct icap_transaction *tx)
         return icap_answer_error(tx, 503, false);
     }
     tx->icap_status = 200;
-    buf_init(&b, FIELDS_MAX);
+    buf_init_on(&b, room, sizeof room, FIELDS_MAX);
     add_common(tx, &b);
     add_methods(&b, set->methods);
-    buf_fmt(&b, "Service: Sallyport " SALLYPORT_VERSION " %s\r\nService-ID: %s\r\n", set->name,
-            set->name);
+    add_field(&b, SPAN("Service: Sallyport " SALLYPORT_VERSION " "), set->name);
+    add_field(&b, SPAN("Service-ID: "), set->name);
     if (set->connections_max)
-        buf_fmt(&b, "Max-Connections: %u\r\n", set->connections_max);
-    buf_fmt(&b, "Options-TTL: %llu\r\n", (unsigned long long)set->options_ttl_s);
+        add_number(&b, SPAN("Max-Connections: "), set->connections_max);
+    add_number(&b, SPAN("Options-TTL: "), set->options_ttl_s);
     /* ICAP Partial Content 4.1: some clients choke on tokens that they did not ask for. */
-    buf_fmt(&b, "Allow: 204%s%s\r\n", tx->req->allow.s206 ? ", 206" : "",
-            tx->req->allow.trailers ? ", trailers" : "");
-    if (set->preview)
-        buf_fmt(&b, "Preview: %llu\r\nTransfer-Preview: *\r\n", (unsigned long long)set->preview);
+    buf_text(&b, tx->req->allow.s206 ? "Allow: 204, 206" : "Allow: 204");
+    buf_text(&b, tx->req->allow.trailers ? ", trailers\r\n" : "\r\n");
+    if (set->preview) {
+        add_number(&b, SPAN("Preview: "), set->preview);
+        buf_text(&b, "Transfer-Preview: *\r\n");
+    }
     buf_text(&b, "X-Include: X-Client-IP, X-Authenticated-User\r\n");
     return answer_head(tx, &r, &b);
 }
@@ -128,11 +148,12 @@ enum err icap_answer_options(struct icap_transaction *tx)
 enum err icap_answer_error(struct icap_transaction *tx, unsigned status, bool close)
 {
     struct icap_reply r = reply_for(tx, status);
+    char room[FIELDS_ROOM];
     struct buf b;
 
     tx->icap_status = status;
     r.close |= close || leaves_too_much(tx);
-    buf_init(&b, FIELDS_MAX);
+    buf_init_on(&b, room, sizeof room, FIELDS_MAX);
     add_common(tx, &b);
     if (status == 503)
         buf_text(&b, "Retry-After: 5\r\n");
@@ -144,9 +165,7 @@ enum err icap_answer_error(struct icap_transaction *tx, unsigned status, bool cl
 /* draft-stecher-icap-subid 4.1: the policy that was applied. */
 static void add_profile(const struct icap_transaction *tx, struct buf *b)
 {
-    buf_text(b, "X-ICAP-Profile: ");
-    buf_text(b, tx->service->set->name);
-    buf_text(b, "\r\n");
+    add_field(b, SPAN("X-ICAP-Profile: "), tx->service->set->name);
 }
 
 static void add_allowed(struct icap_transaction *tx, struct buf *b)
@@ -169,9 +188,10 @@ static void add_allowed(struct icap_transaction *tx, struct buf *b)
 enum err icap_answer_204(struct icap_transaction *tx)
 {
     struct icap_reply r = reply_for(tx, 204);
+    char room[FIELDS_ROOM];
     struct buf b;
 
-    buf_init(&b, FIELDS_MAX);
+    buf_init_on(&b, room, sizeof room, FIELDS_MAX);
     add_allowed(tx, &b);
     return answer_head(tx, &r, &b);
 }
@@ -212,18 +232,21 @@ enum err icap_answer_original(struct icap_transaction *tx)
 {
     const struct icap_request *req = tx->req;
     struct icap_reply r = reply_for(tx, 200);
+    char room[FIELDS_ROOM];
     struct buf b;
 
     if (req->method == ICAP_REQMOD && !req->http_request)
         return ERR_MISSING;
-    buf_init(&b, FIELDS_MAX);
+    buf_init_on(&b, room, sizeof room, FIELDS_MAX);
     add_allowed(tx, &b);
     r.has_body = req->has_body;
+    r.http_head_is_parsed = true;
     if (req->method == ICAP_REQMOD) {
         r.part = ICAP_PART_REQUEST;
         r.http_head = req->http_request->text;
         if (tx->strip_range) {
             r.http_head = head_without_range(tx, req->http_request);
+            r.http_head_is_parsed = false;
             if (!r.http_head.p) {
                 buf_done(&b);
                 return ERR_NOMEM;
@@ -392,23 +415,23 @@ static void add_blocked(struct icap_transaction *tx, enum cause cause, struct sp
                         struct buf *b)
 {
     add_common(tx, b);
-    buf_fmt(b,
-            "X-Infection-Found: Type=%d; Resolution=2; Threat=", cause == CAUSE_INFECTED ? 0 : 2);
+    buf_text(b, cause == CAUSE_INFECTED ? "X-Infection-Found: Type=0; Resolution=2; Threat="
+                                        : "X-Infection-Found: Type=2; Resolution=2; Threat=");
     add_safe(b, threat);
     buf_text(b, ";\r\nX-Virus-ID: ");
     add_safe(b, threat);
-    buf_fmt(b, "\r\nX-Response-Info: Blocked\r\nX-Response-Desc: %s\r\n", cause_name(cause));
+    buf_text(b, "\r\nX-Response-Info: Blocked\r\n");
+    add_field(b, SPAN("X-Response-Desc: "), cause_name(cause));
     add_profile(tx, b);
 }
 
 static void add_block_head(const struct icap_transaction *tx, bool json, size_t page_len,
                            struct buf *b)
 {
-    buf_fmt(b,
-            "HTTP/1.1 403 Forbidden\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: "
-            "no-store\r\n"
-            "X-Content-Type-Options: nosniff\r\n",
-            json ? "application/json" : "text/html; charset=utf-8", page_len);
+    buf_text(b, "HTTP/1.1 403 Forbidden\r\n");
+    add_field(b, SPAN("Content-Type: "), json ? "application/json" : "text/html; charset=utf-8");
+    add_number(b, SPAN("Content-Length: "), page_len);
+    buf_text(b, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
     if (tx->service->set->via)
         buf_fmt(b, "Via: ICAP/1.0 %s (sallyport)\r\n", tx->snapshot->host);
     buf_text(b, "\r\n");

@@ -127,6 +127,7 @@ struct icap_reply {
     struct span fields;        /* further ICAP field-lines, each with CRLF */
     enum icap_part part;       /* what is encapsulated */
     struct span http_head;     /* raw, with the empty line; empty with ICAP_PART_NONE. Copied. */
+    bool http_head_is_parsed;  /* it is the text of a struct head, so known to be whole */
     bool has_body;             /* reply_body... then reply_end or reply_original */
     struct span trailer_names; /* non-empty: ICAP trailers are promised (only where the client
                                   allows them) */

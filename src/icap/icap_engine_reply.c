@@ -119,7 +119,7 @@ static enum err check_reply(const struct icap_engine *e, const struct icap_reply
         return ERR_BUG;
     if (r->http_head.n > HEADS_MAX)
         return ERR_LIMIT;
-    if (r->part != ICAP_PART_NONE && !is_whole_head(r->http_head))
+    if (r->part != ICAP_PART_NONE && !r->http_head_is_parsed && !is_whole_head(r->http_head))
         return ERR_BUG;
     return OK;
 }
