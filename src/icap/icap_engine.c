@@ -565,6 +565,11 @@ enum err icap_feed(struct icap_engine *e, struct slice in, size_t *ret_used)
 
 /* ---- questions ---- */
 
+bool icap_is_over(const struct icap_engine *e)
+{
+    return e->over && e->q_n == 0 && e->fault_kind == ICAP_EV_NONE;
+}
+
 const struct icap_request *icap_current(const struct icap_engine *e)
 {
     return e->req_known ? e->req : NULL;

@@ -109,6 +109,8 @@ bool icap_next(struct icap_engine *e, struct icap_event *ret);
  * arena live on until icap_next() has said NONE after that (or the next feed or tick), so that a
  * driver that has just ended a reply can still write its record. */
 const struct icap_request *icap_current(const struct icap_engine *e);
+/* Both halves are over and all events taken: the next call of those three gives the memory back. */
+bool icap_is_over(const struct icap_engine *e);
 /* Memory of the open transaction: what the driver puts here lives until both halves are over. */
 struct arena *icap_arena(struct icap_engine *e);
 

@@ -49,11 +49,11 @@ static void on_event(struct icap_connection *c, const struct icap_event *ev)
     }
 }
 
-/* Both halves of the transaction are over: its memory in the engine is gone, and the next bytes
- * belong to another one. */
+/* Both halves of the transaction are over, and the next bytes belong to another one. Before the
+ * engine is asked for anything more, for then the memory goes that the record is made of. */
 static void conn_settle(struct icap_connection *c)
 {
-    if (c->tx && c->tx->req && !icap_current(c->engine))
+    if (c->tx && c->tx->req && icap_is_over(c->engine))
         icap_transaction_finish(c->tx);
 }
 
@@ -62,12 +62,13 @@ static bool conn_events(struct icap_connection *c)
     struct icap_event ev;
     bool any = false;
 
-    while (icap_next(c->engine, &ev)) {
+    for (;;) {
+        conn_settle(c);
+        if (!icap_next(c->engine, &ev))
+            return any;
         any = true;
         on_event(c, &ev);
     }
-    conn_settle(c);
-    return any;
 }
 
 static void conn_abort(struct icap_connection *c, enum err err, const char *why)
@@ -328,6 +329,7 @@ void icap_connection_pump(struct icap_connection *c)
 {
     bool moved = true;
 
+    conn_settle(c);
     conn_tick(c);
     for (unsigned round = 0; round < ROUNDS_MAX && moved; round++) {
         moved = conn_round(c);

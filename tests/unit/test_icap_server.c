@@ -65,6 +65,29 @@ static void test_echo(void **state)
     assert_int_equal(w->zygote.n_jobs, 0);
 }
 
+/* Heads that need more than one chunk of the engine's arena: the record is written while the last of
+ * it is still there. */
+static void test_record_of_large_heads(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+    struct buf fields;
+
+    buf_init(&fields, 0);
+    buf_text(&fields, "Allow: 204\r\nX-Client-IP: 192.0.2.77\r\n");
+    for (unsigned i = 0; i < 100; i++)
+        buf_fmt(&fields, "X-Field-%u: some value or other\r\n", i);
+    for (unsigned i = 0; i < 3; i++)
+        peer_gets(w, p, &(struct ask){.path = "/echo", .fields = buf_cstr(&fields)}, 204);
+    for (unsigned i = 0; i < 3; i++) {
+        json_t *r = world_record(w);
+
+        assert_string_equal(record_text(r, "client_ip"), "192.0.2.77");
+        json_decref(r);
+    }
+    buf_done(&fields);
+}
+
 static void test_echo_decides_on_the_preview(void **state)
 {
     struct world *w = *state;
@@ -757,6 +780,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_echo),
+        TEST(test_record_of_large_heads),
         TEST(test_echo_decides_on_the_preview),
         TEST(test_bodies_without_heads),
         TEST(test_trailers_come_back),
