@@ -30,6 +30,10 @@ struct span arena_dup(struct arena *a, struct span s);
 /* As arena_dup, for C strings. NULL on failure. */
 char *arena_text(struct arena *a, struct span s);
 
+/* Chunks of the usual size are kept by their thread for its next arenas, up to a limit. Gives the
+ * calling thread's back. */
+void arena_pool_trim(void);
+
 #define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
 
 /* Test seam: every |n|-th allocation from now on of the calling thread fails once (0: off). Counts

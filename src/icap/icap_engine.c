@@ -97,7 +97,6 @@ enum err icap_engine_new(const struct icap_limits *lim, const struct icap_identi
     e->lim = lim;
     e->id = id;
     e->now = e->t_idle = now_ms;
-    e->resting = true;
     arena_init(&e->mem, lim->memory_max);
     icap_out_init(&e->out);
     chunk_decoder_init(&e->chunks);
@@ -107,7 +106,7 @@ enum err icap_engine_new(const struct icap_limits *lim, const struct icap_identi
 
 static void release_now(struct icap_engine *e)
 {
-    arena_reset(&e->mem);
+    arena_done(&e->mem); /* the next request begins on a chunk of the thread's pool */
     e->req = NULL;
     e->req_known = false;
     icap_gather_done(&e->icap_head);
@@ -144,7 +143,6 @@ static void begin(struct icap_engine *e)
     e->n_in = e->n_out = 0;
     e->paused = e->discard = e->ieof = e->continued = false;
     e->promised = e->original_ok = false;
-    e->resting = false;
     e->empty_lines = 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* Both engines give back what a transaction left behind after so long a pause. */
+/* The client's engine gives back what a transaction left behind after so long a pause. */
 #define ICAP_REST_MS 1000u
 
 /* |ms| after |since|; a limit of 0 is none. */

@@ -63,7 +63,6 @@ struct icap_engine {
     bool promised;    /* the answer's head promised ICAP trailers */
     bool original_ok; /* the answer is a 206 */
     bool over;        /* transaction over, its memory not yet given back */
-    bool resting;     /* nothing is kept */
     bool half_line;   /* a CR of an empty line before a request-line was the last byte */
     unsigned char empty_lines;
     struct fault fault;
@@ -102,7 +101,7 @@ void icap_engine_expire(struct icap_engine *e, const struct fault *f);
 void icap_engine_request_over(struct icap_engine *e);
 /* The reply half is over. */
 void icap_engine_reply_over(struct icap_engine *e);
-/* Gives the memory of a transaction that is over back; keeps little for the next. */
+/* Gives the memory of a transaction that is over back. */
 void icap_engine_release(struct icap_engine *e);
 /* Queues the engine's own error answer; its status, or 0 when there is no memory for it. */
 unsigned icap_engine_answer_error(struct icap_engine *e, const struct fault *f);

@@ -373,6 +373,8 @@ void icap_sent(struct icap_engine *e, uint64_t n)
 {
     icap_out_sent(&e->out, n);
     e->t_out = e->now;
-    if (e->out.chain.len == 0 && e->rq == RQ_IDLE)
+    if (e->out.chain.len == 0 && e->rq == RQ_IDLE) {
         e->t_idle = e->now;
+        icap_out_rest(&e->out); /* what waiting connections keep adds up */
+    }
 }

@@ -40,22 +40,13 @@ static bool in_transaction(const struct icap_engine *e)
     return (e->rq != RQ_IDLE && e->rq != RQ_CLOSED && e->rq != RQ_DEAD) || e->rp != RP_NONE;
 }
 
-/* When what a transaction left behind is given back. Not before its answer is written: icap_sent()
- * moves t_idle. */
-static uint64_t rest_deadline(const struct icap_engine *e)
-{
-    bool can_rest = e->rq == RQ_IDLE && !e->resting && e->out.chain.len == 0 && e->q_n == 0;
-
-    return can_rest ? icap_after(e->t_idle, ICAP_REST_MS) : UINT64_MAX;
-}
-
 uint64_t icap_deadline(const struct icap_engine *e)
 {
     uint64_t at = icap_earlier(read_deadline(e), write_deadline(e));
 
     if (in_transaction(e))
         at = icap_earlier(at, transaction_deadline(e));
-    return icap_earlier(at, rest_deadline(e));
+    return at;
 }
 
 static void read_expired(struct icap_engine *e)
@@ -71,14 +62,6 @@ static void read_expired(struct icap_engine *e)
         icap_engine_expire(e, &f);
     else
         icap_engine_refuse(e, &f);
-}
-
-static void rest(struct icap_engine *e)
-{
-    icap_engine_release(e);
-    arena_done(&e->mem);
-    icap_out_rest(&e->out);
-    e->resting = true;
 }
 
 void icap_tick(struct icap_engine *e, uint64_t now_ms)
@@ -98,6 +81,4 @@ void icap_tick(struct icap_engine *e, uint64_t now_ms)
     } else if (read_deadline(e) <= e->now) {
         read_expired(e);
     }
-    if (rest_deadline(e) <= e->now)
-        rest(e);
 }

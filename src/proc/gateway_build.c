@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/block.h"
 #include "base/log.h"
 #include "proc/gateway_int.h"
@@ -265,6 +266,7 @@ static void *loop_thread(void *arg)
     (void)prctl(PR_SET_NAME, name);
     loop_run(gl->loop);
     block_pool_trim(0);
+    arena_pool_trim();
     return NULL;
 }
 
