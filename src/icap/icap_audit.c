@@ -87,8 +87,9 @@ static void describe_way(struct icap_transaction *tx, char client[ADDRESS_TEXT_M
                          struct record *r)
 {
     struct icap_connection *c = tx->conn;
+    struct address peer = stream_peer(c->stream);
 
-    r->client = span_of(address_text(stream_peer(c->stream), client));
+    r->client = span_of(address_text(&peer, client));
     r->listener = c->accepted.settings->name;
     r->report = stream_report(c->stream);
     r->handshake_us = c->first ? c->accepted.handshake_us : 0;

@@ -100,8 +100,10 @@ static struct icap_detached *detached_new(struct icap_transaction *tx)
         detached_free(d);
         return NULL;
     }
+    struct address peer = stream_peer(c->stream);
+
     d->tx = tx;
-    (void)address_text(stream_peer(c->stream), d->peer);
+    (void)address_text(&peer, d->peer);
     (void)span_copy(span_of(c->accepted.settings->name), d->listener, sizeof d->listener);
     return d;
 }

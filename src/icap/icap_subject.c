@@ -10,12 +10,11 @@
 
 /* ---- who ---- */
 
-static bool is_believed(const struct icap_connection *c)
+static bool is_believed(const struct listener_settings *set, const struct address *peer)
 {
-    const struct listener_settings *set = c->accepted.settings;
 
     for (unsigned i = 0; i < set->n_client_ip_from; i++)
-        if (cidr_contains(&set->client_ip_from[i], stream_peer(c->stream)))
+        if (cidr_contains(&set->client_ip_from[i], peer))
             return true;
     return false;
 }
@@ -72,12 +71,12 @@ static void find_user(struct icap_transaction *tx, struct icap_subject *s)
     const struct head *icap = tx->req->icap;
     struct span user = head_value(icap, SPAN("X-Authenticated-User"));
 
-    s->client = *stream_peer(tx->conn->stream);
+    s->client = stream_peer(tx->conn->stream);
     (void)span_copy(head_value(icap, SPAN("X-Client-IP")), s->client_ip, sizeof s->client_ip);
     if (!user.p)
         user = head_value(icap, SPAN("X-Client-Username"));
     plain_user(user, s->user, sizeof s->user);
-    s->believed = is_believed(tx->conn);
+    s->believed = is_believed(tx->conn->accepted.settings, &s->client);
     struct address stated;
 
     if (s->believed && parse_ip(s->client_ip, &stated))

@@ -76,10 +76,11 @@ static void refuse(struct fresh *f, enum err e, const char *why, uint64_t linger
     struct listener *li = f->li;
     struct listener_settings *settings = f->settings;
     struct stream *stream = f->stream;
+    struct address peer = stream_peer(stream);
 
     fresh_free(f);
     group_count_down(li->member, li->count);
-    li->events->refused(li->arg, li->loop, settings, stream_peer(stream), e, why);
+    li->events->refused(li->arg, li->loop, settings, &peer, e, why);
     stream_close(stream, linger_ms);
     listener_settings_unref(settings);
 }
@@ -239,7 +240,8 @@ static void read_proxy_header(struct fresh *f)
     if (has_peer)
         stream_set_peer(f->stream, &peer);
     /* A header that names nobody (LOCAL, UNKNOWN) leaves the balancer itself as the peer. */
-    if (!fresh_is_allowed(f->settings, stream_peer(f->stream)))
+    peer = stream_peer(f->stream);
+    if (!fresh_is_allowed(f->settings, &peer))
         refuse(f, ERR_POLICY, FRESH_NOT_ALLOWED, 0);
     else
         after_proxy(f);

@@ -473,14 +473,19 @@ const sallyport_report *stream_report(const struct stream *s)
     return s->report;
 }
 
-const struct address *stream_peer(const struct stream *s)
+struct address stream_peer(const struct stream *s)
 {
-    return &s->peer;
+    struct address a = {.len = s->peer_len};
+
+    memcpy(&a.ss, s->peer, s->peer_len);
+    return a;
 }
 
 void stream_set_peer(struct stream *s, const struct address *peer)
 {
-    s->peer = peer ? *peer : (struct address){.len = 0};
+    s->peer_len = peer && peer->len <= sizeof s->peer ? (unsigned char)peer->len : 0;
+    if (s->peer_len)
+        memcpy(s->peer, &peer->ss, s->peer_len);
 }
 
 struct loop *stream_loop(const struct stream *s)

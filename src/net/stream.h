@@ -73,7 +73,8 @@ void stream_close(struct stream *s, uint64_t linger_ms);
 /* The report on how this stream is protected; made after the handshake (or at once, when clear).
  * Borrowed. */
 const sallyport_report *stream_report(const struct stream *s);
-const struct address *stream_peer(const struct stream *s);
+/* Unknown (len 0) for the path of a Unix socket. */
+struct address stream_peer(const struct stream *s);
 void stream_set_peer(struct stream *s, const struct address *peer); /* from a PROXY header */
 struct loop *stream_loop(const struct stream *s);
 /* What failed first, and why: a sentence, "" if nothing did. Lives as long as the stream. */

@@ -3,6 +3,7 @@
 #ifndef NET_STREAM_INT_H
 #define NET_STREAM_INT_H
 
+#include <netinet/in.h>
 #include <sys/uio.h>
 
 #include "net/loop_int.h"
@@ -56,7 +57,10 @@ struct stream {
     enum err failure;
     char *error; /* NULL: out of memory for it, or no error */
     void *owner; /* the upstream pool's record of this connection */
-    struct address peer;
+    /* An IP address as its sockaddr; 0 bytes: unknown. A sockaddr_storage would be a fifth of what
+     * an idle connection costs. */
+    unsigned char peer_len;
+    unsigned char peer[sizeof(struct sockaddr_in6)];
 };
 
 /* First one wins. */

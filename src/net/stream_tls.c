@@ -161,6 +161,8 @@ static void finish_handshake(struct stream *s, enum err e)
     s->state = e ? STREAM_BROKEN : STREAM_TLS;
     /* The last flight and the tickets, or the alert. */
     stream_push(s);
+    if (s->out.len == 0)
+        chain_done(&s->out); /* its ring: a connection may wait for long before it writes */
 }
 
 /* 0: goes on. Otherwise the event that ends it. */

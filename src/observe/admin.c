@@ -243,13 +243,14 @@ static enum err conn_queue(struct admin_conn *c, struct answer *a)
 static enum err conn_answer(struct admin_conn *c, enum err e, const struct fault *fault, size_t len)
 {
     struct answer a = {.type = "text/plain; charset=utf-8"};
+    struct address peer = stream_peer(c->from.stream);
 
     buf_init(&a.body, 0);
     if (e)
         answer_text(&a, fault->status, fault->why);
     else
         answer_head(c->admin, &a, (struct span){(const char *)c->in->data, len},
-                    address_is_loopback(stream_peer(c->from.stream)));
+                    address_is_loopback(&peer));
     e = conn_queue(c, &a);
     buf_done(&a.body);
     return e;

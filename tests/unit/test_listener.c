@@ -155,6 +155,13 @@ static void site_close(struct site *site)
     assert_int_equal(destroyed, 1);
 }
 
+static const char *peer_text(const struct stream *s, char dst[ADDRESS_TEXT_MAX])
+{
+    struct address peer = stream_peer(s);
+
+    return address_host_text(&peer, dst);
+}
+
 static void say(int fd, const char *text)
 {
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
@@ -407,7 +414,7 @@ static void test_proxy(void **state)
         struct block *b = block_new();
         uint32_t n = 0;
 
-        assert_string_equal(address_host_text(stream_peer(book.open[0].stream), text), row->peer);
+        assert_string_equal(peer_text(book.open[0].stream, text), row->peer);
         assert_int_equal(stream_read(book.open[0].stream, b, (uint32_t)strlen(row->rest), &n), OK);
         assert_int_equal(n, strlen(row->rest));
         assert_memory_equal(b->data, row->rest, n);
@@ -494,7 +501,7 @@ static void test_proxy_then_tls(void **state)
     SSL *ssl = handshake(&site, fd, client_tls);
 
     TURN_UNTIL(site.l, book.n_open == 1);
-    assert_string_equal(address_host_text(stream_peer(book.open[0].stream), text), "2001:db8::7");
+    assert_string_equal(peer_text(book.open[0].stream, text), "2001:db8::7");
     SSL_free(ssl);
     (void)close(fd);
     site_close(&site);
