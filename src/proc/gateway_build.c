@@ -323,6 +323,7 @@ enum err gateway_build(struct gateway_core *g, struct buf *why)
     TRY(policy_start(g, why));
     TRY(build_sockets(g, why));
     gateway_status_metrics(g);
+    gateway_memory_start(g);
     e = watch_supervisor(g);
     if (e)
         return gateway_fail(why, e, "watching the supervisor");
@@ -350,6 +351,7 @@ void gateway_unbuild(struct gateway_core *g)
     take_late_orders(g);
     control_server_free(g->control);
     policy_stop(g);
+    gateway_memory_stop(g);
     for (unsigned i = 0; i < g->n_sockets; i++)
         if (g->sockets[i].listener)
             listener_free(g->sockets[i].listener);
@@ -381,4 +383,5 @@ void gateway_unbuild(struct gateway_core *g)
     generation_done(&g->live);
     generation_done(&g->generation);
     block_pool_trim(0);
+    arena_pool_trim();
 }

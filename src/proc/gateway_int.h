@@ -5,6 +5,7 @@
  *   gateway_build.c    from a set to a gateway that serves
  *   gateway_config.c   a configuration made ready for use
  *   gateway_order.c    what one loop has another one do
+ *   gateway_memory.c   gives memory back to the system
  *   gateway_live.c     messages of the supervisor, live changes
  *   gateway_drain.c    the way out
  *   gateway_policy.c   what changes without a new configuration: exceptions, bypasses, versions of
@@ -81,6 +82,14 @@ struct gateway_loop {
     bool thread_started;
 };
 
+/* On loop 0. */
+struct gateway_memory {
+    struct timer look;
+    struct work trim;
+    bool trimming;
+    unsigned peak; /* most connections that were seen since memory was given back */
+};
+
 /* The gateway as it sees itself (the supervisor's view of it is struct gateway). */
 struct gateway_core {
     struct generation generation; /* the first set: owns the arena that names live in */
@@ -116,6 +125,7 @@ struct gateway_core {
     bool draining;
     bool last;              /* nobody takes over: the admin listener says so until the end */
     unsigned drained_loops; /* on loop 0 only */
+    struct gateway_memory memory_look;
     struct timer drain_timer;
     struct timer drain_again;
     uint64_t fresh_end_ms; /* until then the drain waits for connections that are not open yet */
@@ -157,6 +167,12 @@ void gateway_tell(struct gateway_core *g, enum proc_kind kind, unsigned number, 
 /* |last|: no other gateway takes over, Sallyport stops. */
 void gateway_core_drain(struct gateway_core *g, uint64_t ms, bool last);
 void gateway_stop_loops(struct gateway_core *g);
+
+/* ---- gateway_memory.c ---- */
+void gateway_memory_start(struct gateway_core *g);
+void gateway_memory_stop(struct gateway_core *g);
+/* Is it time, with so many connections as there are now? Takes note of them. */
+bool gateway_memory_is_due(struct gateway_memory *m, unsigned connections);
 
 /* ---- gateway_command.c ---- */
 bool gateway_command(void *arg, const char *name, const struct json_t *command, unsigned uid,
