@@ -42,7 +42,7 @@ struct icap_queued {
     unsigned char kind; /* enum icap_event_kind */
     bool ieof;
 };
-#define ICAP_QUEUE       16u
+#define ICAP_QUEUE       8u
 #define ICAP_QUEUE_SPARE 3u /* events that one step can make at most */
 
 struct icap_engine {

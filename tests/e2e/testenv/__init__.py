@@ -9,12 +9,15 @@ from . import samples, wait
 from .certs import Certificates
 from .cicap import CIcap, cicap_client
 from .clamd import Clamd
+from .crowd import Crowd
 from .icap import IcapConnection, IcapError, chunked, request
+from .load import Load, load
 from .origin import Origin
 from .peers import free_port, need, on_ci
 from .process import Process
 from .sallyport import Sallyport, Way, build_dir
 from .squid import Squid
 
-__all__ = ["CIcap", "Certificates", "Clamd", "IcapConnection", "IcapError", "Origin", "Process", "Sallyport", "Squid",
-           "Way", "build_dir", "chunked", "cicap_client", "free_port", "need", "on_ci", "request", "samples", "wait"]
+__all__ = ["CIcap", "Certificates", "Clamd", "Crowd", "IcapConnection", "IcapError", "Load", "Origin", "Process",
+           "Sallyport", "Squid", "Way", "build_dir", "chunked", "cicap_client", "free_port", "load", "need", "on_ci",
+           "request", "samples", "wait"]
