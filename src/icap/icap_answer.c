@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the server writes: OPTIONS, errors, originals, block pages. */
+#include "base/html.h"
 #include "base/json.h"
 #include "icap/icap_server_int.h"
 
@@ -283,28 +284,6 @@ static const char *cause_sentence(enum cause c)
     return "";
 }
 
-static void add_html(struct buf *b, struct span s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-
-        if (c == '&')
-            buf_text(b, "&amp;");
-        else if (c == '<')
-            buf_text(b, "&lt;");
-        else if (c == '>')
-            buf_text(b, "&gt;");
-        else if (c == '"')
-            buf_text(b, "&quot;");
-        else if (c == '\'')
-            buf_text(b, "&#39;");
-        else if (c < 0x20 || c >= 0x7f)
-            buf_char(b, '?');
-        else
-            buf_char(b, (char)c);
-    }
-}
-
 /* The first finding that blocks, or NULL. */
 static const struct finding *blocking_finding(const struct icap_transaction *tx)
 {
@@ -327,7 +306,7 @@ static void page_fact(struct buf *b, const char *term, struct span value)
     if (value.n == 0)
         return;
     buf_fmt(b, "</dd>\n<dt>%s</dt><dd>", term);
-    add_html(b, value);
+    html_text(b, value);
 }
 
 static void page_facts(const struct icap_transaction *tx, struct buf *b)
@@ -354,16 +333,16 @@ void icap_block_page(const struct icap_transaction *tx, struct buf *b)
              "<style>body{font:1rem/1.5 sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}"
              "dt{font-weight:bold}code{word-break:break-all}</style>\n</head>\n<body>\n"
              "<h1>This file was blocked</h1>\n<p>");
-    add_html(b, span_of(cause_sentence(tx->cause)));
+    html_text(b, span_of(cause_sentence(tx->cause)));
     buf_text(b, "</p>\n<dl>\n<dt>Reason</dt><dd>");
-    add_html(b, icap_threat(tx));
+    html_text(b, icap_threat(tx));
     page_facts(tx, b);
     buf_text(b, "</dd>\n<dt>Number of this decision</dt><dd><code>");
     buf_text(b, tx->id);
     buf_text(b, "</code></dd>\n</dl>\n");
     if (contact) {
         buf_text(b, "<p>If you think that this is wrong, give the number to: ");
-        add_html(b, span_of(contact));
+        html_text(b, span_of(contact));
         buf_text(b, "</p>\n");
     }
     buf_text(b, "</body>\n</html>\n");

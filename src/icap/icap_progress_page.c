@@ -1,35 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "icap/icap_progress_page.h"
 
+#include "base/html.h"
+
 /* ---- HTML ---- */
-
-/* |s| is UTF-8, as the page is, or plain ASCII. */
-static void add_html(struct buf *b, struct span s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-
-        if (c == '&')
-            buf_text(b, "&amp;");
-        else if (c == '<')
-            buf_text(b, "&lt;");
-        else if (c == '>')
-            buf_text(b, "&gt;");
-        else if (c == '"')
-            buf_text(b, "&quot;");
-        else if (c == '\'')
-            buf_text(b, "&#39;");
-        else
-            buf_char(b, c < 0x20 || c == 0x7f ? '?' : (char)c);
-    }
-}
 
 static void add_fact(struct buf *b, const char *term, struct span value)
 {
     if (value.n == 0)
         return;
     buf_fmt(b, "<dt>%s</dt><dd>", term);
-    add_html(b, value);
+    html_text(b, value);
     buf_text(b, "</dd>\n");
 }
 
@@ -82,7 +63,7 @@ static void add_facts(const struct progress_entry *e, struct buf *b)
     buf_text(b, "<dt>Size</dt><dd>");
     add_size(b, e->about.len);
     buf_text(b, "</dd>\n<dt>Number of this check</dt><dd><code>");
-    add_html(b, e->about.id);
+    html_text(b, e->about.id);
     buf_text(b, "</code></dd>\n</dl>\n");
 }
 
@@ -90,7 +71,7 @@ static void add_refresh(const struct progress_entry *e, struct buf *b)
 {
     buf_fmt(b, "<meta http-equiv=\"refresh\" content=\"%llu;url=http://",
             (unsigned long long)(e->about.every_ms + 999) / 1000);
-    add_html(b, e->about.host);
+    html_text(b, e->about.host);
     buf_fmt(b, "/%s\">\n", e->token);
 }
 
@@ -146,7 +127,7 @@ void progress_page(enum progress_state state, const struct progress_entry *entry
         add_facts(entry, b);
     if (entry && entry->about.contact.n) {
         buf_text(b, "<p>If you have questions, give the number to: ");
-        add_html(b, entry->about.contact);
+        html_text(b, entry->about.contact);
         buf_text(b, "</p>\n");
     }
     buf_text(b, "</body>\n</html>\n");
