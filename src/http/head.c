@@ -504,8 +504,29 @@ enum err head_content_length(const struct head *h, uint64_t *ret)
     return OK;
 }
 
+const char *head_host_conflict(const struct head *h)
+{
+    const struct span name = SPAN("Host");
+    unsigned first = head_find(h, name, 0);
+
+    if (first >= h->n_fields)
+        return NULL;
+    if (head_find(h, name, first + 1) < h->n_fields)
+        return "repeated Host";
+    /* A list is what a proxy makes of two fields; of user information, a path or a blank some
+     * readers take one side and some the other. */
+    for (size_t i = 0; i < h->fields[first].value.n; i++) {
+        char c = h->fields[first].value.p[i];
+
+        if ((unsigned char)c <= 0x20 || strchr(",@/\\?#", c))
+            return "malformed Host";
+    }
+    return NULL;
+}
+
 const char *head_smuggling(const struct head *h)
 {
+    const char *host = h->kind == HEAD_HTTP_REQUEST ? head_host_conflict(h) : NULL;
     uint64_t ignored;
     enum err length = head_content_length(h, &ignored);
 
@@ -517,6 +538,8 @@ const char *head_smuggling(const struct head *h)
         return "repeated Content-Type";
     if (head_count(h, SPAN("Content-Disposition")) > 1)
         return "repeated Content-Disposition";
+    if (host)
+        return host;
     if (h->text.n && memchr(h->text.p, '\0', h->text.n))
         return "NUL in the head";
     return NULL;

@@ -81,7 +81,12 @@ bool head_has_token(const struct head *h, struct span name, struct span token);
 NODISCARD enum err head_content_length(const struct head *h, uint64_t *ret);
 /* Has the head one of the contradictions that a filter must not guess about (RFC 9112 6.1, 11.2):
  * conflicting Content-Length, Content-Length with Transfer-Encoding, repeated Content-Type or
- * Content-Disposition, NUL? Returns a static sentence, or NULL when it is sane. */
+ * Content-Disposition, in a request what head_host_conflict() says, NUL? Returns a static sentence,
+ * or NULL when it is sane. */
 const char *head_smuggling(const struct head *h);
+/* RFC 9112 3.2: more than one Host, whatever they say and whatever the target is, or one that names
+ * no single host. Returns a static sentence, or NULL. None at all is no conflict: makers of
+ * synthetic heads leave it out, and nobody reads another one. */
+const char *head_host_conflict(const struct head *h);
 
 #endif

@@ -79,11 +79,20 @@ static enum cause judge_ranges(struct icap_transaction *tx, const struct head *h
                   "the body is a fragment (206, Content-Range) of a file that was not seen whole");
 }
 
+/* In a RESPMOD the request's head is not what is delivered, but rules and lists go by its host. */
+static const char *heads_conflict(const struct icap_request *req)
+{
+    const struct head *http = icap_message_head(req);
+    const char *why = http ? head_smuggling(http) : NULL;
+
+    return why || !req->http_request ? why : head_host_conflict(req->http_request);
+}
+
 /* What a client and we might read differently is not for a rule to allow. */
 static enum cause judge_heads(struct icap_transaction *tx)
 {
     const struct head *http = icap_message_head(tx->req);
-    const char *why = http ? head_smuggling(http) : NULL;
+    const char *why = heads_conflict(tx->req);
     enum cause cause = why ? decide(tx, CAUSE_DENIED, ERR_POLICY, why) : CAUSE_NONE;
 
     if (stands(tx, cause))

@@ -463,6 +463,61 @@ static void smuggling_rows(void **state)
     }
 }
 
+/* RFC 9112 3.2 */
+static void host_rows(void **state)
+{
+    static const struct {
+        const char *head;
+        bool sane;
+    } rows[] = {
+        {"GET / HTTP/1.1\r\nHost: a\r\n",                    true },
+        {"GET / HTTP/1.1\r\nHost: a.example:8080\r\n",       true },
+        {"GET / HTTP/1.1\r\nHost: [2001:db8::7]:80\r\n",     true },
+        {"GET / HTTP/1.1\r\nHost:\r\n",                      true },
+        {"GET / HTTP/1.1\r\n",                               true },
+        {"GET http://a/ HTTP/1.1\r\nHost: b\r\n",            true }, /* 3.2.2: the target counts */
+        {"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n",         false},
+        {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n",         false},
+        {"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n",         false},
+        {"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n", false},
+        {"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nHost: b\r\n", false},
+        {"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nHOST:\r\n",   false},
+        {"GET / HTTP/1.1\r\nHost: a, b\r\n",                 false},
+        {"GET / HTTP/1.1\r\nHost: a,b\r\n",                  false},
+        {"GET / HTTP/1.1\r\nHost: a b\r\n",                  false},
+        {"GET / HTTP/1.1\r\nHost: a\tb\r\n",                 false},
+        {"GET / HTTP/1.1\r\nHost: a@b\r\n",                  false},
+        {"GET / HTTP/1.1\r\nHost: a/b\r\n",                  false},
+        {"GET / HTTP/1.1\r\nHost: a\\b\r\n",                 false},
+        {"GET / HTTP/1.1\r\nHost: a?b\r\n",                  false},
+        {"GET / HTTP/1.1\r\nHost: a#b\r\n",                  false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[256];
+        struct arena mem;
+
+        (void)snprintf(text, sizeof text, "%s" E, rows[i].head);
+        struct head h = parsed(HEAD_HTTP_REQUEST, text, &mem);
+
+        if ((head_smuggling(&h) == NULL) != rows[i].sane ||
+            (head_host_conflict(&h) == NULL) != rows[i].sane)
+            fail_msg("%s", rows[i].head);
+        arena_done(&mem);
+    }
+}
+
+static void host_of_a_response_is_no_matter(void **state)
+{
+    struct arena mem;
+    struct head h = parsed(HEAD_HTTP_STATUS, RS "Host: a\r\nHost: b\r\n" E, &mem);
+
+    (void)state;
+    assert_null(head_smuggling(&h));
+    arena_done(&mem);
+}
+
 static void field_lines(void **state)
 {
     (void)state;
@@ -508,6 +563,8 @@ int main(void)
         cmocka_unit_test(tokens_are_elements_not_substrings),
         cmocka_unit_test(content_length_rows),
         cmocka_unit_test(smuggling_rows),
+        cmocka_unit_test(host_rows),
+        cmocka_unit_test(host_of_a_response_is_no_matter),
         cmocka_unit_test(field_lines),
         cmocka_unit_test(no_memory_is_said),
     };

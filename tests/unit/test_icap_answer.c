@@ -114,6 +114,18 @@ static void test_smuggling_is_denied(void **state)
                    CAUSE_DENIED, VERDICT_BLOCK, NULL);
 }
 
+/* The second one is what some origin servers go by. In a RESPMOD rules go by the request's. */
+static void test_two_hosts_are_denied(void **state)
+{
+    static const char request[] =
+        "GET /a HTTP/1.1\r\nHost: updates.example\r\nHost: evil.example\r\n";
+
+    expect_actions(*state, (struct ask){.body = "file", .request = request}, CAUSE_DENIED,
+                   VERDICT_BLOCK, NULL);
+    expect_actions(*state, (struct ask){.method = "REQMOD", .body = "file", .request = request},
+                   CAUSE_DENIED, VERDICT_BLOCK, NULL);
+}
+
 static void test_codings_of_the_hop_and_fragments_are_not_inspected(void **state)
 {
     static const char *const heads[] = {
@@ -619,6 +631,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_causes_that_workers_find),
         TEST(test_smuggling_is_denied),
+        TEST(test_two_hosts_are_denied),
         TEST(test_codings_of_the_hop_and_fragments_are_not_inspected),
         TEST(test_identity_is_inspected),
         TEST(test_too_large),
