@@ -64,6 +64,26 @@ static void read_expired(struct icap_engine *e)
         icap_engine_refuse(e, &f);
 }
 
+/* Where no answer has begun there is one now: RFC 9110 15.5.9 for a request that does not come to
+ * its end; for one that did, and waits for its verdict, the fault is not the client's. What was
+ * begun cannot be taken back, and what was said already is not said again. */
+static void transaction_expired(struct icap_engine *e)
+{
+    bool is_read = e->rq == RQ_WAIT || e->rq == RQ_END;
+    bool begun = e->rp == RP_BODY || e->rp == RP_DONE;
+    struct fault f;
+
+    (void)fault_set(&f, ERR_TIMEOUT,
+                    begun     ? 0
+                    : is_read ? 503
+                              : 408,
+                    0, "the transaction took too long");
+    if (begun)
+        icap_engine_expire(e, &f);
+    else
+        icap_engine_refuse(e, &f);
+}
+
 void icap_tick(struct icap_engine *e, uint64_t now_ms)
 {
     struct fault f;
@@ -76,8 +96,7 @@ void icap_tick(struct icap_engine *e, uint64_t now_ms)
         (void)fault_set(&f, ERR_TIMEOUT, 0, 0, "the peer takes no output");
         icap_engine_expire(e, &f);
     } else if (in_transaction(e) && transaction_deadline(e) <= e->now) {
-        (void)fault_set(&f, ERR_TIMEOUT, 0, 0, "the transaction took too long");
-        icap_engine_expire(e, &f);
+        transaction_expired(e);
     } else if (read_deadline(e) <= e->now) {
         read_expired(e);
     }

@@ -453,7 +453,7 @@ class TestProxySG:
         assert record_of(sallyport, name_of_reply(sallyport, reply))["verdict"] == "not-inspected"
 
     def test_endless_body_is_cut_by_time(self, start_sallyport):
-        """A slow one never gets large: transaction-timeout ends it."""
+        """A slow one never gets large: transaction-timeout ends it, and says so."""
         gateway = start_sallyport(more="icap: {transaction-timeout: 500ms}\n")
         with IcapConnection(gateway.address()) as c:
             client = name_of(c)
@@ -465,13 +465,15 @@ class TestProxySG:
                     c._more()
                 except TimeoutError:
                     c.send(b"1\r\nx\r\n")
-                except (EOFError, ConnectionError):
-                    return True
-                return False
-            wait.until(over, "the end", 5)
-            assert not c.buffer or c.read_reply("RESPMOD").status == 408
+                return b"\r\n\r\n" in c.buffer
+            wait.until(over, "the answer", 5)
+            c.sock.settimeout(5)
+            reply = c.read_reply("RESPMOD")
+            assert (reply.status, reply.field("Connection")) == (408, "close")
+            c.expect_closed()
         record = record_of(gateway, client)
         assert record["error"] == "timeout" and "action" not in record and "verdict" not in record
+        assert record["icap_status"] == 408
         wait.until(lambda: at_rest(gateway), "everything given back")
 
 
