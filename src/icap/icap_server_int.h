@@ -48,8 +48,8 @@ enum icap_transaction_state { TX_RECEIVE, TX_SKIP, TX_FILE, TX_SCAN, TX_FLOW, TX
  * bytes. */
 struct icap_slow {
     struct timer timer;
-    uint8_t *head; /* the body's first bytes */
-    uint32_t n, sent;
+    uint8_t *head; /* the body's first bytes: |n| of at most |max| */
+    uint32_t max, n, sent;
     uint32_t skipped;  /* of |sent|, when the rest follows */
     bool begun;        /* the answer's head is out: no block page any more */
     bool page;         /* it may be answered by a progress page */

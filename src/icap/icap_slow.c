@@ -14,6 +14,11 @@
 
 #define HEAD_MAX (64u << 10) /* bytes of a body that can be trickled */
 
+static struct budget *memory(const struct icap_transaction *tx)
+{
+    return tx->server->env.spool->memory;
+}
+
 static const struct icap_slow_settings *settings(const struct icap_transaction *tx)
 {
     return &tx->service->set->slow;
@@ -118,6 +123,35 @@ void icap_slow_file(struct icap_transaction *tx, int fd)
         icap_slow_end(tx);
 }
 
+/* As many pieces as the transaction has time for, and no more than the body has bytes. */
+static uint32_t head_max(const struct icap_transaction *tx)
+{
+    uint64_t pieces = tx->snapshot->limits->transaction_ms / settings(tx)->every_ms + 1;
+    uint64_t len, max = HEAD_MAX;
+    const struct head *http = icap_message_head(tx->req);
+
+    if (tx->snapshot->limits->transaction_ms && pieces < max / settings(tx)->bytes)
+        max = pieces * settings(tx)->bytes;
+    if (http && head_content_length(http, &len) == OK && len < max)
+        max = len;
+    return (uint32_t)max;
+}
+
+/* Many slow bodies at once are much memory, and it is limits.memory like that of the bodies. */
+static bool head_new(struct icap_transaction *tx)
+{
+    uint32_t max = head_max(tx);
+
+    if (max == 0 || !budget_take(memory(tx), max))
+        return false;
+    tx->slow.head = mem_fail_now() ? NULL : malloc(max);
+    if (tx->slow.head)
+        tx->slow.max = max;
+    else
+        budget_give(memory(tx), max);
+    return tx->slow.head != NULL;
+}
+
 void icap_slow_begin(struct icap_transaction *tx)
 {
     struct loop *loop = tx->server->env.loop;
@@ -127,8 +161,7 @@ void icap_slow_begin(struct icap_transaction *tx)
     tx->slow.page = settings(tx)->mode == ICAP_SLOW_PROGRESS && icap_progress_suits(tx);
     if (settings(tx)->mode != ICAP_SLOW_TRICKLE)
         return;
-    tx->slow.head = malloc(HEAD_MAX);
-    if (!tx->slow.head)
+    if (!head_new(tx))
         return; /* it waits, then */
     tx->slow.timer.fire = on_timer;
     timer_set(loop, &tx->slow.timer, loop_now_ms(loop) + settings(tx)->after_ms);
@@ -136,7 +169,7 @@ void icap_slow_begin(struct icap_transaction *tx)
 
 void icap_slow_body(struct icap_transaction *tx, struct slice s)
 {
-    uint32_t n = HEAD_MAX - tx->slow.n;
+    uint32_t n = tx->slow.max - tx->slow.n;
 
     if (!tx->slow.head || n == 0)
         return;
@@ -155,6 +188,8 @@ void icap_slow_end(struct icap_transaction *tx)
 void icap_slow_free(struct icap_transaction *tx)
 {
     icap_slow_end(tx);
+    if (tx->slow.head)
+        budget_give(memory(tx), tx->slow.max);
     free(tx->slow.head);
     tx->slow.head = NULL;
     if (tx->slow.has_file)
