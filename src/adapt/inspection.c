@@ -111,12 +111,15 @@ static void tell_run(struct task *t)
     inspection_free(s);
 }
 
+#define BAD_LUCK \
+    (1u << CAUSE_TIMEOUT | 1u << CAUSE_OVERLOAD | 1u << CAUSE_ENGINE_DOWN | 1u << CAUSE_DISK_FULL)
+
 /* Should those who wait for the same file get this answer, too? A crash would repeat itself; what
- * was only our bad luck (a deadline, a full queue) is not theirs. */
+ * was only our bad luck (a deadline, a full queue) is not theirs, unless the file was found out all
+ * the same. */
 static bool is_for_all(const struct scan_result *r)
 {
-    return r->cause != CAUSE_TIMEOUT && r->cause != CAUSE_OVERLOAD &&
-           r->cause != CAUSE_ENGINE_DOWN && r->cause != CAUSE_DISK_FULL;
+    return r->verdict == VERDICT_BLOCK || !(scan_result_causes(r) & BAD_LUCK);
 }
 
 static void tell_cache(struct inspection *s)
@@ -447,13 +450,9 @@ static void on_worker(void *arg, const struct scan_result *result, int objects)
     s->worker = NULL;
     s->worker_us = loop_now_us(s->inspector->env.loop) - s->worker_start_us;
     s->result = *result;
-    for (unsigned i = 0; i < earlier.n_findings; i++)
-        scan_result_find(&s->result, &earlier.findings[i]);
-    s->result.incomplete |= earlier.incomplete || result->verdict == VERDICT_ERROR ||
-                            result->verdict == VERDICT_NOT_INSPECTED;
-    if (earlier.verdict != VERDICT_PASS)
-        scan_result_judge(&s->result, earlier.verdict, earlier.cause, earlier.err, "%s",
-                          earlier.why);
+    s->result.incomplete |=
+        result->verdict == VERDICT_ERROR || result->verdict == VERDICT_NOT_INSPECTED;
+    scan_result_join(&s->result, &earlier);
     s->objects_fd = objects;
     if (objects >= 0 && load_objects(s) != OK) {
         object_table_unref(s->objects);

@@ -26,6 +26,8 @@ enum cause {
 };
 #define CAUSES 10
 
+/* How strict they are is another order: to a client that lets pass on errors an error is a pass, so
+ * that it is less than a block. */
 enum action { ACTION_PASS, ACTION_BLOCK, ACTION_ERROR };
 #define ACTIONS 3
 
@@ -51,8 +53,9 @@ struct finding {
 struct scan_result {
     enum verdict verdict;
     enum cause cause; /* when verdict is not PASS or CHANGED */
+    unsigned also;    /* bits 1 << enum cause: what stood in the way besides |cause| */
     enum err err;     /* what went wrong, for VERDICT_ERROR */
-    char why[160];    /* a sentence, or "" */
+    char why[256];    /* a sentence of each cause, the gravest first, cut to fit; or "" */
     struct finding findings[FINDINGS_MAX];
     unsigned n_findings;
     char sniffed[SNIFFED_MAX]; /* media type of the (decoded) body as it looks, "" if not asked */
@@ -62,11 +65,20 @@ struct scan_result {
     uint64_t scan_us;   /* in the worker */
 };
 
-/* Sets verdict, cause, error and |why| unless |r| has a graver verdict already: BLOCK before ERROR
- * before NOT_INSPECTED before CHANGED before PASS. */
+/* Joins a verdict to |r|. The gravest gives verdict, cause and error: BLOCK before ERROR before
+ * NOT_INSPECTED before CHANGED before PASS. The cause of a lesser one stands in |also|, for the
+ * service may be stricter with it. */
 PRINTF(5, 6)
 void scan_result_judge(struct scan_result *r, enum verdict verdict, enum cause cause, enum err err,
                        const char *why, ...);
+/* Joins what another engine said of the same file: verdict, causes, findings. */
+void scan_result_join(struct scan_result *r, const struct scan_result *other);
+/* |cause| and |also| as bits 1 << enum cause; 0 for what is passed. */
+unsigned scan_result_causes(const struct scan_result *r);
+/* The strictest action that |on| (enum action at each enum cause) has for one of |causes|: BLOCK
+ * before ERROR before PASS. *cause: the one to name where several are as strict (CAUSE_NONE: any);
+ * then the one that decided. ACTION_PASS without causes. */
+enum action causes_action(unsigned causes, const uint8_t on[CAUSES], enum cause *cause);
 /* Adds a copy of |f|. When the list is full a finding that blocks takes the place of a note, and
  * what is left over is dropped. */
 void scan_result_find(struct scan_result *r, const struct finding *f);

@@ -32,6 +32,7 @@ struct kept {
     unsigned n_findings;
     enum verdict verdict;
     enum cause cause;
+    unsigned also;
     enum err err;
     uint32_t n_objects;
     bool incomplete;
@@ -161,6 +162,7 @@ static struct kept *kept_new(const struct verdict_key *key, const struct verdict
         .n_findings = n_findings,
         .verdict = r->verdict,
         .cause = r->cause,
+        .also = r->also,
         .err = r->err,
         .n_objects = r->n_objects,
         .incomplete = r->incomplete,
@@ -217,6 +219,7 @@ static void kept_unfold(const struct kept *k, struct verdict_cache_value *ret)
     *ret = (struct verdict_cache_value){
         .result = {.verdict = k->verdict,
                    .cause = k->cause,
+                   .also = k->also,
                    .err = k->err,
                    .n_findings = k->n_findings,
                    .n_objects = k->n_objects,
@@ -318,9 +321,15 @@ static void kept_store(struct shard *s, struct kept *k, uint64_t now_ms, uint64_
     evict_over(s, max, gone);
 }
 
+/* What is true of the file, and will be when it comes again. */
+#define LASTING \
+    (1u << CAUSE_INFECTED | 1u << CAUSE_DENIED | 1u << CAUSE_NOT_INSPECTED | 1u << CAUSE_TOO_LARGE)
+
 /* Whatever the caller says: an accident is no verdict on the file. */
 static bool may_keep(const struct scan_result *r)
 {
+    if (r->also & ~LASTING)
+        return false;
     switch (r->verdict) {
     case VERDICT_PASS: return r->cause == CAUSE_NONE && r->err == OK;
     case VERDICT_BLOCK: return r->cause == CAUSE_INFECTED || r->cause == CAUSE_DENIED;

@@ -10,7 +10,7 @@
 
 /* First byte of every packet. Gateway and worker are installed together, but an upgrade can leave
  * an old zygote beside a new gateway for a moment: they must notice. */
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 
 #define ERR_ROW(id, value, class, status, code, text) +1
 enum {
@@ -56,6 +56,13 @@ static uint8_t read_range(struct reader *r, unsigned n)
     return v;
 }
 
+/* Further causes, each once, and none of what is passed. */
+static bool also_is_sound(const struct scan_result *s, bool passed)
+{
+    return !(s->also & ~((1u << CAUSES) - 2)) && !(passed && s->also) &&
+           !(s->also & 1u << ((unsigned)s->cause % CAUSES));
+}
+
 /* What a verdict may say: PASS has no cause, and what is not passed has one, because the service's
  * action is looked up by it. */
 static bool result_is_sound(const struct scan_result *s)
@@ -64,7 +71,7 @@ static bool result_is_sound(const struct scan_result *s)
 
     return (size_t)s->verdict < VERDICTS && (size_t)s->cause < CAUSES && (size_t)s->err < ERRS &&
            s->n_findings <= FINDINGS_MAX && s->n_objects <= OBJECTS_MAX &&
-           passed == (s->cause == CAUSE_NONE);
+           passed == (s->cause == CAUSE_NONE) && also_is_sound(s, passed);
 }
 
 static void write_result(struct writer *w, const struct scan_result *s)
@@ -75,6 +82,7 @@ static void write_result(struct writer *w, const struct scan_result *s)
     }
     write_u8(w, (uint8_t)s->verdict);
     write_u8(w, (uint8_t)s->cause);
+    write_u16(w, (uint16_t)s->also);
     write_u8(w, (uint8_t)s->err);
     write_u64(w, s->scan_us);
     write_field(w, s->why, sizeof s->why);
@@ -96,6 +104,7 @@ static void read_result(struct reader *r, struct scan_result *s)
 {
     s->verdict = (enum verdict)read_range(r, VERDICTS);
     s->cause = (enum cause)read_range(r, CAUSES);
+    s->also = read_u16(r);
     s->err = (enum err)read_range(r, ERRS);
     s->scan_us = read_u64(r);
     read_field(r, s->why, sizeof s->why);

@@ -96,9 +96,11 @@ static void merge(struct scan_result *r, const struct scan_result *one, const ch
         if (!again || !has_finding(r, &f))
             engine_find(r, &f);
     }
-    if (one->verdict != VERDICT_PASS)
-        engine_judge(r, one->verdict, one->cause, one->err, "%s%s%s", name_it ? where : "",
-                     name_it ? ": " : "", one->why);
+    if (one->verdict == VERDICT_PASS)
+        return;
+    engine_judge(r, one->verdict, one->cause, one->err, "%s%s%s", name_it ? where : "",
+                 name_it ? ": " : "", one->why);
+    r->also |= one->also & ~(1u << r->cause);
 }
 
 static void run_engine(struct inspection *i, const struct engine *e, const struct unpacked *o,

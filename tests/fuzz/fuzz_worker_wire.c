@@ -47,6 +47,7 @@ static void encode_then_decode(const uint8_t *data, size_t size)
         memset(&m.job.want_objects, size > 1 && (data[1] & 1), 1);
     if (m.kind == WIRE_RESULT) {
         memset(&m.result.has_objects, size > 1 && (data[1] & 2), 1);
+        memset(&m.result.result.incomplete, size > 1 && (data[1] & 4), 1);
         for (size_t i = 0; i < FINDINGS_MAX; i++)
             memset(&m.result.result.findings[i].note, size > 1 && (data[1] >> (i % 8) & 1), 1);
     }

@@ -222,6 +222,23 @@ static void test_clamav_without_clamd_is_engine_down(void **state)
     assert_int_equal(f->zygote.n_jobs, 0); /* nothing to unpack */
 }
 
+/* Each engine's cause is kept: the service may be stricter with the lesser one. */
+static void test_two_engines_fail_for_different_causes(void **state)
+{
+    static const struct scan_result encrypted = {
+        .verdict = VERDICT_NOT_INSPECTED, .cause = CAUSE_NOT_INSPECTED, .why = "encrypted"};
+    struct fixture *f = *state;
+
+    f->request.pipeline |= 1u << PIPELINE_CLAMAV;
+    struct outcome *o = start(f);
+
+    fake_answer(fake_busy(&f->zygote), &encrypted);
+    steps(f);
+    assert_ended(o, VERDICT_ERROR, CAUSE_ENGINE_DOWN);
+    assert_int_equal(o->result.also, 1u << CAUSE_NOT_INSPECTED);
+    assert_string_equal(o->result.why, "clamd: it is not configured any more; encrypted");
+}
+
 static void test_a_type_that_is_too_long_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -346,6 +363,48 @@ static void test_bad_luck_is_not_shared(void **state)
 }
 
 /* A file that kills a worker does not kill one for each that asks, and is tried again later. */
+/* One engine found it, another was away: all who wait know enough, but who comes later asks anew.
+ */
+static void test_found_with_bad_luck_is_shared_and_not_kept(void **state)
+{
+    const struct scan_result bad = infected();
+    struct fixture *f = *state;
+    struct outcome *a, *b;
+
+    f->request.pipeline |= 1u << PIPELINE_CLAMAV;
+    a = start(f);
+    b = start(f);
+    fake_answer(fake_busy(&f->zygote), &bad);
+    steps(f);
+    assert_ended(a, VERDICT_BLOCK, CAUSE_INFECTED);
+    assert_ended(b, VERDICT_BLOCK, CAUSE_INFECTED);
+    assert_int_equal(b->result.also, 1u << CAUSE_ENGINE_DOWN);
+    assert_int_equal(f->zygote.n_jobs, 1);
+    f->zygote.mode = FAKE_ANSWER;
+    f->zygote.answer = clean;
+    assert_ended(start(f), VERDICT_ERROR, CAUSE_ENGINE_DOWN);
+    assert_int_equal(f->zygote.n_jobs, 2);
+}
+
+/* What is true of the file is kept, whichever engine said it; an accident of any is no verdict. */
+static void test_further_causes(void **state)
+{
+    const unsigned lasting = 1u << CAUSE_DENIED | 1u << CAUSE_NOT_INSPECTED | 1u << CAUSE_TOO_LARGE;
+    struct fixture *f = *state;
+
+    f->zygote.mode = FAKE_ANSWER;
+    for (enum cause c = CAUSE_DENIED; c < CAUSES; c++) {
+        f->request.sha256 = span_of(cause_name(c));
+        f->zygote.answer = infected();
+        f->zygote.answer.also = 1u << c;
+        f->n_files = 0;
+        assert_false(start(f)->cached);
+        assert_int_equal(start(f)->cached, (lasting >> c & 1) != 0);
+        assert_ended(&f->files[1], VERDICT_BLOCK, CAUSE_INFECTED);
+        assert_int_equal(f->files[1].result.also, 1u << c);
+    }
+}
+
 static void test_a_crash_is_shared_and_not_kept(void **state)
 {
     struct fixture *f = *state;
@@ -504,6 +563,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_pipeline_without_engines_is_not_clean, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_clamav_without_clamd_is_engine_down, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_engines_fail_for_different_causes, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_type_that_is_too_long_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_while_it_is_scanned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_equal_file_is_not_scanned_again, setup, teardown),
@@ -512,6 +573,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_waits_goes_on_when_the_first_one_is_gone, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_bad_luck_is_not_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_found_with_bad_luck_is_shared_and_not_kept, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_further_causes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_crash_is_shared_and_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_waiter_has_its_own_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts_are_held_against_the_types, setup, teardown),

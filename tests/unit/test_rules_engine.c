@@ -43,8 +43,14 @@ static void test_gravest_wins(void **state)
         engine_judge(&r, pairs[i].first, CAUSE_DENIED, ERR_IO, "first");
         engine_judge(&r, pairs[i].second, CAUSE_TIMEOUT, ERR_TIMEOUT, "second %d", 2);
         assert_int_equal(r.verdict, pairs[i].second_wins ? pairs[i].second : pairs[i].first);
-        assert_string_equal(r.why, pairs[i].second_wins ? "second 2" : "first");
+        assert_memory_equal(r.why, pairs[i].second_wins ? "second 2" : "first", 5);
         assert_int_equal(r.cause, pairs[i].second_wins ? CAUSE_TIMEOUT : CAUSE_DENIED);
+        /* the other one's cause stays known, unless it let pass */
+        bool both = pairs[i].first != VERDICT_PASS && pairs[i].second != VERDICT_PASS;
+
+        assert_int_equal(r.also, !both                  ? 0
+                                 : pairs[i].second_wins ? 1u << CAUSE_DENIED
+                                                        : 1u << CAUSE_TIMEOUT);
     }
 }
 

@@ -320,7 +320,8 @@ static void test_graver(void **state)
     (void)state;
     type_policy_judge(&p, &o, 0, "", &r);
     assert_int_equal(r.cause, CAUSE_INFECTED);
-    assert_string_equal(r.why, "first");
+    assert_int_equal(r.also, 1u << CAUSE_DENIED);
+    assert_memory_equal(r.why, "first; files of this type", 25);
     assert_int_equal(r.n_findings, 1);
     r.verdict = VERDICT_NOT_INSPECTED;
     type_policy_judge(&p, &o, 0, "", &r);

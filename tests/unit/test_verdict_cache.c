@@ -240,6 +240,7 @@ static struct verdict_cache_value full_value(void)
 
     memset(r->why, 'w', sizeof r->why - 1);
     memset(r->sniffed, 's', sizeof r->sniffed - 1);
+    r->also = 1u << CAUSE_DENIED | 1u << CAUSE_NOT_INSPECTED;
     r->n_objects = 4000000000;
     r->scan_us = UINT64_MAX;
     r->n_findings = FINDINGS_MAX;
@@ -258,6 +259,7 @@ static void assert_same_result(const struct scan_result *a, const struct scan_re
 {
     assert_int_equal(a->verdict, b->verdict);
     assert_int_equal(a->cause, b->cause);
+    assert_int_equal(a->also, b->also);
     assert_int_equal(a->err, b->err);
     assert_string_equal(a->why, b->why);
     assert_string_equal(a->sniffed, b->sniffed);

@@ -13,7 +13,7 @@ WORKER = pathlib.Path(os.environ["SALLYPORT_BUILD"]) / "sallyport-worker"
 RULES = pathlib.Path(__file__).resolve().parents[3] / "share" / "rules" / "sallyport.yar"
 PATIENCE = 30  # seconds until a missing answer is a failure
 
-VERSION = 2
+VERSION = 3
 (CHANNEL, READY, BROKEN, FORK, FORKED, FORK_FAILED, KILL, DIED, JOB, RESULT) = range(1, 11)
 PASS, CHANGED, BLOCK, NOT_INSPECTED, ERROR = range(5)
 YARA, FILETYPE, UNPACK = 1, 2, 4
@@ -80,7 +80,7 @@ class Texts:
 class Result:
     def __init__(self, body):
         r = Texts(body)
-        self.id, self.verdict, self.cause, self.err = (r.number(f) for f in "QBBB")
+        self.id, self.verdict, self.cause, self.also, self.err = (r.number(f) for f in "QBBHB")
         self.scan_us, self.why = r.number("Q"), r.text()
         self.findings = [(r.text(), r.text(), r.text(), r.number("B")) for _ in range(r.number("B"))]
         self.sniffed, self.n_objects = r.text(), r.number("I")
