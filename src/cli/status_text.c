@@ -294,11 +294,29 @@ static void add_findings(const json_t *r, struct buf *out)
     }
 }
 
+/* That decided; and what else stood in the way. */
+static void add_causes(const json_t *r, struct buf *out)
+{
+    struct buf others;
+    size_t i;
+    const json_t *c;
+
+    add_row(out, "cause", ask_text(r, "cause"));
+    buf_init(&others, 0);
+    json_array_foreach(json_object_get(r, "causes"), i, c)
+    {
+        if (i > 0 && json_is_string(c))
+            buf_fmt(&others, "%s%s", others.n ? ", " : "", json_string_value(c));
+    }
+    add_row(out, "also", buf_cstr(&others));
+    buf_done(&others);
+}
+
 static void add_verdict(const json_t *r, struct buf *out)
 {
     add_row(out, "verdict", ask_text(r, "verdict"));
     add_row(out, "action", ask_text(r, "action"));
-    add_row(out, "cause", ask_text(r, "cause"));
+    add_causes(r, out);
     add_findings(r, out);
     add_row(out, "rule", ask_text(r, "rule"));
     add_row(out, "exception", ask_text(r, "exception"));

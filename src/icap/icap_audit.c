@@ -52,23 +52,51 @@ static void count(struct icap_transaction *tx, uint64_t bytes_in, uint64_t bytes
     metrics_observe(s->env.metrics, s->loop_index, tx->service->metrics.total_time, total_us);
 }
 
+#define FOUND (1u << CAUSE_INFECTED | 1u << CAUSE_DENIED)
+
 /* What stood in the way; of a block the findings say it. */
 static const char *error_text(const struct icap_transaction *tx)
 {
     if (tx->err_why)
         return tx->err_why;
-    return tx->result && tx->verdict != VERDICT_BLOCK ? tx->result->why : "";
+    return tx->result && (tx->verdict != VERDICT_BLOCK || (tx->causes & ~FOUND)) ? tx->result->why
+                                                                                 : "";
+}
+
+/* All that stood in the way, the one that decided first. */
+static unsigned causes_of(const struct icap_transaction *tx, const char *v[CAUSES])
+{
+    unsigned n = 0;
+
+    if (tx->cause != CAUSE_NONE)
+        v[n++] = cause_name(tx->cause);
+    for (enum cause c = CAUSE_NONE + 1; c < CAUSES; c++)
+        if (c != tx->cause && (tx->causes & 1u << c))
+            v[n++] = cause_name(c);
+    return n;
+}
+
+/* NULL: none. */
+static const char *trouble_code(const struct icap_transaction *tx)
+{
+    if (tx->causes == 0)
+        return tx->err == OK || tx->err == ERR_ABORTED ? NULL : err_code(tx->err);
+    if (1u << tx->cause & ~FOUND)
+        return cause_name(tx->cause);
+    for (enum cause c = CAUSE_NONE + 1; c < CAUSES; c++)
+        if (tx->causes & ~FOUND & 1u << c)
+            return cause_name(c);
+    return NULL;
 }
 
 /* What operators should see without searching records: not what was found, but what went wrong. */
 static void tell_trouble(struct icap_transaction *tx)
 {
     struct icap_server *s = tx->server;
-    const char *code = tx->cause != CAUSE_NONE ? cause_name(tx->cause) : err_code(tx->err);
+    const char *code = trouble_code(tx);
     struct buf area;
 
-    if (!s->env.troubles || tx->cause == CAUSE_INFECTED || tx->cause == CAUSE_DENIED ||
-        (tx->cause == CAUSE_NONE && (tx->err == OK || tx->err == ERR_ABORTED)))
+    if (!s->env.troubles || !code)
         return;
     buf_init(&area, 256);
     buf_fmt(&area, "service %s", tx->service ? tx->service->set->name : "-");
@@ -111,6 +139,7 @@ void icap_audit_finish(struct icap_transaction *tx)
 {
     struct icap_server *s = tx->server;
     struct record_finding findings[FINDINGS_MAX];
+    const char *causes[CAUSES];
     const struct icap_subject *about = tx->subject;
     char client[ADDRESS_TEXT_MAX];
     uint64_t now = loop_now_us(s->env.loop);
@@ -135,7 +164,8 @@ void icap_audit_finish(struct icap_transaction *tx)
         .action = tx->did           ? tx->did
                   : tx->has_verdict ? action_name(tx->action)
                                     : NULL,
-        .cause = tx->cause != CAUSE_NONE ? cause_name(tx->cause) : NULL,
+        .causes = causes,
+        .n_causes = causes_of(tx, causes),
         .rule = tx->rule ? tx->rule->name : NULL,
         .exception = tx->exception[0] ? tx->exception : NULL,
         .bypass = tx->bypass[0] ? tx->bypass : NULL,

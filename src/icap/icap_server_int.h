@@ -119,7 +119,8 @@ struct icap_transaction {
     bool has_verdict;
     enum verdict verdict;
     enum action action;
-    enum cause cause;
+    enum cause cause; /* that decided; CAUSE_NONE: none stood in the way */
+    unsigned causes;  /* bits 1 << enum cause: all that did */
     enum err err;
     const char *err_why; /* static */
     uint64_t body_len;

@@ -127,7 +127,8 @@ static void service_metrics(struct metrics *m, struct icap_service *s)
     for (unsigned i = CAUSE_NONE + 1; i < CAUSES; i++)
         s->metrics.causes[i] =
             service_counter(m, s, "sallyport_icap_causes_total", "cause", cause_name((enum cause)i),
-                            "Messages that were not simply passed, by cause.");
+                            "Messages that were not simply passed, by cause; one that had "
+                            "several counts for each.");
     s->metrics.bytes_in = service_counter(m, s, "sallyport_icap_received_bytes_total", NULL, NULL,
                                           "Bytes of ICAP requests.");
     s->metrics.bytes_out = service_counter(m, s, "sallyport_icap_sent_bytes_total", NULL, NULL,

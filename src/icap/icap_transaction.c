@@ -195,12 +195,35 @@ static void tx_act(struct icap_transaction *tx)
 }
 
 /* An exception is about what was found, not about a bad moment. */
-static bool may_be_excepted(enum cause cause)
+#define MAY_BE_EXCEPTED \
+    (1u << CAUSE_INFECTED | 1u << CAUSE_DENIED | 1u << CAUSE_NOT_INSPECTED | 1u << CAUSE_TOO_LARGE)
+
+/* The strictest of what the service says to each cause. An exception takes away those that it may
+ * be about: what is left has to pass by itself. */
+static enum action tx_choose(struct icap_transaction *tx)
 {
-    return cause == CAUSE_INFECTED || cause == CAUSE_DENIED || cause == CAUSE_NOT_INSPECTED ||
-           cause == CAUSE_TOO_LARGE;
+    const uint8_t *on = tx->service->set->on;
+    enum cause rest = CAUSE_NONE;
+    enum action action = causes_action(tx->causes, on, &tx->cause);
+
+    if (action != ACTION_PASS && (tx->causes & MAY_BE_EXCEPTED) &&
+        causes_action(tx->causes & ~MAY_BE_EXCEPTED, on, &rest) == ACTION_PASS &&
+        icap_judge_exception(tx))
+        return ACTION_PASS;
+    return action;
 }
 
+static void tx_count_causes(struct icap_transaction *tx)
+{
+    struct icap_server *s = tx->server;
+
+    for (enum cause c = CAUSE_NONE + 1; c < CAUSES; c++)
+        if (tx->causes & 1u << c)
+            metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.causes[c], 1);
+}
+
+/* |cause|: the gravest, of which tx->causes may have others beside it; CAUSE_NONE: there is none,
+ * or none counts. */
 static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum cause cause)
 {
     char waived[sizeof tx->exception];
@@ -209,17 +232,15 @@ static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum ca
     tx->has_verdict = true;
     tx->verdict = verdict;
     tx->cause = cause;
+    tx->causes = cause == CAUSE_NONE ? 0 : tx->causes | 1u << cause;
     memcpy(waived, tx->exception, sizeof waived);
-    tx->action = cause == CAUSE_NONE ? ACTION_PASS : (enum action)tx->service->set->on[cause];
     tx->exception[0] = '\0'; /* one for the heads alone does not count any more */
-    if (tx->action != ACTION_PASS && may_be_excepted(cause) && icap_judge_exception(tx))
-        tx->action = ACTION_PASS;
-    else if (cause == CAUSE_NONE && waived[0])
+    tx->action = tx_choose(tx);
+    if (cause == CAUSE_NONE && waived[0])
         memcpy(tx->exception, waived, sizeof waived);
     icap_slow_end(tx);
     metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.actions[tx->action], 1);
-    if (cause != CAUSE_NONE)
-        metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.causes[cause], 1);
+    tx_count_causes(tx);
     tx_act(tx);
 }
 
@@ -251,6 +272,7 @@ static NODISCARD bool tx_keep_result(struct icap_transaction *tx,
     for (unsigned i = 0; own && i < own->n_findings; i++)
         scan_result_find(tx->result, &own->findings[i]);
     free(own);
+    tx->causes = scan_result_causes(&result->scan);
     tx->objects = result->objects ? object_table_ref(result->objects) : NULL;
     tx->cached = result->cached;
     return true;

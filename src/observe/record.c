@@ -209,11 +209,22 @@ static void add_what(struct json *j, const struct record *r)
         add_number(j, "objects", r->objects);
 }
 
+static void add_causes(struct json *j, const struct record *r)
+{
+    json_open(j, "causes", '[');
+    for (unsigned i = 0; i < r->n_causes; i++)
+        json_text(j, NULL, r->causes[i]);
+    json_close(j, ']');
+}
+
 static void add_decision(struct json *j, const struct record *r)
 {
     add_word(j, "verdict", r->verdict);
     add_word(j, "action", r->action);
-    add_word(j, "cause", r->cause);
+    if (r->n_causes)
+        add_word(j, "cause", r->causes[0]);
+    if (r->n_causes > 1)
+        add_causes(j, r);
     add_text(j, "rule", r->rule);
     add_word(j, "exception", r->exception);
     add_word(j, "bypass", r->bypass);

@@ -48,11 +48,12 @@ struct record {
     unsigned objects;             /* leaves of a multipart; 0 and 1: left out */
     const char *verdict;          /* "pass", "block", "changed", "not-inspected", "error" */
     const char *action;           /* what was done: "pass", "block", "error", "deferred" */
-    const char *cause;            /* "infected", "timeout", "worker-crash", ...; NULL */
-    const char *rule;             /* that decided */
-    const char *exception;        /* id of the one that let it pass */
-    const char *bypass;           /* id of the bypass that let it pass */
-    bool cached;                  /* the verdict is an earlier or a concurrent scan's */
+    const char *const *causes;    /* "infected", "timeout", ...: first the one that decided */
+    unsigned n_causes;
+    const char *rule;      /* that decided */
+    const char *exception; /* id of the one that let it pass */
+    const char *bypass;    /* id of the bypass that let it pass */
+    bool cached;           /* the verdict is an earlier or a concurrent scan's */
     const struct record_finding *findings;
     unsigned n_findings;
     uint64_t handshake_us, head_us, body_us, scan_us, total_us; /* 0: left out */
@@ -63,9 +64,9 @@ struct record {
 /* Appends the line, with its LF. The keys, in this order: time, id, follows, client, client_ip,
  * user, listener, protection{how, version, cipher, peer, resumed}, service, method, url_host,
  * icap_status, http_status, bytes_in, bytes_out, body_len, sha256, file, type, sniffed, objects,
- * verdict, action, cause, rule, exception, bypass, cached, findings[{engine, name, where, note}],
- * timing_ms{handshake, head, body, scan, total}, error, error_text. After an error of |out| the
- * line is not whole: look at out->err before appending it to a log. */
+ * verdict, action, cause, causes[], rule, exception, bypass, cached, findings[{engine, name, where,
+ * note}], timing_ms{handshake, head, body, scan, total}, error, error_text. After an error of |out|
+ * the line is not whole: look at out->err before appending it to a log. */
 void record_format(const struct record *r, struct buf *out);
 
 enum record_on_full { RECORD_DROP, RECORD_REFUSE };

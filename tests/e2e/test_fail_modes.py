@@ -85,6 +85,7 @@ def gateway(tmp_path_factory, disk, clamd):
                 + three("narrow", ", body-max: 10k")
                 + three("clam", ", pipeline: [clamav]")
                 + three("clam-hurried", ", pipeline: [clamav], deadline: 300ms")
+                + "  - {name: both, type: inspect, path: /both, pipeline: [yara, clamav], on: {engine-down: pass}}\n"
                 + three("listed", ", rules: [{name: no, host: [denied.test], then: block}]"))
     engines = f'  clamav: {{address: "{clamd.socket_path}", check: 300ms, max-scan: 1m}}'
     config = configuration(folder, services, engines=engines,
@@ -280,6 +281,24 @@ class TestClamdDead:
         with IcapConnection(gateway.address()) as c:
             assert c.ask("OPTIONS", gateway.url(f"clam-{action}"), http=[]).status == 503
         assert_fine(gateway)
+
+    @pytest.mark.usefixtures("dead")
+    def test_the_strictest_of_two_causes(self, gateway, method):
+        """engine-down may pass, and this file is also not-inspected, which may not."""
+        way = Way(gateway, "clear")
+        assert way.ask(method, "both", b"a plain file").body == b"a plain file"
+        field = b"Content-Encoding: x-unheard-of"
+        http = [("req-hdr", http_request(b"POST", fields=[field] if method == "REQMOD" else []))]
+        if method == "RESPMOD":
+            http.append(("res-hdr", http_response(fields=[field])))
+        reply = way.ask(method, "both", b"a file", http=http)
+        assert (reply.http_status(), reply.field("X-Response-Desc")) == (403, "not-inspected")
+        record = gateway.wait_record(lambda r: r["id"] == reply.field("X-Request-ID"))
+        assert (record["verdict"], record["action"], record["cause"]) == ("error", "block", "not-inspected")
+        assert record["causes"] == ["not-inspected", "engine-down"]
+        assert "x-unheard-of" in record["error_text"] and "clamd" in record["error_text"]
+        explained = gateway.command_line("status", "--id", record["id"], "--state", gateway.state).stdout
+        assert "not-inspected" in explained and "also        engine-down" in explained
 
 
 class TestOverload:

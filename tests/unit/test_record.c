@@ -40,6 +40,8 @@ static const struct record_finding two_findings[] = {
     {"yara",   {"rule1", 5}, {NULL, 0},      true },
 };
 
+static const char *const causes[] = {"infected", "timeout"};
+
 static struct record full_record(const sallyport_report *report)
 {
     return (struct record){
@@ -61,7 +63,8 @@ static struct record full_record(const sallyport_report *report)
         .sha256 = "e3b0",
         .verdict = "block",
         .action = "block",
-        .cause = "infected",
+        .causes = causes,
+        .n_causes = 2,
         .findings = two_findings,
         .n_findings = 2,
         .handshake_us = 1500,
@@ -93,7 +96,8 @@ static void test_full_line_and_the_order_of_its_keys(void **state)
         "\"resumed\":false},\"service\":\"disarm\",\"method\":\"RESPMOD\","
         "\"url_host\":\"www.example.com\",\"icap_status\":200,\"http_status\":403,"
         "\"bytes_in\":1000,\"bytes_out\":2000,\"body_len\":900,\"sha256\":\"e3b0\","
-        "\"verdict\":\"block\",\"action\":\"block\",\"cause\":\"infected\",\"findings\":["
+        "\"verdict\":\"block\",\"action\":\"block\",\"cause\":\"infected\",\"causes\":["
+        "\"infected\",\"timeout\"],\"findings\":["
         "{\"engine\":\"clamav\",\"name\":\"Eicar\",\"where\":\"a.zip/b\"},"
         "{\"engine\":\"yara\",\"name\":\"rule1\",\"note\":true}],\"timing_ms\":{\"handshake\":1."
         "500,"

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Several causes at once: the strictest action of the service wins, exceptions take away only what
+ * they are about, and the record names them all. */
+#include "adapt/exceptions.h"
+#include "test_icap_peer.h"
+
+#define BIT(c) (1u << CAUSE_##c)
+
+static const char config[] =
+    "services:\n"
+    "  - name: mixed\n"
+    "    type: inspect\n"
+    "    path: /mixed\n"
+    "    on: {infected: pass, denied: pass, engine-down: pass, timeout: error, too-large: block,\n"
+    "         not-inspected: block, worker-crash: pass, overload: error, disk-full: error}\n"
+    "  - name: strict\n"
+    "    type: inspect\n"
+    "    path: /strict\n"
+    "    on: {denied: pass}\n"
+    "    rules: [{name: no-x, file: ['*.x'], larger: 1, then: block, why: No x}]\n";
+
+static int setup(void **state)
+{
+    *state = world_new(config, NULL);
+    ((struct world *)*state)->zygote.mode = FAKE_ANSWER;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
+/* ---- what is asked, and what is expected ---- */
+
+enum outcome { PASSES, BLOCKED, FAILS };
+
+struct row {
+    const char *name;
+    enum verdict verdict;
+    enum cause cause;
+    unsigned also;
+    enum outcome outcome;
+    const char *causes; /* as in the record, the one that decided first */
+};
+
+static struct reply ask_file(struct world *w, struct peer *p, const char *path, const char *file,
+                             const struct scan_result *r)
+{
+    char request[128];
+
+    (void)snprintf(request, sizeof request, "GET http://files.example/%s HTTP/1.1\r\n", file);
+    w->zygote.answer = *r;
+    peer_ask(w, p, &(struct ask){.path = path, .body = "abc", .request = request});
+    return peer_reply(w, p);
+}
+
+static void assert_outcome(struct reply *r, enum outcome o)
+{
+    switch (o) {
+    case PASSES:
+        assert_status(r, 200);
+        assert_string_equal(buf_cstr(&r->body), "abc");
+        break;
+    case BLOCKED:
+        assert_status(r, 200);
+        assert_reply_has(r, "HTTP/1.1 403 Forbidden\r\n");
+        break;
+    case FAILS: assert_status(r, 503); break;
+    }
+}
+
+static void assert_causes(const json_t *record, const char *want)
+{
+    const json_t *list = json_object_get(record, "causes"), *c;
+    struct buf got;
+    size_t i;
+
+    buf_init(&got, 0);
+    json_array_foreach(list, i, c)
+    {
+        buf_fmt(&got, "%s%s", i ? " " : "", json_string_value(c));
+    }
+    if (!list)
+        buf_text(&got, record_text(record, "cause"));
+    assert_string_equal(buf_cstr(&got), want);
+    /* the one that decided, whether or not there is a list */
+    assert_true(span_starts(buf_span(&got), span_of(record_text(record, "cause"))));
+    buf_done(&got);
+}
+
+static void assert_row(struct world *w, struct peer *p, const char *path, const char *file,
+                       const struct row *row)
+{
+    const struct scan_result result = {
+        .verdict = row->verdict, .cause = row->cause, .also = row->also, .why = "one; two"};
+    struct reply r = ask_file(w, p, path, file, &result);
+
+    print_message("%s\n", row->name);
+    assert_outcome(&r, row->outcome);
+    json_t *j = world_record(w);
+
+    assert_causes(j, row->causes);
+    json_decref(j);
+    reply_done(&r);
+}
+
+/* ---- tests ---- */
+
+static const struct row rows[] = {
+    {"one that passes",                 VERDICT_ERROR,         CAUSE_ENGINE_DOWN,   0,                                 PASSES,  "engine-down"            },
+    {"one that blocks",                 VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED, 0,                                 BLOCKED, "not-inspected"          },
+    {"the lesser one blocks",           VERDICT_ERROR,         CAUSE_ENGINE_DOWN,   BIT(NOT_INSPECTED),                BLOCKED,
+     "not-inspected engine-down"                                                                                                                         },
+    {"the lesser one is an error",      VERDICT_BLOCK,         CAUSE_INFECTED,      BIT(TIMEOUT),                      FAILS,
+     "timeout infected"                                                                                                                                  },
+    {"an error is less than a block",   VERDICT_ERROR,         CAUSE_TIMEOUT,       BIT(TOO_LARGE),                    BLOCKED,
+     "too-large timeout"                                                                                                                                 },
+    {"both pass",                       VERDICT_ERROR,         CAUSE_WORKER_CRASH,  BIT(ENGINE_DOWN),                  PASSES,
+     "worker-crash engine-down"                                                                                                                          },
+    {"both block: the graver is named", VERDICT_NOT_INSPECTED, CAUSE_TOO_LARGE,     BIT(NOT_INSPECTED),
+     BLOCKED,                                                                                                                   "too-large not-inspected"},
+    {"three",                           VERDICT_BLOCK,         CAUSE_INFECTED,      BIT(TIMEOUT) | BIT(NOT_INSPECTED), BLOCKED,
+     "not-inspected infected timeout"                                                                                                                    },
+};
+
+static void test_the_strictest_action_wins(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_row(w, p, "/mixed", "a", &rows[i]);
+}
+
+/* What a rule blocks is denied, whatever else was found; what was found is not less for that. */
+static void test_a_rule_that_blocks_adds_its_cause(void **state)
+{
+    static const struct row with_rule[] = {
+        {"nothing else",   VERDICT_PASS,  CAUSE_NONE,        0, PASSES,  "denied"            },
+        {"it is infected", VERDICT_BLOCK, CAUSE_INFECTED,    0, BLOCKED, "infected denied"   },
+        {"nobody looked",  VERDICT_ERROR, CAUSE_ENGINE_DOWN, 0, BLOCKED, "engine-down denied"},
+    };
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    for (size_t i = 0; i < ARRAY_LEN(with_rule); i++)
+        assert_row(w, p, "/strict", "a.x", &with_rule[i]);
+}
+
+static void with_exception(struct world *w)
+{
+    struct exception e = {.kind = EXCEPTION_ALLOW,
+                          .id = "abcdefgh",
+                          .by = "root",
+                          .reason = "a test",
+                          .host = "files.example"};
+    struct exceptions *set;
+    uint64_t now = clock_wall_ms(loop_clock(w->loop));
+
+    e.created_wall_ms = now;
+    e.expires_wall_ms = now + 3600000;
+    assert_int_equal(exceptions_with(w->exceptions, &e, now, &set), OK);
+    exceptions_unref(w->exceptions);
+    w->exceptions = set;
+    icap_snapshot_unref(w->snapshot);
+    w->snapshot = world_snapshot(w, config, "");
+    icap_server_set_snapshot(w->server, w->snapshot);
+}
+
+/* It is about the file, not about a bad moment: what it does not cover has to pass by itself. */
+static void test_an_exception_takes_away_what_it_is_about(void **state)
+{
+    static const struct row excepted[] = {
+        {"not-inspected",            VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED, 0,                  PASSES,  "not-inspected"},
+        {"what is left passes",      VERDICT_ERROR,         CAUSE_ENGINE_DOWN,   BIT(NOT_INSPECTED), PASSES,
+         "not-inspected engine-down"                                                                                         },
+        {"what is left does not",    VERDICT_ERROR,         CAUSE_TIMEOUT,       BIT(NOT_INSPECTED), BLOCKED,
+         "not-inspected timeout"                                                                                             },
+        {"nothing that it is about", VERDICT_ERROR,         CAUSE_TIMEOUT,       0,                  FAILS,   "timeout"      },
+    };
+    struct world *w = *state;
+    struct peer *p;
+
+    with_exception(w);
+    p = peer_new(w);
+    for (size_t i = 0; i < ARRAY_LEN(excepted); i++)
+        assert_row(w, p, "/mixed", "a", &excepted[i]);
+}
+
+static void test_the_record_says_why(void **state)
+{
+    static const struct scan_result result = {.verdict = VERDICT_BLOCK,
+                                              .cause = CAUSE_INFECTED,
+                                              .also = BIT(NOT_INSPECTED),
+                                              .why = "Eicar; it is encrypted"};
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+    struct reply r = ask_file(w, p, "/mixed", "a", &result);
+
+    reply_done(&r);
+    json_t *j = world_record(w);
+
+    assert_string_equal(record_text(j, "verdict"), "block");
+    assert_string_equal(record_text(j, "action"), "block");
+    assert_string_equal(record_text(j, "error_text"), "Eicar; it is encrypted");
+    json_decref(j);
+}
+
+/* Each is counted. */
+static void test_metrics(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+    struct buf text;
+
+    assert_row(w, p, "/mixed", "a", &rows[2]);
+    buf_init(&text, 0);
+    metrics_print(w->metrics, &text);
+    assert_non_null(strstr(
+        buf_cstr(&text), "sallyport_icap_causes_total{service=\"mixed\",cause=\"engine-down\"} 1"));
+    assert_non_null(
+        strstr(buf_cstr(&text),
+               "sallyport_icap_causes_total{service=\"mixed\",cause=\"not-inspected\"} 1"));
+    buf_done(&text);
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_strictest_action_wins),
+        TEST(test_a_rule_that_blocks_adds_its_cause),
+        TEST(test_an_exception_takes_away_what_it_is_about),
+        TEST(test_the_record_says_why),
+        TEST(test_metrics),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("icap_causes", tests, NULL, NULL);
+}
