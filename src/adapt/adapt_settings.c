@@ -56,6 +56,9 @@ static const struct config_block filetype_block =
 static const struct config_names transport_names =
     CONFIG_NAMES({"auto", CLAMD_AUTO}, {"descriptor", CLAMD_FILDES}, {"stream", CLAMD_INSTREAM});
 
+static const struct config_names silent_names =
+    CONFIG_NAMES({"not-inspected", false}, {"insecure-accept", true});
+
 static enum err clamav_check(void *block, struct config_report *r)
 {
     struct clamav_settings *c = block;
@@ -67,6 +70,10 @@ static enum err clamav_check(void *block, struct config_report *r)
                             c->address.host);
     if (c->transport == CLAMD_FILDES && c->address.kind != CONFIG_ADDRESS_UNIX)
         return config_fault(r, c, "transport", "descriptors need a Unix socket as address");
+    if (c->trust_silent)
+        config_warn(r, c, "silent-limits",
+                    "a clamd that does not say when it met a limit is believed: set "
+                    "AlertExceedsMax yes in clamd.conf, and leave this out");
     return OK;
 }
 
@@ -95,6 +102,14 @@ static const struct config_row clamav_rows[] = {
                     "not-inspected. Must not be above clamd's own MaxFileSize, MaxScanSize and "
                     "StreamMaxLength, behind which clamd says OK without a look: a self-test finds "
                     "that out, warns, and uses what clamd really scans."),
+    CONFIG_ENUM(
+        "silent-limits", struct clamav_settings, trust_silent, silent_names,
+        .fallback = "not-inspected", .restart = true,
+        .help = "When the self-test finds that clamd calls clean what is over its limits "
+                "(AlertExceedsMax no in clamd.conf, or ScanArchive no), so that nobody can tell "
+                "what it looked into. not-inspected: its OK is not believed; what it finds still "
+                "blocks. insecure-accept: it is believed, and files that are nested or packed to "
+                "be over a limit pass unseen."),
     CONFIG_DURATION("check", struct clamav_settings, check_ms, .min = 100, .max = 15000,
                     .fallback = "10s", .restart = true,
                     .help =

@@ -29,6 +29,7 @@ struct clamav_settings {
     unsigned connections; /* of each loop */
     unsigned queue;       /* files that wait for a connection, each loop */
     uint64_t max_scan;    /* larger: not inspected */
+    bool trust_silent;    /* believe a daemon that calls clean what is over its limits */
     uint64_t check_ms;    /* between two looks at the daemon */
     uint64_t self_test_ms;
 };

@@ -373,6 +373,22 @@ static bool wants_stream(const struct clamd_job *j, const struct clamd_answer *a
     return j->by_fd && a->verdict == CLAMD_ERROR && j->tries + 1 < TRIES_MAX;
 }
 
+/* An OK of a daemon that says OK to what it did not look into. */
+static void doubt(const struct clamd *c, struct clamd_answer *a)
+{
+    struct clamd_health_report h;
+
+    if (a->verdict != CLAMD_CLEAN || c->settings.trust_silent)
+        return;
+    clamd_health_read(c->health, &h);
+    if (!h.silent_limits)
+        return;
+    a->verdict = CLAMD_LIMIT;
+    (void)span_copy(SPAN("its OK is not believed, because it calls clean what is over its limits "
+                         "(AlertExceedsMax, ScanArchive)"),
+                    a->text, sizeof a->text);
+}
+
 static void job_answer(struct clamd_job *j, const struct clamd_answer *a)
 {
     j->conn = NULL;
@@ -404,6 +420,7 @@ static void conn_reply(struct conn *k, struct span text)
         conn_free(k);
     else
         conn_rest(k);
+    doubt(c, &a);
     job_answer(j, &a);
     dispatch(c);
 }

@@ -21,6 +21,7 @@ struct clamd_settings {
     unsigned connections_max;       /* of each loop; more files wait */
     unsigned queue_max;             /* files that wait, each loop; above ERR_BUSY */
     uint64_t scan_max;              /* larger files are not inspected */
+    bool trust_silent;              /* believe an OK of a daemon with silent_limits, too */
     uint64_t check_ms;              /* how often VERSION is asked */
     uint64_t self_test_ms;          /* deadline of each question of the monitor */
 };
@@ -34,8 +35,9 @@ struct clamd_health *clamd_health_ref(struct clamd_health *h);
 void clamd_health_unref(struct clamd_health *h);
 struct clamd_health_report {
     bool up; /* answered VERSION, and found the test signature */
-    /* Says OK to what is over its limits (AlertExceedsMax no): an archive that is too deep or too
-     * large inside passes unseen. Not tried by stream. */
+    /* Says OK to what it did not look into (AlertExceedsMax no, ScanArchive no): an archive that is
+     * too deep or too large inside passes unseen, and which file has one is what it was asked. So
+     * without trust_silent no OK of it counts: CLAMD_LIMIT. What it finds, it has found. */
     bool silent_limits;
     enum clamd_transport transport;  /* FILDES or INSTREAM */
     uint64_t scan_max;               /* what it really looks into, at most settings.scan_max */
@@ -55,7 +57,8 @@ void clamd_health_read(const struct clamd_health *h, struct clamd_health_report 
  *      hide it, scan_max is lowered in steps (half each) until it is found, with one warning that
  *      names MaxFileSize, MaxScanSize, StreamMaxLength. A database whose test signature means the
  *      bare file only cannot be measured like that: settings.scan_max is then believed;
- *   3. a file that is over every limit must not be called OK, else silent_limits.
+ *   3. an archive that is nested deeper than any daemon goes must not be called OK, else
+ *      silent_limits.
  * Each of these files is a line in the daemon's log.
  * |changed|: on the loop, never inside a call, after health, version, transport or scan_max
  * changed.

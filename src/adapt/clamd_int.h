@@ -43,6 +43,10 @@ int clamd_memfd(void);
 /* Nobody can change its bytes any more. 0, or an errno. */
 int clamd_memfd_seal(int fd);
 
+/* A zip, stored, with a zip in it, and so on: so many bytes for |levels| of them. -1: errno. */
+#define CLAMD_NEST_LEN(levels) (100u * (levels))
+int clamd_nest_file(unsigned levels);
+
 /* ---- health ---- */
 
 /* Before the first look is over nobody knows what it finds, so that it counts as down, too. */

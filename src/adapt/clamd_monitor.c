@@ -19,9 +19,9 @@
 #define BACKOFF_MAX_MS 5000u
 /* Small enough for every sane limit. */
 #define PADDED_MIN (64u << 10)
-/* Over every limit: clamd's library takes no file of 2 GiB. */
-#define OVER_ALL  (3ull << 30)
-#define EICAR_LEN 68u
+#define EICAR_LEN  68u
+/* Deeper than any daemon goes: MaxRecursion is 100 at most. */
+#define NEST_LEVELS 1000u
 
 enum step {
     STEP_REST,
@@ -30,7 +30,7 @@ enum step {
     STEP_SMALL,  /* the bare test file */
     STEP_PADDED, /* with zeros behind it, PADDED_MIN bytes */
     STEP_LARGE,  /* with zeros behind it, |probe| bytes */
-    STEP_OVER,   /* OVER_ALL bytes */
+    STEP_NEST,   /* an archive in an archive in an archive */
 };
 
 struct clamd_monitor {
@@ -100,8 +100,11 @@ static void log_up(const struct clamd_monitor *m)
                  (unsigned long long)m->now.scan_max, (unsigned long long)m->settings.scan_max);
     if (m->now.silent_limits)
         log_warn("clamd",
-                 "the daemon calls clean what is over its limits, and so may pass archives that it "
-                 "did not look into: set AlertExceedsMax yes in clamd.conf");
+                 "the daemon calls clean what it did not look into, %s: set AlertExceedsMax yes "
+                 "in clamd.conf, and leave ScanArchive on",
+                 m->settings.trust_silent
+                     ? "and is believed, as silent-limits says"
+                     : "so that its OK is not believed and files are not-inspected");
 }
 
 static void log_down(const struct clamd_monitor *m)
@@ -206,7 +209,7 @@ static int test_file(uint64_t len)
 /* len 0: the bare file. */
 static enum err send_test(struct clamd_monitor *m, uint64_t len)
 {
-    int fd = test_file(len);
+    int fd = m->step == STEP_NEST ? clamd_nest_file(NEST_LEVELS) : test_file(len);
     struct file_ref *f = fd >= 0 ? clamd_file_new(fd) : NULL;
 
     if (!f) {
@@ -229,7 +232,7 @@ static uint64_t step_len(const struct clamd_monitor *m, enum step step)
     switch (step) {
     case STEP_PADDED: return PADDED_MIN;
     case STEP_LARGE: return m->probe;
-    case STEP_OVER: return OVER_ALL;
+    case STEP_NEST: return CLAMD_NEST_LEN(NEST_LEVELS);
     case STEP_REST:
     case STEP_CONNECT:
     case STEP_VERSION:
@@ -241,11 +244,7 @@ static uint64_t step_len(const struct clamd_monitor *m, enum step step)
 static void after_limits(struct clamd_monitor *m)
 {
     m->next.scan_max = m->probe;
-    /* A stream that long would be sent in vain. */
-    if (m->next.transport == CLAMD_FILDES)
-        step_begin(m, STEP_OVER);
-    else
-        look_up(m);
+    step_begin(m, STEP_NEST);
 }
 
 /* Was the signature found in the small file? */
@@ -293,7 +292,7 @@ static void after_test(struct clamd_monitor *m, enum clamd_verdict v, struct spa
             after_limits(m);
         break;
     case STEP_LARGE: after_large(m, v == CLAMD_FOUND); break;
-    case STEP_OVER:
+    case STEP_NEST:
         m->next.silent_limits = v == CLAMD_CLEAN;
         look_up(m);
         break;

@@ -59,6 +59,12 @@ static void add_warnings(const json_t *root, struct buf *out)
     if (clamd && !is_true(clamd, "up"))
         buf_fmt(out, "CLAMAV IS DOWN since %s: %s\n", ask_text(clamd, "since"),
                 ask_text(clamd, "why"));
+    if (is_true(clamd, "up") && is_true(clamd, "silent_limits"))
+        buf_fmt(out,
+                "CLAMAV CALLS CLEAN WHAT IS OVER ITS LIMITS, %s: set AlertExceedsMax yes in "
+                "clamd.conf\n",
+                is_true(clamd, "believed") ? "and is believed"
+                                           : "so clean files are not-inspected");
     if (ask_number(root, "supervisor_pid") == 0)
         buf_text(out, "WITHOUT SUPERVISOR: start Sallyport again with the same configuration, it "
                       "takes over\n");

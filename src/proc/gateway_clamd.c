@@ -37,6 +37,7 @@ enum err policy_clamd_init(struct gateway_policy *p, const struct clamav_setting
                                                 .connections_max = s->connections,
                                                 .queue_max = s->queue,
                                                 .scan_max = s->max_scan,
+                                                .trust_silent = s->trust_silent,
                                                 .check_ms = s->check_ms,
                                                 .self_test_ms = s->self_test_ms};
     if (!clamd_address(&s->address, &p->clamd_settings.address))
@@ -50,13 +51,16 @@ enum err policy_clamd_init(struct gateway_policy *p, const struct clamav_setting
 static bool clamd_text_changed(struct gateway_policy *p)
 {
     char text[sizeof p->clamd_text], epoch[32] = "";
+    const char *silent = !p->clamd.silent_limits          ? ""
+                         : p->clamd_settings.trust_silent ? " silent and believed"
+                                                          : " silent";
 
     if (!p->clamd.up)
         return false;
     if (p->epoch_s)
         (void)snprintf(epoch, sizeof epoch, " since %llu", (unsigned long long)p->epoch_s);
-    (void)snprintf(text, sizeof text, "%s max-scan %llu%s", p->clamd.version,
-                   (unsigned long long)p->clamd.scan_max, epoch);
+    (void)snprintf(text, sizeof text, "%s max-scan %llu%s%s", p->clamd.version,
+                   (unsigned long long)p->clamd.scan_max, silent, epoch);
     if (strcmp(text, p->clamd_text) == 0)
         return false;
     memcpy(p->clamd_text, text, sizeof text);
@@ -71,6 +75,11 @@ static void tell_trouble(struct gateway_core *g)
     if (!now->up)
         troubles_add(g->troubles, SPAN("engine clamav"), "engine-down", now->why, "",
                      clock_wall_ms(&clock_system));
+    else if (now->silent_limits)
+        troubles_add(g->troubles, SPAN("engine clamav"), "not-inspected",
+                     "clamd calls clean what is over its limits: set AlertExceedsMax yes in "
+                     "clamd.conf",
+                     "", clock_wall_ms(&clock_system));
 }
 
 static double gauge_version(void *arg)

@@ -112,6 +112,15 @@ static double gauge_clamd_up(void *arg)
     return r.up;
 }
 
+static double gauge_clamd_silent(void *arg)
+{
+    const struct gateway_core *g = arg;
+    struct clamd_health_report r;
+
+    clamd_health_read(g->policy.clamd_health, &r);
+    return r.up && r.silent_limits;
+}
+
 #define CLAMD_READ(function, member)   \
     static double function(void *arg)  \
     {                                  \
@@ -164,17 +173,19 @@ struct reading {
 };
 
 static const struct reading clamd_readings[] = {
-    {false, "sallyport_clamd_up",               "1 when ClamAV answers and finds its test file.", gauge_clamd_up   },
+    {false, "sallyport_clamd_up",               "1 when ClamAV answers and finds its test file.", gauge_clamd_up    },
+    {false, "sallyport_clamd_silent_limits",
+     "1 when ClamAV calls clean what is over its limits, so that its OK says nothing.",           gauge_clamd_silent},
     {false, "sallyport_clamd_queue",            "Files that wait for a session with ClamAV.",
-     gauge_clamd_queue                                                                                             },
-    {false, "sallyport_clamd_busy",             "Sessions with ClamAV that scan.",                gauge_clamd_busy },
-    {true,  "sallyport_clamd_files_total",      "Files given to ClamAV.",                         total_clamd_files},
+     gauge_clamd_queue                                                                                              },
+    {false, "sallyport_clamd_busy",             "Sessions with ClamAV that scan.",                gauge_clamd_busy  },
+    {true,  "sallyport_clamd_files_total",      "Files given to ClamAV.",                         total_clamd_files },
     {true,  "sallyport_clamd_found_total",      "Files in which ClamAV found something.",
-     total_clamd_found                                                                                             },
+     total_clamd_found                                                                                              },
     {true,  "sallyport_clamd_errors_total",     "Files for which ClamAV gave no verdict.",
-     total_clamd_errors                                                                                            },
+     total_clamd_errors                                                                                             },
     {true,  "sallyport_clamd_reconnects_total", "Sessions with ClamAV that were opened anew.",
-     total_clamd_reconnects                                                                                        },
+     total_clamd_reconnects                                                                                         },
 };
 
 static const struct reading policy_readings[] = {

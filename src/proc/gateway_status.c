@@ -181,6 +181,8 @@ static void status_clamd(struct json *j, const struct gateway_core *g)
     json_text(j, "version", r.version);
     json_text(j, "transport", r.transport == CLAMD_FILDES ? "descriptor" : "stream");
     json_u64(j, "max_scan", r.scan_max);
+    json_bool(j, "silent_limits", r.silent_limits);
+    json_bool(j, "believed", !r.silent_limits || g->policy.clamd_settings.trust_silent);
     status_clamd_counts(j, g);
     json_close(j, '}');
 }

@@ -27,6 +27,7 @@ TemporaryDirectory {dir}
 Foreground yes
 OfficialDatabaseOnly no
 SelfCheck 3600
+AlertExceedsMax yes
 MaxFileSize 100M
 MaxScanSize 100M
 StreamMaxLength 100M

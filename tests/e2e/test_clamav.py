@@ -3,8 +3,10 @@
 cannot look into, its death and return, a new database under load; over its Unix socket by descriptor
 and over TCP by stream."""
 import gzip
+import io
 import signal
 import threading
+import zipfile
 
 import pytest
 
@@ -54,6 +56,10 @@ def gateway(request, tmp_path_factory, clamd):
 
 def engine(gateway):
     return gateway.status()["inspection"]["clamd"]
+
+
+def istag(gateway, service="inspect"):
+    return next(s["istag"] for s in gateway.status()["services"] if s["name"] == service)
 
 
 def ask(gateway, service, body, **more):
@@ -150,8 +156,6 @@ class TestLimits:
     def test_limits_that_clamd_tells(self, tmp_path):
         with Clamd(tmp_path / "clamd", MaxFileSize="400M", MaxScanSize="400M", StreamMaxLength="400M",
                    MaxFiles="2", AlertExceedsMax="yes") as clamd, start(tmp_path / "gateway", clamd) as gateway:
-            import io
-            import zipfile
             wait.until(lambda: engine(gateway)["up"], "clamd's self-test", 60)
             archive = io.BytesIO()
             with zipfile.ZipFile(archive, "w") as z:
@@ -160,6 +164,45 @@ class TestLimits:
             reply, record = ask(gateway, "inspect", archive.getvalue())
             assert_blocked(reply, record, "not-inspected")
             assert "Limits" in record["error_text"], record
+
+    @pytest.mark.parametrize("how", ["descriptor", "stream"])
+    def test_a_daemon_that_does_not_tell(self, tmp_path, how):
+        """Debian's clamd.conf: OK to an archive that is nested too deep. So no OK of it counts, until it tells."""
+        nest = b"nothing in here"
+        for _ in range(30):
+            out = io.BytesIO()
+            with zipfile.ZipFile(out, "w") as z:
+                z.writestr("inner.zip", nest)
+            nest = out.getvalue()
+        with Clamd(tmp_path / "clamd", AlertExceedsMax="") as clamd, \
+                start(tmp_path / "gateway", clamd, tcp=how == "stream", more="max-scan: 1m") as gateway:
+            wait.until(lambda: engine(gateway)["up"], "clamd's self-test", 60)
+            assert engine(gateway)["transport"] == how
+            assert engine(gateway)["silent_limits"] and not engine(gateway)["believed"]
+            assert gateway.metrics()["sallyport_clamd_silent_limits"] == 1
+            assert "AlertExceedsMax" in gateway.log()
+            assert "CALLS CLEAN" in gateway.command_line("status", "--state", gateway.state).stdout
+            before = istag(gateway)
+            for body in (nest, b"a harmless file"):
+                reply, record = ask(gateway, "inspect", body)
+                assert_blocked(reply, record, "not-inspected")
+                assert "AlertExceedsMax" in record["error_text"]
+            assert_blocked(*ask(gateway, "inspect", EICAR))
+            clamd.restart(AlertExceedsMax="yes")
+            wait.until(lambda: engine(gateway)["up"] and not engine(gateway)["silent_limits"], "the second self-test", 60)
+            assert istag(gateway) != before
+            assert gateway.metrics()["sallyport_clamd_silent_limits"] == 0
+            assert_passed(*ask(gateway, "inspect", b"a harmless file"), b"a harmless file")
+            assert_blocked(*ask(gateway, "inspect", nest), "not-inspected")
+
+    def test_a_daemon_that_does_not_tell_and_is_believed(self, tmp_path):
+        with Clamd(tmp_path / "clamd", AlertExceedsMax="") as clamd, \
+                start(tmp_path / "gateway", clamd, more="max-scan: 1m, silent-limits: insecure-accept") as gateway:
+            wait.until(lambda: engine(gateway)["up"], "clamd's self-test", 60)
+            assert engine(gateway)["silent_limits"] and engine(gateway)["believed"]
+            assert_passed(*ask(gateway, "inspect", b"a harmless file"), b"a harmless file")
+            assert_blocked(*ask(gateway, "inspect", EICAR))
+            assert "silent-limits" in gateway.log()
 
     def test_larger_than_max_scan(self, tmp_path, clamd):
         with start(tmp_path / "gateway", clamd, more="max-scan: 1m") as gateway:

@@ -244,6 +244,50 @@ static void test_one_session_serves_file_after_file(void **state)
     assert_int_equal(counts(f).idle, 1);
 }
 
+/* It says OK to what it did not look into: then that says nothing, and what it found is found. */
+static void test_ok_of_a_silent_daemon(void **state)
+{
+    struct fixture *f = *state;
+    struct clamd_health_report r = {
+        .up = true,
+        .silent_limits = true,
+        .transport = f->settings.address.ss.ss_family == AF_UNIX ? CLAMD_FILDES : CLAMD_INSTREAM,
+        .scan_max = f->settings.scan_max};
+
+    clamd_health_write(f->health, &r);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(submit(f, i ? "BAD thing" : "good", 1000), OK);
+        STEP_UNTIL(f, f->files[i].calls > 0);
+    }
+    assert_answer(&f->files[0], CLAMD_LIMIT, OK);
+    assert_non_null(strstr(f->files[0].answer.text, "AlertExceedsMax"));
+    assert_answer(&f->files[1], CLAMD_FOUND, OK);
+    assert_int_equal(f->daemon.n_peers, 1); /* the session is kept */
+    r.silent_limits = false;                /* it was started anew */
+    clamd_health_write(f->health, &r);
+    assert_int_equal(submit(f, "good", 1000), OK);
+    STEP_UNTIL(f, f->files[2].calls > 0);
+    assert_answer(&f->files[2], CLAMD_CLEAN, OK);
+}
+
+static void test_ok_of_a_silent_daemon_that_is_believed(void **state)
+{
+    struct fixture *f = *state;
+    const struct clamd_health_report r = {.up = true,
+                                          .silent_limits = true,
+                                          .transport = CLAMD_FILDES,
+                                          .scan_max = f->settings.scan_max};
+
+    clamd_free(f->clamd);
+    test_settle(f->loop);
+    f->settings.trust_silent = true;
+    assert_int_equal(clamd_new(f->loop, &f->settings, f->health, &f->clamd), OK);
+    clamd_health_write(f->health, &r);
+    assert_int_equal(submit(f, "good", 1000), OK);
+    STEP_UNTIL(f, f->files[0].calls > 0);
+    assert_answer(&f->files[0], CLAMD_CLEAN, OK);
+}
+
 static void test_over_tcp_a_file_is_streamed(void **state)
 {
     struct fixture *f = *state;
@@ -688,6 +732,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_one_session_serves_file_after_file),
+        TEST(test_ok_of_a_silent_daemon),
+        TEST_TCP(test_ok_of_a_silent_daemon),
+        TEST(test_ok_of_a_silent_daemon_that_is_believed),
         TEST_TCP(test_over_tcp_a_file_is_streamed),
         TEST(test_what_the_self_test_chose_is_used),
         TEST(test_ranges),

@@ -156,6 +156,27 @@ static void test_over_tcp(void **state)
     assert_int_equal(f->daemon.n_by_fd, 0);
 }
 
+/* As a stream, too: the file that shows it is small. */
+static void test_silent_over_tcp(void **state)
+{
+    struct fixture *f = *state;
+
+    f->daemon.alerts = false;
+    start(f);
+    STEP_UNTIL(f, f->n_changes > 0);
+    assert_true(health(f).up);
+    assert_true(health(f).silent_limits);
+    daemon_die(&f->daemon);
+    f->daemon.alerts = true;
+    f->daemon.n_peers = 0;
+    daemon_listen(&f->daemon);
+    STEP_UNTIL(f, f->n_changes > 1);
+    for (unsigned i = 0; i < 100 && (!health(f).up || health(f).silent_limits); i++)
+        pass(f, 100);
+    assert_true(health(f).up);
+    assert_false(health(f).silent_limits); /* measured anew */
+}
+
 static void test_transports(void **state)
 {
     struct fixture *f = *state;
@@ -428,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_good_daemon),
         TEST_TCP(test_over_tcp),
+        TEST_TCP(test_silent_over_tcp),
         TEST(test_transports),
         TEST(test_limits),
         TEST(test_a_signature_of_the_bare_file_measures_nothing),

@@ -342,6 +342,43 @@ static void test_silent_limits(void **state)
                      CLAMD_LIMIT);
 }
 
+/* Believed only where the configuration says so. */
+static void test_ok_of_a_silent_daemon(void **state)
+{
+    struct fixture *f = need(state);
+
+    start_daemon(f, "");
+    for (unsigned i = 0; i < 3; i++) {
+        start_engine(f, i == 1, 1u << 20);
+        assert_true(health(f).silent_limits);
+        assert_found(scan(f, file_with_eicar(0, 68), 0, 68, true));
+        assert_int_equal(scan(f, file_with_eicar(1, 1000), 0, 1000, true)->verdict, CLAMD_LIMIT);
+        stop_engine(f);
+    }
+}
+
+static void test_archives_that_are_left_alone(void **state)
+{
+    struct fixture *f = need(state);
+
+    start_daemon(f, "AlertExceedsMax yes\nScanArchive no\n");
+    start_engine(f, false, 1u << 20);
+    assert_true(health(f).silent_limits);
+}
+
+/* The deepest that it may be told to go, and no limits at all: the nest is over that, each time. */
+static void test_the_nest_is_deep_enough(void **state)
+{
+    struct fixture *f = need(state);
+
+    start_daemon(f, "AlertExceedsMax yes\nMaxRecursion 100\nMaxFiles 0\nMaxScanSize 0\n");
+    for (unsigned i = 0; i < 3; i++) {
+        start_engine(f, i == 1, 1u << 20);
+        assert_false(health(f).silent_limits);
+        stop_engine(f);
+    }
+}
+
 static void test_over_the_stream_limit_it_says_so(void **state)
 {
     struct fixture *f = need(state);
@@ -381,8 +418,13 @@ static void test_killed_and_started_anew(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_by_descriptor),           TEST(test_as_a_stream_over_tcp),
-        TEST(test_silent_limits),           TEST(test_over_the_stream_limit_it_says_so),
+        TEST(test_by_descriptor),
+        TEST(test_as_a_stream_over_tcp),
+        TEST(test_ok_of_a_silent_daemon),
+        TEST(test_archives_that_are_left_alone),
+        TEST(test_the_nest_is_deep_enough),
+        TEST(test_silent_limits),
+        TEST(test_over_the_stream_limit_it_says_so),
         TEST(test_killed_and_started_anew),
     };
 

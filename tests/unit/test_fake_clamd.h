@@ -40,7 +40,7 @@ struct fake_daemon {
     bool mute;             /* answers nothing */
     bool refuses_fds;      /* as when a jail of its own takes them away */
     bool has_no_signature; /* an empty database */
-    bool alerts;           /* AlertExceedsMax */
+    bool alerts;           /* AlertExceedsMax: of files above look_max, and of archives */
     bool drips;            /* one byte for each step */
     bool bare_only;        /* its signature means the bare file */
     unsigned dies;         /* so many files make it close the connection */
@@ -140,7 +140,9 @@ static inline const char *daemon_verdict(const struct fake_daemon *d, const char
                     (!d->bare_only || d->last_len == 68);
     const char *what = "OK";
 
-    if (d->last_len > d->look_max)
+    if (memcmp(d->last_head, "PK\3\4", 4) == 0)
+        what = d->alerts ? "Heuristics.Limits.Exceeded.MaxRecursion FOUND" : "OK";
+    else if (d->last_len > d->look_max)
         what = d->alerts ? "Heuristics.Limits.Exceeded.MaxFileSize FOUND" : "OK";
     else if (is_eicar)
         what = "Eicar-Test-Signature FOUND";

@@ -38,7 +38,7 @@ class Clamd(Process):
     def _write_config(self):
         lines = {"LocalSocket": self.socket_path, "FixStaleSocket": "yes", "TCPSocket": self.port,
                  "TCPAddr": "127.0.0.1", "DatabaseDirectory": self.database, "TemporaryDirectory": self.dir,
-                 "Foreground": "yes", "OfficialDatabaseOnly": "no", "LogTime": "yes", "SelfCheck": 3600}
+                 "Foreground": "yes", "OfficialDatabaseOnly": "no", "LogTime": "yes", "SelfCheck": 3600, "AlertExceedsMax": "yes"}
         lines.update(self._options)
         text = "".join(f"{name} {value}\n" for name, value in lines.items() if value != "")
         self.config_path.write_text(text)
