@@ -459,7 +459,7 @@ static bool file_holds(const char *text, const struct facts *f)
     if (f->has_body_facts && span_istarts(f->declared, SPAN("multipart/")) &&
         (!f->objects || !f->result || f->result->incomplete))
         return false;
-    if (f->name.n > 0 && !glob_match(glob, f->name))
+    if (f->name_unknown || (f->name.n > 0 && !glob_match(glob, f->name)))
         return false;
     if (f->has_body_facts && f->objects && !objects_hold(glob, f->objects, &names))
         return false;

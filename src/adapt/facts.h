@@ -27,6 +27,7 @@ struct facts {
     struct span host;      /* of the URL, in small letters, without port and closing dot */
     struct span path;      /* of the URL, with '?' and query; begins with '/' */
     struct span name;      /* declared file name, made plain (file_name.h) */
+    bool name_unknown;     /* it is not what others will call it: file_name_is_unknown() */
     struct span declared;  /* declared media type, without parameters, in small letters */
     /* From the body: only when |has_body_facts|. */
     bool has_body_facts;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* file_name.c - from hostile bytes to a plain name, in two steps: undo the encoding into a bounded
- * buffer (struct raw), then make what came out printable (settle()).
+ * buffer (struct raw), then make what came out printable (settle()). In filename= there may be a
+ * second encoding within the first, words as in mail.
  *
  * Readers of filename= do not agree: a backslash is an escape for browsers that save and a plain
  * byte for browsers that send, and some of the former undo %XX. So it is read in each of these
@@ -9,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/encoded_word.h"
 #include "base/utf8.h"
 
 #define RAW_MAX       4096u
@@ -28,6 +30,7 @@ static const struct trick {
     {FILE_NAME_CONFLICT, "conflict"},
     {FILE_NAME_SPACES,   "spaces"  },
     {FILE_NAME_LONG,     "long"    },
+    {FILE_NAME_ENCODED,  "encoded" },
 };
 
 void file_name_tricks_text(unsigned tricks, struct buf *out)
@@ -42,6 +45,11 @@ void file_name_tricks_text(unsigned tricks, struct buf *out)
         buf_text(out, trick_words[i].word);
         first = false;
     }
+}
+
+bool file_name_is_unknown(unsigned tricks)
+{
+    return tricks & FILE_NAME_ENCODED;
 }
 
 /* ---- raw bytes ---- */
@@ -316,6 +324,8 @@ static void settle(struct raw *r, struct file_name *ret)
     ret->tricks = r->tricks;
     if (without_tail(s).n != s.n)
         ret->tricks |= FILE_NAME_SPACES;
+    if (encoded_word_is_in(s))
+        ret->tricks |= FILE_NAME_ENCODED;
     cut_to_fit(s, ret);
 }
 
@@ -387,6 +397,116 @@ void file_name_url(struct span target, struct file_name *ret)
     settle(&r, ret);
 }
 
+/* ---- encoded words (RFC 2047) ---- */
+
+/* The bytes of |w| go to |to| (NULL: nowhere). False: they are not all there. */
+static bool put_word(const struct encoded_word *w, struct raw *to)
+{
+    bool latin1 = span_ieq(w->charset, SPAN("ISO-8859-1"));
+    struct encoded_word_reader r;
+    int c;
+
+    encoded_word_read(&r, w);
+    while ((c = encoded_word_next(&r)) >= 0) {
+        if (to && latin1)
+            raw_put_latin1(to, (char)c);
+        else if (to)
+            raw_put(to, (char)c);
+    }
+    return c == ENCODED_WORD_END;
+}
+
+static bool is_known_charset(struct span charset)
+{
+    return span_ieq(charset, SPAN("UTF-8")) || span_ieq(charset, SPAN("ISO-8859-1")) ||
+           span_ieq(charset, SPAN("US-ASCII"));
+}
+
+/* The word at the start of |s| that can be undone. */
+static bool find_word(struct span s, struct encoded_word *ret, size_t *ret_len)
+{
+    return encoded_word_parse(s, ret, ret_len) && is_known_charset(ret->charset) &&
+           put_word(ret, NULL);
+}
+
+static size_t blanks(struct span s)
+{
+    size_t n = 0;
+
+    while (n < s.n && (s.p[n] == ' ' || s.p[n] == '\t'))
+        n++;
+    return n;
+}
+
+/* What looks like a word and cannot be undone stays as it stands, to its end if it has one. A '/'
+ * in it is a digit, and no path. */
+static size_t put_unknown(struct span s, struct raw *to)
+{
+    struct encoded_word w;
+    size_t len = s.n;
+
+    (void)encoded_word_parse(s, &w, &len);
+    for (size_t i = 0; i < len; i++)
+        raw_put(to, s.p[i] == '/' || s.p[i] == '\\' ? '?' : s.p[i]);
+    to->tricks |= FILE_NAME_ENCODED;
+    return len;
+}
+
+/* Anywhere in a name, as the most generous readers do. True: it is made of nothing but words, so
+ * that nobody takes them for the name itself. */
+static bool undo_words(const struct raw *in, struct raw *out)
+{
+    struct span s = {in->p, in->n};
+    bool behind_word = false, alone = true;
+    struct encoded_word w;
+    size_t len;
+
+    raw_init(out);
+    if (in->tricks & FILE_NAME_LONG)
+        out->tricks = in->tricks; /* some are in what was dropped */
+    while (s.n) {
+        size_t gap = behind_word ? blanks(s) : 0;
+
+        /* RFC 2047 6.2: blanks between two words belong to neither. */
+        if (find_word(span_sub(s, gap, SIZE_MAX), &w, &len)) {
+            (void)put_word(&w, out);
+            s = span_sub(s, gap + len, SIZE_MAX);
+            behind_word = true;
+            continue;
+        }
+        behind_word = alone = false;
+        if (encoded_word_begins(s)) {
+            s = span_sub(s, put_unknown(s, out), SIZE_MAX);
+        } else {
+            raw_put(out, s.p[0]);
+            s = span_sub(s, 1, SIZE_MAX);
+        }
+    }
+    return alone;
+}
+
+static bool same_extension(const struct file_name *a, const struct file_name *b)
+{
+    return span_ieq(extension_of(span_of(a->text)), extension_of(span_of(b->text)));
+}
+
+/* Some undo words only where they are the whole value, others not at all: where they see another
+ * extension, the name is one thing to them and another here. */
+static void settle_words(struct raw *r, struct file_name *ret)
+{
+    struct raw undone;
+    struct file_name literal;
+
+    if (undo_words(r, &undone)) {
+        settle(&undone, ret);
+        return;
+    }
+    settle(&undone, ret);
+    settle(r, &literal);
+    if (extension_of(span_of(literal.text)).n && !same_extension(ret, &literal))
+        ret->tricks |= FILE_NAME_CONFLICT;
+}
+
 /* ---- Content-Disposition ---- */
 
 /* How a value of filename= is read. */
@@ -419,12 +539,10 @@ static void read_value(struct span s, struct reading how, struct file_name *ret)
             raw_put(&r, s.p[i]);
         }
     }
-    settle(&r, ret);
-}
-
-static bool same_extension(const struct file_name *a, const struct file_name *b)
-{
-    return span_ieq(extension_of(span_of(a->text)), extension_of(span_of(b->text)));
+    if (encoded_word_is_in((struct span){r.p, r.n}))
+        settle_words(&r, ret);
+    else
+        settle(&r, ret);
 }
 
 /* filename=, in the ways in which others read it. */

@@ -246,6 +246,20 @@ static void complete_body(struct object *o, const struct facts *f)
         o->sniffed = sniffed_of(f->result);
 }
 
+/* Of a part the name is its own; the message's may be one that nobody can read. */
+static bool name_is_unknown(const struct facts *f, const struct object *o)
+{
+    return f->name_unknown && o->role == OBJECT_BODY;
+}
+
+static bool name_may_fit(const struct config_strings *globs, const struct facts *f,
+                         const struct object *o)
+{
+    if (o->role == OBJECT_FIELD)
+        return false;
+    return name_is_unknown(f, o) || globs_match(globs, o->name);
+}
+
 static enum truth may_hold(const struct rule_settings *v, const struct facts *f,
                            const struct object *o)
 {
@@ -253,7 +267,7 @@ static enum truth may_hold(const struct rule_settings *v, const struct facts *f,
 
     if (v->type.n > 0 && !globs_match(&v->type, o->declared) && !globs_match(&v->type, o->sniffed))
         type = f->has_body_facts ? NO : UNKNOWN;
-    if (v->file.n > 0 && (o->role == OBJECT_FIELD || !globs_match(&v->file, o->name)))
+    if (v->file.n > 0 && !name_may_fit(&v->file, f, o))
         file = !f->has_body_facts && may_have_parts(f) ? UNKNOWN : NO;
     return truth_and(type, file);
 }
@@ -261,7 +275,7 @@ static enum truth may_hold(const struct rule_settings *v, const struct facts *f,
 static enum truth surely_holds(const struct rule_settings *v, const struct facts *f,
                                const struct object *o)
 {
-    if (v->file.n > 0 && !globs_match(&v->file, o->name))
+    if (v->file.n > 0 && (name_is_unknown(f, o) || !globs_match(&v->file, o->name)))
         return NO;
     if (v->type.n == 0)
         return YES;
@@ -350,7 +364,7 @@ static enum truth each_holds(const struct rule_settings *v, const struct facts *
 static enum truth declared_holds(const struct rule_settings *v, const struct facts *f)
 {
     return (v->type.n == 0 || globs_match(&v->type, f->declared)) &&
-                   (v->file.n == 0 || globs_match(&v->file, f->name))
+                   (v->file.n == 0 || (!f->name_unknown && globs_match(&v->file, f->name)))
                ? YES
                : NO;
 }

@@ -67,7 +67,8 @@ struct rule_match {
  *
  * `signature`: of an ALLOW, all findings that block must fit, and none be left out for room.
  *
- * A client, user or digest that is not known fits no value.
+ * A client, user or digest that is not known fits no value. A file name that is not known
+ * (facts.name_unknown) may be any: it holds for BLOCK and NOTE, and for no other.
  *
  * Without body facts a rule that needs them and otherwise matches stops the walk (|waits|). `file`
  * needs them when the declared type is a multipart, a BLOCK's or NOTE's `type` when the declared

@@ -229,10 +229,20 @@ static const char *denied_name(const struct config_strings *list, struct span na
     return NULL;
 }
 
-/* Prose in a field comes without a look (worker/engine_filetype.c). */
-static void judge_deny(const struct judge *j, const struct config_strings *deny)
+static bool names_ends(const struct config_strings *list)
 {
-    const char *pattern = j->o->role == OBJECT_FIELD ? NULL : denied_name(deny, j->o->name);
+    for (size_t i = 0; i < list->n; i++)
+        if (list->v[i][0] == '.')
+            return true;
+    return false;
+}
+
+/* Prose in a field comes without a look (worker/engine_filetype.c). A name that nobody can read may
+ * end in any way. */
+static void judge_deny(const struct judge *j, unsigned tricks, const struct config_strings *deny)
+{
+    bool has_name = j->o->role != OBJECT_FIELD;
+    const char *pattern = has_name ? denied_name(deny, j->o->name) : NULL;
 
     if (any_matches(deny, j->o->sniffed))
         block(j, "Type.Denied", j->o->sniffed, "files of this type are not taken");
@@ -240,6 +250,9 @@ static void judge_deny(const struct judge *j, const struct config_strings *deny)
         block(j, "Type.Denied", span_of(pattern + 1), "files of this name are not taken");
     else if (any_matches(deny, j->o->declared))
         block(j, "Type.Denied", j->o->declared, "files of this type are not taken");
+    else if (has_name && file_name_is_unknown(tricks) && names_ends(deny))
+        block(j, "Type.Denied", SPAN("unknown-name"),
+              "the file's name cannot be read, and files of some names are not taken");
 }
 
 /* What nobody can tell the type of is on no list but one that says so; nothing has no type. */
@@ -253,11 +266,8 @@ static void judge_allow(const struct judge *j, const struct config_strings *allo
 
 static void judge_name(const struct judge *j, unsigned tricks, enum type_mismatch how)
 {
-    struct file_name plain;
     struct buf words;
 
-    file_name_plain(j->o->name, &plain);
-    tricks |= plain.tricks;
     if (!tricks || how == TYPE_MISMATCH_PASS)
         return;
     buf_init(&words, 0);
@@ -273,11 +283,16 @@ void type_policy_judge(const struct type_policy_settings *p, const struct object
                        unsigned tricks, const char *where, struct scan_result *r)
 {
     const struct judge j = {.o = o, .where = where, .r = r};
+    struct file_name plain;
     const char *kind;
 
-    judge_deny(&j, &p->deny);
-    if (o->role == OBJECT_FIELD)
+    if (o->role == OBJECT_FIELD) {
+        judge_deny(&j, 0, &p->deny);
         return;
+    }
+    file_name_plain(o->name, &plain);
+    tricks |= plain.tricks;
+    judge_deny(&j, tricks, &p->deny);
     judge_allow(&j, &p->allow);
     if (type_mismatch(o->declared, o->name, o->sniffed, &kind))
         act(&j, p->mismatch, "Type.Mismatch", span_of(kind),

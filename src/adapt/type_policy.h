@@ -17,7 +17,8 @@ struct type_policy_settings {
 };
 extern const struct config_block type_policy_block;
 
-/* Judges one object into |r|: findings of the engine "filetype" and, for a block, VERDICT_BLOCK
+/* A name that nobody can read (file_name_is_unknown()) is denied where any end of a name is. Judges
+ * one object into |r|: findings of the engine "filetype" and, for a block, VERDICT_BLOCK
  * with CAUSE_DENIED unless |r| has a graver one. |tricks|: FILE_NAME_* that were
  * seen when the name was made plain, besides those that are still in it. |where|: "part …" or "".
  * FIELD objects are held against |deny| only, and there by their declared type: workers do not look

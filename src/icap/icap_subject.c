@@ -203,6 +203,7 @@ void icap_subject_facts(const struct icap_transaction *tx, struct facts *ret)
         .host = span_of(s->host),
         .path = s->path,
         .name = span_of(s->name.text),
+        .name_unknown = file_name_is_unknown(s->name.tricks),
         .declared = span_of(s->declared),
         .has_body_facts = tx->body_complete,
         .len = tx->body_len,

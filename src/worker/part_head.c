@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/encoded_word.h"
+
 #define NAME_TAIL 64u /* of a name that is too long: its end holds the extension */
 
 static enum err refuse(struct fault *f, const char *why)
@@ -127,7 +129,9 @@ static size_t form_escape(struct span s, char *ret)
     return 3;
 }
 
-static void take_name(const struct param *p, char ret[OBJECT_NAME_MAX + 1])
+/* False when there is an encoded word in it (RFC 2047): some recipients undo it, no browser makes
+ * one. */
+static NODISCARD bool take_name(const struct param *p, char ret[OBJECT_NAME_MAX + 1])
 {
     char text[PART_HEAD_MAX];
     size_t n = 0;
@@ -147,6 +151,7 @@ static void take_name(const struct param *p, char ret[OBJECT_NAME_MAX + 1])
         i += len;
     }
     keep_name((struct span){text, n}, ret);
+    return !encoded_word_is_in((struct span){text, n});
 }
 
 /* RFC 8187 3.2: charset'language'percent-encoded. */
@@ -202,19 +207,30 @@ static NODISCARD bool first_time(unsigned *seen, unsigned bit)
     return first;
 }
 
+static NODISCARD enum err take_file(const struct param *p, struct part_head *h, unsigned *seen,
+                                    struct fault *f)
+{
+    char name[OBJECT_NAME_MAX + 1];
+
+    if (!first_time(seen, SEEN_FILE))
+        return refuse(f, "has two file names");
+    if (!take_name(p, name))
+        return refuse(f, "has a file name in encoded words");
+    h->has_file = true;
+    if (!(*seen & SEEN_EXT_FILE))
+        memcpy(h->file, name, sizeof name);
+    return OK;
+}
+
 static NODISCARD enum err take_param(const struct param *p, struct part_head *h, unsigned *seen,
                                      struct fault *f)
 {
     if (span_ieq(p->name, SPAN("name"))) {
         if (!first_time(seen, SEEN_NAME))
             return refuse(f, "has two names");
-        take_name(p, h->field);
+        (void)!take_name(p, h->field);
     } else if (span_ieq(p->name, SPAN("filename"))) {
-        if (!first_time(seen, SEEN_FILE))
-            return refuse(f, "has two file names");
-        h->has_file = true;
-        if (!(*seen & SEEN_EXT_FILE))
-            take_name(p, h->file);
+        return take_file(p, h, seen, f);
     } else if (span_ieq(p->name, SPAN("filename*"))) {
         if (!first_time(seen, SEEN_EXT_FILE))
             return refuse(f, "has two file names");

@@ -323,6 +323,9 @@ class TestNames:
         (b'attachment; filename="report.pdf"', "report.pdf"),
         (b"attachment; filename*=UTF-8''%e2%82%ac.txt", "€.txt"),
         (b'attachment; filename="..\\\\..\\\\x.exe"', "x.exe"),
+        (b'attachment; filename="=?UTF-8?B?4oKsLnR4dA==?="', "€.txt"),
+        (b'attachment; filename="=?iso-8859-1?Q?r=E9sum=E9?= =?us-ascii?Q?=2Epdf?="', "résumé.pdf"),
+        (b'attachment; filename="=?koi8-r?B?xQ==?="', "=?koi8-r?B?xQ==?="),
     ])
     def test_content_disposition(self, ask, disposition, expected):
         http = [("req-hdr", http_request()), ("res-hdr", http_response(
@@ -355,6 +358,27 @@ class TestTypes:
         reply, record = ask("RESPMOD", "files", b"harmless", http=download(
             b"harmless", url=b"http://a.test/saver.SCR?x=1"))
         assert_blocked(reply, record, "denied")
+
+    @pytest.mark.parametrize("word, finding", [
+        (b"=?UTF-8?Q?saver=2Escr?=", "Type.Denied.scr"),
+        (b"=?utf-8?B?c2F2ZXIuU0NS?=", "Type.Denied.scr"),
+        (b"=?utf-16?B?cwBhAHYAZQByAC4AcwBjAHIA?=", "Type.Denied.unknown-name"),
+        (b"=?utf-8?B?c2F2ZXIuU0NS", "Type.Denied.unknown-name"),
+    ])
+    def test_an_extension_in_encoded_words(self, ask, word, finding):
+        """RFC 2047, as mail has it: browsers undo it in file names."""
+        head = http_response(8, fields=[b'Content-Disposition: attachment; filename="' + word + b'"'])
+        reply, record = ask("RESPMOD", "files", b"harmless", http=[("req-hdr", http_request()), ("res-hdr", head)])
+        assert_blocked(reply, record, "denied")
+        assert finding in [f["name"] for f in record["findings"]], record
+
+    def test_a_part_with_a_name_in_encoded_words(self, ask):
+        """No browser sends one; some servers undo it."""
+        kind, body = form([("f", "=?UTF-8?Q?saver=2Escr?=", "text/plain", b"harmless")])
+        reply, record = ask("REQMOD", "files", body, http=upload(kind, body))
+        assert_blocked(reply, record, record["cause"])
+        assert "not-inspected" in record.get("causes", [record["cause"]])
+        assert "encoded words" in record["error_text"]
 
     def test_a_picture_passes(self, ask):
         reply, record = ask("RESPMOD", "files", PNG, http=download(PNG, b"image/png", b"http://a.test/cat.png"))

@@ -147,6 +147,67 @@ static const struct row {
     {"over-long dot", PLAIN, SPAN("a\xe0\x80\xae" "exe"), "a???exe", "", "bad-utf8"},
     {"a surrogate", PLAIN, SPAN("\xed\xa0\x80"), "???", "", "bad-utf8"},
     {"Latin-1", PLAIN, SPAN("\xe4.txt"), "?.txt", ".txt", "bad-utf8"},
+    /* encoded words */
+    {"a word", DISPOSITION, SPAN("a; filename=\"=?UTF-8?B?cmVwb3J0LnBkZg==?=\""), "report.pdf",
+     ".pdf", ""},
+    {"a word, q", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?r=C3=A9sum=C3=A9_1.pdf?=\""),
+     "r\xc3\xa9sum\xc3\xa9 1.pdf", ".pdf", ""},
+    {"a word without quotes", DISPOSITION, SPAN("a; filename==?utf-8?q?evil=2Eexe?="), "evil.exe",
+     ".exe", ""},
+    {"a word in Latin 1", DISPOSITION, SPAN("a; filename=\"=?ISO-8859-1?Q?r=E9sum=E9.pdf?=\""),
+     "r\xc3\xa9sum\xc3\xa9.pdf", ".pdf", ""},
+    {"a word in ASCII", DISPOSITION, SPAN("a; filename=\"=?us-ascii*en?Q?a.pdf?=\""), "a.pdf",
+     ".pdf", ""},
+    {"a word in ASCII that is not", DISPOSITION, SPAN("a; filename=\"=?us-ascii?Q?=E9.pdf?=\""),
+     "?.pdf", ".pdf", "bad-utf8"},
+    {"two words", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?ev?= =?utf-8?b?aWwuZXhl?=\""),
+     "evil.exe", ".exe", ""},
+    {"a letter in two words", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?=C3?=\t=?utf-8?q?=A9.c?=\""),
+     "\xc3\xa9.c", ".c", ""},
+    {"a word and text", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?r=C3=A9sum=C3=A9?= 1.pdf\""),
+     "r\xc3\xa9sum\xc3\xa9 1.pdf", ".pdf", ""},
+    {"text and a word with the end", DISPOSITION, SPAN("a; filename=\"report.=?utf-8?q?exe?=\""),
+     "report.exe", ".exe", ""},
+    {"a word with another end", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?evil.exe?=.pdf\""),
+     "evil.exe.pdf", ".pdf", ""},
+    {"text, and another end in a word", DISPOSITION, SPAN("a; filename=\"a.pdf =?x?q?" "?= .b=?utf-8?q?at?=\""),
+     "a.pdf =?x?q?" "?= .bat", ".bat", "encoded"},
+    {"the end is in both, and differs", DISPOSITION, SPAN("a; filename=\"a=?utf-8?q?.ex?=e\""),
+     "a.exe", ".exe", "conflict"},
+    {"a base64 digit is no path", DISPOSITION, SPAN("a; filename=\"=?utf-8?b?w7/Dvy50eHQ=?=\""),
+     "\xc3\xbf\xc3\xbf.txt", ".txt", ""},
+    {"a path in a word", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?a=2F..=2Fb.exe?=\""), "b.exe",
+     ".exe", "path"},
+    {"NUL in a word", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?a.exe=00.pdf?=\""), "a.exe?.pdf",
+     ".pdf", "nul"},
+    {"order in a word", DISPOSITION, SPAN("a; filename=\"=?utf-8?b?YeKArmZkcC5leGU=?=\""),
+     "a?fdp.exe", ".exe", "bidi"},
+    {"a word in an unknown charset", DISPOSITION, SPAN("a; filename=\"=?koi8-r?B?xdfJzC/F1y5leGU=?=\""),
+     "=?koi8-r?B?xdfJzC?F1y5leGU=?=", "", "encoded"},
+    {"an unknown charset, and an end", DISPOSITION, SPAN("a; filename=\"=?utf-7?Q?a?=.pdf\""),
+     "=?utf-7?Q?a?=.pdf", ".pdf", "encoded"},
+    {"a word that is damaged", DISPOSITION, SPAN("a; filename=\"=?utf-8?B?*?=\""), "=?utf-8?B?*?=",
+     "", "encoded"},
+    {"a word without an end", DISPOSITION, SPAN("a; filename=\"=?utf-8?Q?evil=2Eexe\""),
+     "=?utf-8?Q?evil=2Eexe", "", "encoded"},
+    {"a word in a word", DISPOSITION, SPAN("a; filename=\"=?utf-8?Q?=3D=3Futf-8=3FQ=3Fa.exe=3F=3D?=\""),
+     "=?utf-8?Q?a.exe?=", ".exe?=", "encoded"},
+    {"percent around a word", DISPOSITION, SPAN("a; filename=\"%3D?utf-8?Q?evil=2Eexe?=\""),
+     "evil.exe", ".exe", "conflict"},
+    {"escapes around a word", DISPOSITION, SPAN("a; filename=\"\\=\\?utf-8?Q?evil=2Eexe?=\""),
+     "evil.exe", ".exe", "path conflict"},
+    {"words are not for filename*", DISPOSITION, SPAN("a; filename*=utf-8''=?utf-8?Q?a.exe?="),
+     "=?utf-8?Q?a.exe?=", ".exe?=", "encoded"},
+    {"both, and the same", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?=C3=A9.pdf?=\"; "
+     "filename*=utf-8''%C3%A9.pdf"), "\xc3\xa9.pdf", ".pdf", ""},
+    {"both, and another", DISPOSITION, SPAN("a; filename=\"=?utf-8?q?a.exe?=\"; "
+     "filename*=utf-8''a.pdf"), "a.pdf", ".pdf", "conflict"},
+    {"a word in pieces", DISPOSITION, SPAN("a; filename*0=\"=?utf-8?q?a\"; filename*1=\".exe?=\""),
+     "=?utf-8?q?a.exe?=", ".exe?=", "encoded"},
+    {"nearly a word", DISPOSITION, SPAN("a; filename=\"a=?b?c.pdf\""), "a=?b?c.pdf", ".pdf", ""},
+    {"words are not for URLs", URL, SPAN("/%3D%3Futf-8%3FQ%3Fa.exe%3F%3D"), "=?utf-8?Q?a.exe?=",
+     ".exe?=", "encoded"},
+    {"a plain word", PLAIN, SPAN("=?utf-8?Q?a?="), "=?utf-8?Q?a?=", "", "encoded"},
     {"a cut character", PLAIN, SPAN("a\xe2\x82"), "a??", "", "bad-utf8"},
     {"four bytes", PLAIN, SPAN("\xf0\x9f\x98\x80.png"), "\xf0\x9f\x98\x80.png", ".png", ""},
     {"slashes", PLAIN, SPAN("/tmp/x/a.sh"), "a.sh", ".sh", "path"},
@@ -241,7 +302,9 @@ static void check_always(const struct file_name *n)
     for (size_t i = 0; i < text.n; i++)
         assert_true((unsigned char)text.p[i] >= 0x20 && !strchr("/\\\x7f", text.p[i]));
     file_name_plain(text, &again);
-    assert_int_equal(again.tricks & ~(unsigned)FILE_NAME_SPACES, 0);
+    assert_int_equal(again.tricks & ~(unsigned)(FILE_NAME_SPACES | FILE_NAME_ENCODED), 0);
+    if (!(n->tricks & FILE_NAME_LONG))
+        assert_int_equal(again.tricks & ~n->tricks, 0);
     assert_string_equal(again.text, n->text);
 }
 
@@ -292,8 +355,9 @@ static void test_all_tricks(void **state)
 
     (void)state;
     buf_init(&out, 0);
-    file_name_tricks_text(255, &out);
-    assert_string_equal(buf_cstr(&out), "nul control bidi path bad-utf8 conflict spaces long");
+    file_name_tricks_text(511, &out);
+    assert_string_equal(buf_cstr(&out),
+                        "nul control bidi path bad-utf8 conflict spaces long encoded");
     buf_done(&out);
 }
 

@@ -90,12 +90,27 @@ static void test_a_name_needs_the_parts(void **state)
     exceptions_unref(set);
 }
 
+static void test_a_name_must_be_known(void **state)
+{
+    struct exceptions *set = set_with("", "=*");
+    struct scan_result r = infected();
+    struct facts f = {
+        .has_body_facts = true, .sha256 = "", .result = &r, .name = SPAN("=?koi8-r?B?xQ==?=")};
+
+    (void)state;
+    assert_non_null(exceptions_match(set, "inspect", &f, NOW));
+    f.name_unknown = true;
+    assert_null(exceptions_match(set, "inspect", &f, NOW));
+    exceptions_unref(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_failure_is_remembered_whatever_is_found),
         cmocka_unit_test(test_a_signature_needs_a_whole_inspection),
         cmocka_unit_test(test_a_name_needs_the_parts),
+        cmocka_unit_test(test_a_name_must_be_known),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,7 @@ static const struct match_row {
     const char *client, *user, *host, *path;
     const char *file, *declared, *sniffed, *sha256;
     uint64_t len;
+    bool unknown; /* the file name */
     bool no_result, broken_table;
     struct finding_row findings[3];
     struct object_row objects[4];
@@ -264,6 +265,23 @@ static const struct match_row {
      .objects = {{OBJECT_FIELD, "a.pdf", "", ""}}},
     {"allow decoded body", "file: ['*.pdf'], then: allow", BODY, MATCHES, .file = "a.pdf",
      .objects = {{OBJECT_BODY, "", "", ""}}},
+    /* A name that nobody can read may be any, and is none for sure. */
+    {"unknown name block", "file: ['*.exe'], then: block", HEAD, MATCHES, .file = "=?x?q?a?=",
+     .unknown = true},
+    {"unknown name block, body", "file: ['*.exe'], then: block", BODY, MATCHES, .file = "a.pdf",
+     .unknown = true},
+    {"unknown name block, other type", "file: ['*.exe'], type: [a/b], then: block", BODY, PASSES,
+     .declared = "c/d", .unknown = true},
+    {"unknown name allow", "file: ['*.pdf'], then: allow", HEAD, PASSES, .file = "a.pdf",
+     .unknown = true},
+    {"unknown name allow any", "file: ['*'], then: allow", BODY, PASSES, .file = "a.pdf",
+     .unknown = true, .objects = {{OBJECT_BODY, "", "", ""}}},
+    {"unknown name pipeline", "file: ['*'], then: pipeline, pipeline: [yara]", HEAD, PASSES,
+     .file = "a.pdf", .unknown = true},
+    {"unknown name of a form allows", "file: ['*.pdf'], then: allow", BODY, MATCHES,
+     .declared = "multipart/form-data", .unknown = true,
+     .objects = {{OBJECT_FILE, "a.pdf", "", ""}}},
+    {"no name condition", "host: [h], then: allow", HEAD, MATCHES, .host = "h", .unknown = true},
     /* Types. */
     {"declared", "type: [image/*], then: block", HEAD, MATCHES, .declared = "image/png"},
     {"sniffed may differ", "type: [image/*], then: block", HEAD, WAITS, .declared = "text/html"},
@@ -427,6 +445,7 @@ static struct facts make_facts(const struct match_row *row, const struct scan_re
                       .host = span_of(row->host),
                       .path = span_of(row->path),
                       .name = span_of(row->file),
+                      .name_unknown = row->unknown,
                       .declared = span_of(row->declared)};
 
     if (row->client)
