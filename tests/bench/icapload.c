@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <math.h>
 #include <netdb.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,12 +54,16 @@ static const char usage_text[] =
     "  -s, --size BYTES       of the body (RESPMOD: 1024; REQMOD: null-body)\n"
     "  -v, --preview BYTES    send Preview\n"
     "  -a, --allow-204        send Allow: 204\n"
+    "      --allow-206        send Allow: 206; with --allow-204 both\n"
     "      --continue WHEN    100 Continue after a preview: allow, never, always (allow)\n"
     "      --expect STATUS    only this final status will do\n"
     "  -p, --path PATH        of the service (/echo)\n"
+    "      --also PATH        every other request of a connection goes there\n"
     "      --close            a new connection for each request\n"
     "      --tls              over TLS; the server's certificate is not checked\n"
     "      --resume           offer the last session to each new TLS connection\n"
+    "      --hold             one request on each connection; then prints \"held\", keeps them\n"
+    "                         open until standard input ends, and says how many still were\n"
     "      --unique           each body another one (size: 16 at least)\n"
     "      --form PARTS       the body is a form of so many fields of --size bytes (REQMOD)\n"
     "      --blocked CAUSE    a block page with X-Response-Desc: CAUSE is right, too\n"
@@ -116,6 +121,9 @@ static int choice(const char *s, const char *const *names, int n, const char *wh
 
 enum {
     OPT_CONTINUE = 256,
+    OPT_ALLOW_206,
+    OPT_ALSO,
+    OPT_HOLD,
     OPT_EXPECT,
     OPT_CLOSE,
     OPT_TLS,
@@ -142,6 +150,9 @@ static const struct option long_options[] = {
     {"preview",     required_argument, NULL, 'v'           },
     {"allow-204",   no_argument,       NULL, 'a'           },
     {"path",        required_argument, NULL, 'p'           },
+    {"allow-206",   no_argument,       NULL, OPT_ALLOW_206 },
+    {"also",        required_argument, NULL, OPT_ALSO      },
+    {"hold",        no_argument,       NULL, OPT_HOLD      },
     {"continue",    required_argument, NULL, OPT_CONTINUE  },
     {"expect",      required_argument, NULL, OPT_EXPECT    },
     {"close",       no_argument,       NULL, OPT_CLOSE     },
@@ -175,6 +186,8 @@ static void option_request(struct load_conf *c, int ch, const char *arg)
     case 'v': p->preview = number(arg, 0, 1 << 30, "expected a preview in bytes"); break;
     case 'a': p->allow_204 = true; break;
     case 'p': p->path = arg; break;
+    case OPT_ALLOW_206: p->allow_206 = true; break;
+    case OPT_ALSO: p->also = arg; break;
     case OPT_CONTINUE:
         p->on_continue =
             (enum plan_continue)choice(arg, whens, 3, "expected allow, never or always");
@@ -202,6 +215,7 @@ static void option(struct load_conf *c, int ch, const char *arg)
         break;
     case 'w': c->warmup = seconds(arg, "expected seconds"); break;
     case OPT_RESUME: c->run.resume = true; break;
+    case OPT_HOLD: c->run.hold = true; break;
     case OPT_FROM:
         c->run.from.sin_family = AF_INET;
         if (inet_pton(AF_INET, arg, &c->run.from.sin_addr) != 1)
@@ -252,6 +266,8 @@ static void options_check(const struct load_conf *c)
         usage("unique bodies have 16 bytes at least, and not all are 'e'", "--unique");
     if (c->rate > 0 && p->close)
         usage("connections that close have no pace", "--rate");
+    if (c->run.hold && (p->close || c->rate > 0 || c->run.requests_left != UINT64_MAX))
+        usage("connections that are held have one request each, and no pace", "--hold");
 }
 
 static void options_parse(struct load_conf *c, int argc, char **argv)
@@ -266,7 +282,7 @@ static void options_parse(struct load_conf *c, int argc, char **argv)
     target_parse(c);
     if (c->run.requests_left == 0) {
         c->run.requests_left = UINT64_MAX;
-        c->duration = c->duration > 0 ? c->duration : 2;
+        c->duration = c->run.hold ? 0 : c->duration > 0 ? c->duration : 2;
     }
     if (c->plan.method == METHOD_RESPMOD && !c->has_size)
         c->plan.size = 1024;
@@ -437,6 +453,21 @@ static void loop(struct load_conf *c, struct conn *conns)
     r->tally.seconds = (double)((now < r->to_ns ? r->last_ns : r->to_ns) - r->from_ns) / NS;
 }
 
+/* Until whoever started us ends our standard input. A server that hangs up meanwhile is no fault
+ * (it may have its reasons), but shows in the count. */
+static void hold(struct load_conf *c, const struct conn *conns)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    char byte;
+
+    (void)printf("held\n");
+    (void)fflush(stdout);
+    while (poll(&in, 1, 0) == 0 || read(STDIN_FILENO, &byte, 1) > 0)
+        turn(&c->run, TURN_MS * MS_NS);
+    for (unsigned i = 0; i < c->n_conns; i++)
+        c->run.tally.held += conn_is_held(&conns[i]);
+}
+
 int main(int argc, char **argv)
 {
     static struct load_conf conf = {
@@ -455,6 +486,8 @@ int main(int argc, char **argv)
     conns = conns_new(&conf);
     loop(&conf, conns);
     settle(&conf.run);
+    if (conf.run.hold)
+        hold(&conf, conns);
     for (unsigned i = 0; i < conf.n_conns; i++)
         conn_finish(&conf.run, &conns[i]);
     tally_print(&conf.run.tally, conf.n_conns, conf.json);

@@ -3,7 +3,7 @@
  * load_answer.c - the checks: head, Encapsulated, offsets, chunk framing, echoed bytes.
  *
  * Stricter than a client has to be: what RFC 3507 lets a server do, but an echo service has no
- * reason to do (chunk extensions, trailers, 206), is a fault here.
+ * reason to do (chunk extensions, trailers, a 206 that changes something), is a fault here.
  */
 #include "load_answer.h"
 
@@ -35,6 +35,8 @@ struct head {
     struct text istag, encapsulated, methods, description;
     struct part part[PARTS_MAX];
     unsigned n_parts;
+    struct answer_loose loose[ANSWER_LOOSE_MAX];
+    unsigned n_loose;
     struct answer_facts facts;
 };
 
@@ -145,6 +147,16 @@ static enum answer_fault once(struct head *h, struct text *slot, struct text val
     return FAULT_NONE;
 }
 
+/* Values that differ from answer to answer, and that nothing here looks at. */
+static void loose_add(struct head *h, struct text name, struct text value)
+{
+    bool moment = text_is_name(name, "Date");
+    bool extension = name.n > 2 && strncasecmp(name.p, "X-", 2) == 0;
+
+    if ((moment || extension) && value.n > 0 && h->n_loose < ANSWER_LOOSE_MAX)
+        h->loose[h->n_loose++] = (struct answer_loose){(size_t)(value.p - h->p), value.n};
+}
+
 static enum answer_fault field_check(struct head *h, struct text line)
 {
     const char *colon = memchr(line.p, ':', line.n);
@@ -167,6 +179,7 @@ static enum answer_fault field_check(struct head *h, struct text line)
         return once(h, &h->description, value);
     if (text_is_name(name, "Connection"))
         h->facts.close = text_is_name(value, "close");
+    loose_add(h, name, value);
     return FAULT_NONE;
 }
 
@@ -260,7 +273,7 @@ static enum answer_fault encapsulated_check(struct head *h)
     bool blocked = h->facts.blocked;
     const char *hdr = p->method == METHOD_REQMOD && !blocked ? "req-hdr" : "res-hdr";
     const char *body = p->method == METHOD_REQMOD && !blocked ? "req-body" : "res-body";
-    bool echo = h->facts.status == 200 && p->method != METHOD_OPTIONS;
+    bool echo = (h->facts.status == 200 || h->facts.status == 206) && p->method != METHOD_OPTIONS;
     char buf[64];
 
     if (!echo) {
@@ -357,12 +370,14 @@ static enum answer_fault status_check(const struct head *h)
     const struct plan *p = h->a->plan;
     unsigned status = h->facts.status;
     bool no_change = p->method != METHOD_OPTIONS && (p->allow_204 || p->preview >= 0);
+    bool partial = no_change && p->allow_206 && p->size >= 0; /* ICAP Partial Content 5.1 */
     const char *lf = memchr(h->p, '\n', h->icap_len);
     char buf[64];
 
     if (status == 100)
         return FAULT_NONE;
-    if ((status == 200 || (status == 204 && no_change)) && (p->expect == 0 || p->expect == status))
+    if ((status == 200 || (status == 204 && no_change) || (status == 206 && partial)) &&
+        (p->expect == 0 || p->expect == status))
         return FAULT_NONE;
     return fault(h->a, FAULT_STATUS, "%s",
                  printable(h->p, lf ? (size_t)(lf - h->p) - 1 : h->icap_len, buf));
@@ -398,13 +413,28 @@ static enum answer_fault head_check(struct head *h, size_t *ret_len)
     return f;
 }
 
+static bool memo_is_same(const struct answer_memo_slot *s, const uint8_t *p)
+{
+    size_t at = 0;
+
+    for (unsigned i = 0; i < s->n_loose; i++) {
+        const struct answer_loose *l = &s->loose[i];
+
+        if (memcmp(s->bytes + at, p + at, l->off - at) != 0 || memchr(p + l->off, '\r', l->len) ||
+            memchr(p + l->off, '\n', l->len))
+            return false;
+        at = l->off + l->len;
+    }
+    return memcmp(s->bytes + at, p + at, s->len - at) == 0;
+}
+
 static bool memo_find(const struct answer_memo *m, const uint8_t *p, size_t n, size_t *ret_len,
                       struct answer_facts *ret_facts)
 {
     for (unsigned i = 0; i < ANSWER_MEMO_N; i++) {
         size_t len = m->slot[i].len;
 
-        if (len > 0 && len <= n && memcmp(m->slot[i].bytes, p, len) == 0) {
+        if (len > 0 && len <= n && memo_is_same(&m->slot[i], p)) {
             *ret_len = len;
             *ret_facts = m->slot[i].facts;
             return true;
@@ -413,15 +443,18 @@ static bool memo_find(const struct answer_memo *m, const uint8_t *p, size_t n, s
     return false;
 }
 
-static void memo_add(struct answer_memo *m, const uint8_t *p, size_t len, struct answer_facts facts)
+static void memo_add(struct answer_memo *m, const struct head *h, size_t len)
 {
-    unsigned i = facts.status == 100 ? 0 : facts.status == 204 ? 1 : 2;
+    unsigned status = h->facts.status;
+    struct answer_memo_slot *s = &m->slot[status == 100 ? 0 : status == 204 ? 1 : 2];
 
     if (len > ANSWER_MEMO_MAX)
         return;
-    memcpy(m->slot[i].bytes, p, len);
-    m->slot[i].len = len;
-    m->slot[i].facts = facts;
+    memcpy(s->bytes, h->p, len);
+    memcpy(s->loose, h->loose, sizeof s->loose);
+    s->n_loose = h->n_loose;
+    s->len = len;
+    s->facts = h->facts;
 }
 
 /* Garbage is not worth waiting for the end of its head. */
@@ -453,7 +486,7 @@ static enum answer_fault head_parse(struct answer *a, const uint8_t *p, size_t n
         f = fault(a, FAULT_HEAD_LONG, "%zu bytes", *ret_len);
     if (f == FAULT_NONE && *ret_len > 0) {
         a->facts = h.facts;
-        memo_add(a->memo, p, *ret_len, h.facts);
+        memo_add(a->memo, &h, *ret_len);
     }
     return f;
 }
@@ -466,8 +499,9 @@ static enum answer_fault continue_check(struct answer *a)
     const struct plan *p = a->plan;
 
     if (a->facts.status != 100) {
-        if (a->facts.status == 204 && !p->allow_204 && a->continued)
-            return fault(a, FAULT_STATUS, "204 after 100 Continue, without Allow: 204");
+        if ((a->facts.status == 204 || a->facts.status == 206) && !p->allow_204 && a->continued)
+            return fault(a, FAULT_STATUS, "%u after 100 Continue, without Allow: 204",
+                         a->facts.status);
         if (p->on_continue == CONTINUE_ALWAYS && plan_has_rest(p) && !a->continued)
             return fault(a, FAULT_CONTINUE, "%u, but no 100 came before it", a->facts.status);
         if (a->facts.status == 200 && plan_has_rest(p) && !a->continued && !a->facts.blocked)
@@ -562,11 +596,45 @@ static enum answer_fault size_digit(struct answer *a, uint8_t c)
         a->state = ANSWER_SIZE_LF;
         return FAULT_NONE;
     }
+    if (c == ';' && a->digits > 0 && a->left == 0 && a->facts.status == 206) {
+        a->state = ANSWER_EXTENSION;
+        return FAULT_NONE;
+    }
     if (v < 0 || a->digits == 15)
         return fault(a, FAULT_CHUNK_SIZE, "'%s' in the size line after %llu body bytes",
                      printable(&c, 1, buf), (unsigned long long)a->body_len);
     a->left = a->left * 16 + (unsigned)v;
     a->digits++;
+    return FAULT_NONE;
+}
+
+/* ICAP Partial Content 5.2: the original goes on where the bytes that came end, for an echo changes
+ * nothing. */
+static enum answer_fault extension_done(struct answer *a)
+{
+    static const char name[] = "use-original-body=";
+    struct text t = text_trim((struct text){a->extension, a->extension_len});
+    uint64_t from;
+    char buf[64];
+
+    if (t.n <= sizeof name - 1 || memcmp(t.p, name, sizeof name - 1) != 0 ||
+        !text_number((struct text){t.p + sizeof name - 1, t.n - (sizeof name - 1)}, &from))
+        return fault(a, FAULT_ORIGINAL, "got '%s'", printable(t.p, t.n, buf));
+    if (from != a->body_len)
+        return fault(a, FAULT_ORIGINAL, "from byte %llu on, after %llu bytes of the body",
+                     (unsigned long long)from, (unsigned long long)a->body_len);
+    a->has_original = true;
+    a->state = ANSWER_SIZE_LF;
+    return FAULT_NONE;
+}
+
+static enum answer_fault extension_byte(struct answer *a, uint8_t c)
+{
+    if (c == '\r')
+        return extension_done(a);
+    if (a->extension_len == sizeof a->extension)
+        return fault(a, FAULT_ORIGINAL, "more than %zu bytes", sizeof a->extension);
+    a->extension[a->extension_len++] = (char)c;
     return FAULT_NONE;
 }
 
@@ -576,6 +644,8 @@ static enum answer_fault size_done(struct answer *a)
 
     a->digits = 0;
     a->state = a->left > 0 ? ANSWER_DATA : ANSWER_END_CR;
+    if (a->has_original)
+        return FAULT_NONE;
     if (a->left == 0 && want > 0)
         return fault(a, FAULT_BODY_LENGTH, "%llu bytes came back of %llu",
                      (unsigned long long)a->body_len, (unsigned long long)a->facts.body_len);
@@ -637,6 +707,7 @@ static enum answer_fault body_step(struct answer *a, const uint8_t *p, size_t n,
     *ret_used = 1;
     switch (a->state) {
     case ANSWER_SIZE: return size_digit(a, p[0]);
+    case ANSWER_EXTENSION: return extension_byte(a, p[0]);
     case ANSWER_SIZE_LF:
         f = framing(a, p[0], '\n', ANSWER_SIZE_LF, FAULT_CHUNK_SIZE);
         return f == FAULT_NONE ? size_done(a) : f;
@@ -688,6 +759,8 @@ void answer_reset(struct answer *a, const struct plan_body *body)
     a->body_len = 0;
     a->left = 0;
     a->digits = 0;
+    a->has_original = false;
+    a->extension_len = 0;
     a->continued = false;
     a->sent = false;
     a->held_len = 0;
@@ -714,6 +787,7 @@ enum answer_fault answer_end(struct answer *a)
         if (a->body_len == a->facts.body_len)
             return fault(a, FAULT_LAST_CHUNK, "after all %llu bytes of the body", got);
         break;
+    case ANSWER_EXTENSION:
     case ANSWER_SIZE_LF:
     case ANSWER_DATA:
     case ANSWER_DATA_CR:

@@ -12,7 +12,8 @@
 
 #include "load_plan.h"
 
-#define ANSWER_HEAD_MAX 16384 /* ICAP head and encapsulated heads */
+#define ANSWER_HEAD_MAX      16384 /* ICAP head and encapsulated heads */
+#define ANSWER_EXTENSION_MAX 48    /* use-original-body with any number */
 
 /* What can be wrong: id, name in the report, explanation. */
 #define ANSWER_FAULTS(X)                                                               \
@@ -40,6 +41,7 @@
     X(FAULT_BODY_BYTE, "body-byte", "an echoed byte differs")                          \
     X(FAULT_BODY_LENGTH, "body-length", "the body ends too early, or goes on")         \
     X(FAULT_BODY_SHORT, "body-truncated", "the answer ends inside its body")           \
+    X(FAULT_ORIGINAL, "use-original-body", "206: it does not continue the body")       \
     X(FAULT_LAST_CHUNK, "last-chunk", "the body is complete, but no last chunk came")  \
     X(FAULT_TRAILER, "trailer", "trailers that were not asked for, or no empty line")  \
     X(FAULT_BODY_AFTER_204, "body-after-204", "a 204 has no body")                     \
@@ -52,6 +54,7 @@ enum answer_fault { ANSWER_FAULTS(X) FAULTS_N };
 enum answer_state {
     ANSWER_HEAD,
     ANSWER_SIZE,
+    ANSWER_EXTENSION,
     ANSWER_SIZE_LF,
     ANSWER_DATA,
     ANSWER_DATA_CR,
@@ -72,12 +75,19 @@ struct answer_facts {
 
 /* Heads that were checked already, one slot for each kind (100, 204, 200). The same bytes deserve
  * the same verdict: comparing them is as strict as parsing them again, and keeps the load
- * generator from being the bottleneck. */
-#define ANSWER_MEMO_N   3
-#define ANSWER_MEMO_MAX 1536
+ * generator from being the bottleneck. What names the moment or the transaction (Date, X-...) may
+ * differ, if it is as long as before and still one line: no check looks at it. */
+#define ANSWER_MEMO_N    3
+#define ANSWER_MEMO_MAX  1536
+#define ANSWER_LOOSE_MAX 4
+struct answer_loose {
+    size_t off, len;
+};
 struct answer_memo {
-    struct {
+    struct answer_memo_slot {
         struct answer_facts facts;
+        struct answer_loose loose[ANSWER_LOOSE_MAX]; /* in order */
+        unsigned n_loose;
         size_t len; /* 0: empty */
         uint8_t bytes[ANSWER_MEMO_MAX];
     } slot[ANSWER_MEMO_N];
@@ -89,12 +99,15 @@ struct answer {
     struct plan_body body;    /* the one that is to come back */
     enum answer_state state;
     struct answer_facts facts;
-    uint64_t body_len; /* echoed so far */
-    uint64_t left;     /* of the chunk at hand */
-    unsigned digits;   /* of its size line so far */
-    bool continued;    /* 100 Continue was seen */
-    bool sent;         /* the caller says: the preview is out, 100 Continue is welcome */
-    uint8_t *held;     /* ANSWER_HEAD_MAX bytes, or NULL: an incomplete head */
+    uint64_t body_len;                    /* echoed so far */
+    uint64_t left;                        /* of the chunk at hand */
+    unsigned digits;                      /* of its size line so far */
+    bool has_original;                    /* 206: the rest is as it was sent, from body_len on */
+    char extension[ANSWER_EXTENSION_MAX]; /* of the last chunk of a 206 */
+    size_t extension_len;
+    bool continued; /* 100 Continue was seen */
+    bool sent;      /* the caller says: the preview is out, 100 Continue is welcome */
+    uint8_t *held;  /* ANSWER_HEAD_MAX bytes, or NULL: an incomplete head */
     size_t held_len;
     char detail[160]; /* of the fault */
 };

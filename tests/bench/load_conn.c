@@ -157,7 +157,7 @@ static ssize_t write_some(struct run *r, struct conn *c)
 
 static void part_begin(struct run *r, struct conn *c, unsigned part)
 {
-    c->part = plan_part_get(r->plan, part);
+    c->part = plan_part_get(r->plan, c->seq - 1, part);
     c->part_len = plan_part_len(&c->part);
     c->off = 0;
     c->sending = true;
@@ -214,7 +214,7 @@ static void answer_begin(struct run *r, struct conn *c)
 
 static void conn_begin(struct run *r, struct conn *c, uint64_t now)
 {
-    if (r->stopping || r->requests_left == 0) {
+    if (r->stopping || r->requests_left == 0 || (r->hold && c->n_answers > 0)) {
         state_set(r, c, CONN_IDLE);
         watch(r, c, EPOLLIN);
         return;
@@ -440,6 +440,11 @@ void conn_resume(struct run *r, struct conn *c, uint64_t now)
 {
     if (c->state == CONN_PAUSED && (r->stopping || r->requests_left == 0 || now >= c->due_ns))
         conn_begin(r, c, now);
+}
+
+bool conn_is_held(const struct conn *c)
+{
+    return c->state == CONN_IDLE && c->n_answers > 0;
 }
 
 /* --- waiting in vain --- */

@@ -27,7 +27,7 @@ enum conn_state {
     CONN_BUSY,    /* a request is out, or on its way */
     CONN_CLOSING, /* waits for the server to close */
     CONN_PAUSED,  /* the next request is not due yet */
-    CONN_IDLE,    /* has finished its work; nothing may come any more */
+    CONN_IDLE,    /* has finished its work, or is held; nothing may come any more */
 };
 
 /* What all connections share. */
@@ -37,6 +37,7 @@ struct run {
     struct tally tally;
     SSL_CTX *tls; /* NULL: plain */
     bool resume;  /* offer the session of the connection before */
+    bool hold;    /* one request on each connection, which then stays open */
     struct sockaddr_storage addr;
     socklen_t addr_len;
     struct sockaddr_in from; /* family 0: the kernel's choice */
@@ -79,6 +80,9 @@ void conn_ready(struct run *r, struct conn *c, uint32_t events);
 
 /* A paused connection goes on: its request is due, or the run ends. */
 void conn_resume(struct run *r, struct conn *c, uint64_t now);
+
+/* Is |c| open although it has nothing to do? */
+bool conn_is_held(const struct conn *c);
 
 /* Waited for too long. */
 void conn_expire(struct run *r, struct conn *c);

@@ -123,9 +123,11 @@ static int encapsulated_format(const struct plan *p, char *buf, size_t cap, int 
     return snprintf(buf, cap, "req-hdr=0, res-hdr=%d, %s-body=%d", req, body, req + res);
 }
 
-static bool head_init(struct plan *p)
+static bool head_init(struct plan *p, struct plan_head *h, const char *path)
 {
     static const char *const names[] = {"OPTIONS", "REQMOD", "RESPMOD"};
+    static const char *const allows[] = {"", "Allow: 204\r\n", "Allow: 206\r\n",
+                                         "Allow: 204, 206\r\n"};
     char req[512] = "", res[512] = "", enc[96], preview[48] = "";
     int req_len = 0, res_len = 0, n;
 
@@ -136,16 +138,16 @@ static bool head_init(struct plan *p)
     (void)encapsulated_format(p, enc, sizeof enc, req_len, res_len);
     if (p->preview >= 0)
         (void)snprintf(preview, sizeof preview, "Preview: %lld\r\n", (long long)p->preview);
-    n = snprintf(p->head, sizeof p->head,
+    n = snprintf(h->text, sizeof h->text,
                  "%s %s://%s%s ICAP/1.0\r\nHost: %s\r\nUser-Agent: icapload/1.0\r\n%s%s%s"
                  "Encapsulated: %s\r\n\r\n%s%s",
-                 names[p->method], p->tls ? "icaps" : "icap", p->host, p->path, p->host,
-                 p->allow_204 ? "Allow: 204\r\n" : "", preview,
+                 names[p->method], p->tls ? "icaps" : "icap", p->host, path, p->host,
+                 allows[p->allow_204 + 2 * p->allow_206], preview,
                  p->close ? "Connection: close\r\n" : "", enc, req, res);
-    if (n < 0 || (size_t)n >= sizeof p->head)
+    if (n < 0 || (size_t)n >= sizeof h->text)
         return false;
-    p->head_len = (size_t)n;
-    p->start_line = p->head + n - res_len - (p->method == METHOD_RESPMOD ? 0 : req_len);
+    h->len = (size_t)n;
+    p->start_line = h->text + n - res_len - (p->method == METHOD_RESPMOD ? 0 : req_len);
     p->start_line_len = strcspn(p->start_line, "\r");
     return true;
 }
@@ -158,7 +160,8 @@ bool plan_init(struct plan *p)
     pattern_init(p);
     if (p->parts > 0 && !form_init(p))
         return false;
-    if (!head_init(p))
+    if (!head_init(p, &p->head[0], p->path) ||
+        !head_init(p, &p->head[1], p->also ? p->also : p->path))
         return false;
     if (p->preview >= 0 && p->size >= 0) {
         p->ieof = p->size <= p->preview;
@@ -202,9 +205,10 @@ bool plan_has_rest(const struct plan *p)
     return p->preview >= 0 && p->size >= 0 && !p->ieof;
 }
 
-struct plan_part plan_part_get(const struct plan *p, unsigned part)
+struct plan_part plan_part_get(const struct plan *p, unsigned seq, unsigned part)
 {
-    struct plan_part r = {.head = p->head, .head_len = p->head_len, .end = ""};
+    const struct plan_head *h = &p->head[seq & 1];
+    struct plan_part r = {.head = h->text, .head_len = h->len, .end = ""};
 
     if (p->size < 0) /* Encapsulated: null-body: not even a last chunk */
         return r;

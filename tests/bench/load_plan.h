@@ -32,7 +32,7 @@ struct plan {
     int64_t size;    /* of the body, or PLAN_NO_BODY */
     int64_t preview; /* or PLAN_NO_PREVIEW */
     unsigned expect; /* the one status that will do, or 0: any that is legal */
-    bool allow_204;
+    bool allow_204, allow_206;
     bool close; /* a connection for each request */
     bool fill;  /* all body bytes are 'e', which is what a canned answer can offer */
     bool tls;
@@ -40,10 +40,13 @@ struct plan {
     unsigned parts;      /* above 0: the body is a form of so many parts of |size| bytes */
     const char *blocked; /* a block page is right, too, if this is its X-Response-Desc; or NULL */
     const char *host, *path;
+    const char *also; /* every other request of a connection goes to this path; or NULL */
 
     /* Set by plan_init(). */
-    char head[2048]; /* the ICAP head and the encapsulated heads */
-    size_t head_len;
+    struct plan_head {
+        char text[2048]; /* the ICAP head and the encapsulated heads */
+        size_t len;
+    } head[2];              /* for |path|, for |also| */
     const char *start_line; /* of the HTTP message that comes back; its length */
     size_t start_line_len;
     int64_t preview_len; /* body bytes that go with the preview */
@@ -75,8 +78,8 @@ bool plan_init(struct plan *p);
 
 void plan_done(struct plan *p);
 
-/* Part 0 or 1 of the request. */
-struct plan_part plan_part_get(const struct plan *p, unsigned part);
+/* Part 0 or 1 of the connection's request number |seq|. */
+struct plan_part plan_part_get(const struct plan *p, unsigned seq, unsigned part);
 
 /* True when the request goes on after 100 Continue. */
 bool plan_has_rest(const struct plan *p);

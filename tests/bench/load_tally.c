@@ -51,6 +51,7 @@ void tally_answer(struct tally *t, const struct answer *a, uint64_t ns, bool cou
     t->continues += a->continued;
     t->status_200 += a->facts.status == 200;
     t->status_204 += a->facts.status == 204;
+    t->status_206 += a->facts.status == 206;
     if (!counts)
         return;
     t->requests++;
@@ -132,12 +133,12 @@ static void print_json(const struct tally *t, unsigned n_conns)
     (void)printf("\"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64 ", \"connections\": %u, "
                  "\"starved\": %" PRIu64 ", \"unfinished\": %" PRIu64 ", \"connects\": %" PRIu64
                  ", \"handshakes\": %" PRIu64 ", \"resumed\": %" PRIu64 ", \"reconnects\": %" PRIu64
-                 ", ",
+                 ", \"held\": %" PRIu64 ", ",
                  t->bytes_in, t->bytes_out, n_conns, t->faults[FAULT_STARVED], t->unfinished,
-                 t->connects, t->handshakes, t->resumed, t->reconnects);
+                 t->connects, t->handshakes, t->resumed, t->reconnects, t->held);
     (void)printf("\"status\": {\"100\": %" PRIu64 ", \"200\": %" PRIu64 ", \"204\": %" PRIu64
-                 "}, \"latency_us\": ",
-                 t->continues, t->status_200, t->status_204);
+                 ", \"206\": %" PRIu64 "}, \"latency_us\": ",
+                 t->continues, t->status_200, t->status_204, t->status_206);
     json_latencies(&t->passed);
     (void)printf(", \"blocked\": %" PRIu64 ", \"blocked_us\": ", t->blocked.n);
     json_latencies(&t->blocked);
@@ -162,10 +163,12 @@ static void print_text(const struct tally *t, unsigned n_conns)
         (void)printf("%" PRIu64 " of them were blocked, ", t->blocked.n);
         text_latencies("their latency", &t->blocked);
     }
-    (void)printf("status 100: %" PRIu64 ", 200: %" PRIu64 ", 204: %" PRIu64 "; connects %" PRIu64
-                 ", handshakes %" PRIu64 " (%" PRIu64 " resumed)\n",
-                 t->continues, t->status_200, t->status_204, t->connects, t->handshakes,
-                 t->resumed);
+    (void)printf("status 100: %" PRIu64 ", 200: %" PRIu64 ", 204: %" PRIu64 ", 206: %" PRIu64
+                 "; connects %" PRIu64 ", handshakes %" PRIu64 " (%" PRIu64 " resumed)\n",
+                 t->continues, t->status_200, t->status_204, t->status_206, t->connects,
+                 t->handshakes, t->resumed);
+    if (t->held > 0)
+        (void)printf("%" PRIu64 " connections were held open\n", t->held);
     if (t->unfinished > 0)
         (void)printf("%" PRIu64 " answers were still under way at the end\n", t->unfinished);
     for (unsigned f = 0; f < FAULTS_N; f++)

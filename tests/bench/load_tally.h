@@ -27,7 +27,8 @@ struct tally {
     /* Of the whole run, what came before and after the window included. */
     uint64_t requests_total, bytes_in, bytes_out;
     uint64_t connects, handshakes, resumed, reconnects, unfinished;
-    uint64_t continues, status_200, status_204;
+    uint64_t continues, status_200, status_204, status_206;
+    uint64_t held; /* connections that were open to the end, with --hold */
     uint64_t faults[FAULTS_N], faults_total;
     char first[FAULTS_N][160]; /* the detail of the first fault of each kind */
 };

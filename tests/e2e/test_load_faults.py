@@ -5,14 +5,17 @@ A figure is worth what its checks are worth, so this is the test of the checks i
 tests/bench/load_answer.c.
 """
 import json
+import os
 import socket
+import ssl
+import struct
 import subprocess
 import threading
 
 import pytest
 
-from testenv.wrong_server import (BLOCKED, CONTINUE, FORM, LOAD, NO_CHANGE, NO_CHANGE_OK, PAGE, PREVIEW, REQMOD, RESPMOD,
-                          SIZE, UNIQUE, WAIT, Stub, answer, block_page, chunked, each, good, load)
+from testenv.wrong_server import (BLOCKED, CONTINUE, FORM, LOAD, NO_CHANGE, NO_CHANGE_OK, PAGE, PARTIAL_OK, PREVIEW, REQMOD,
+                          RESPMOD, SIZE, UNIQUE, WAIT, Stub, answer, block_page, chunked, each, good, load, partial)
 
 pytestmark = pytest.mark.skipif(not LOAD.exists(),
                                 reason="SALLYPORT_BUILD names no build with tests/bench/icapload")
@@ -28,6 +31,30 @@ def http_without_empty_line(request):
 
 # name of the fault, what the server does, options
 FAULTS = {
+    "206 for OPTIONS": ("status", lambda r: answer(r, status=b"206 Partial"), ("--allow-204", "--allow-206")),
+    "206 without Allow: 206": ("status", lambda r: partial(r), NO_CHANGE_OK),
+    "206 outside a preview without Allow: 204": ("status", lambda r: partial(r), (*RESPMOD, "--allow-206")),
+    "206 for a null-body": ("status", lambda r: answer(r, status=b"206 Partial"),
+                            (*REQMOD, "--allow-204", "--allow-206")),
+    "206 not the expected one": ("status", lambda r: partial(r), (*PARTIAL_OK, "--expect", "204")),
+    "206, a byte skipped": ("use-original-body", lambda r: partial(r, 0, b"; use-original-body=1"), PARTIAL_OK),
+    "206, a byte twice": ("use-original-body", lambda r: partial(r, 9, b"; use-original-body=8"), PARTIAL_OK),
+    "206, beyond the body": ("use-original-body", lambda r: partial(r, SIZE, b"; use-original-body=3001"),
+                             PARTIAL_OK),
+    "206, no number": ("use-original-body", lambda r: partial(r, 0, b"; use-original-body="), PARTIAL_OK),
+    "206, a sign": ("use-original-body", lambda r: partial(r, 0, b"; use-original-body=-0"), PARTIAL_OK),
+    "206, quoted": ("use-original-body", lambda r: partial(r, 0, b'; use-original-body="0"'), PARTIAL_OK),
+    "206, another extension": ("use-original-body", lambda r: partial(r, 0, b"; ieof"), PARTIAL_OK),
+    "206, empty extension": ("use-original-body", lambda r: partial(r, 0, b";"), PARTIAL_OK),
+    "206, endless extension": ("use-original-body", lambda r: partial(r, 0, b";" + b" " * 99), PARTIAL_OK),
+    "206, too short without an extension": ("body-length", lambda r: partial(r, 9, b""), PARTIAL_OK),
+    "206, wrong prefix": ("body-byte", lambda r: partial(r, 9, prefix=b"*" * 9), PARTIAL_OK),
+    "206, extension of another chunk": ("chunk-size", lambda r: answer(
+        r, status=b"206 Partial", framed=b"1; use-original-body=1\r\n"), PARTIAL_OK),
+    "206, silence in the extension": ("body-truncated", lambda r: partial(r)[:-10], PARTIAL_OK),
+    "206, body after it": ("extra-bytes", lambda r: partial(r) + chunked(r.body), PARTIAL_OK),
+    "extension of a 200": ("chunk-size", lambda r: answer(r, framed=b"0; use-original-body=0\r\n\r\n"),
+                           PARTIAL_OK),
     "status line": ("status-line", lambda r: b"HTTP/1.1 200 OK\r\n\r\n", RESPMOD),
     "status line, version": ("status-line", lambda r: answer(r).replace(b"1.0", b"1.1", 1), ()),
     "status line, no reason": ("status-line", lambda r: answer(r, status=b"200"), ()),
@@ -148,6 +175,75 @@ def test_closed(name, reply):
     assert (code, list(report["errors"])) == (1, [name]), report["details"]
 
 
+def test_reset():
+    """A server that drops the connection with the answer half out."""
+    def talk(peer, _stub):
+        peer.send(answer(peer.request())[:-1000])
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.file.close()
+    with Stub(talk) as stub:
+        code, report = load(stub.address, *RESPMOD)
+    assert (code, report["requests"]) == (1, 0)
+    assert list(report["errors"])[0] in ("body-truncated", "closed-early", "head-truncated")  # as much as was read
+
+
+def test_answer_and_no_ear_for_the_rest():
+    """204, and the connection is closed before the body is read: an HTTP client would have lost its request."""
+    def talk(peer, _stub):
+        peer.head(), peer.head(), peer.head()
+        peer.send(NO_CHANGE)
+        peer.sock.shutdown(socket.SHUT_WR)
+        threading.Event().wait(0.2)
+    with Stub(talk) as stub:
+        code, report = load(stub.address, "-m", "RESPMOD", "-s", str(64 << 20), "--allow-204", "--timeout", "5")
+    assert (code, report["errors"]) == (1, {"closed-early": 1})
+    assert report["details"] == {"closed-early": "before the whole request was read"}
+
+
+def test_reads_nothing():
+    with Stub(lambda peer, stub: stub.over.wait(WAIT)) as stub:
+        code, report = load(stub.address, "-m", "RESPMOD", "-s", str(64 << 20))
+    assert (code, report["errors"]) == (1, {"starved": 1})
+
+
+@pytest.mark.parametrize("name, at", [("head-truncated", 10), ("body-truncated", 1000)])
+def test_slower_than_the_timeout(name, at):
+    """A byte now and then is an answer under way, and no answer in time."""
+    def talk(peer, stub):
+        data = answer(peer.request())
+        peer.send(data[:at])
+        for i in range(at, len(data)):
+            if stub.over.wait(0.05):
+                return
+            peer.send(data[i:i + 1])
+    with Stub(talk) as stub:
+        code, report = load(stub.address, *RESPMOD)
+    assert (code, report["errors"]) == (1, {name: 1})
+
+
+class TestTls:
+    """What only TLS can do wrong."""
+
+    def test_no_handshake(self):
+        with Stub(lambda peer, stub: stub.over.wait(WAIT)) as stub:
+            code, report = load(stub.address, "--tls", *RESPMOD)
+        assert (code, report["details"]) == (1, {"starved": "no TLS handshake in time"})
+
+    def test_garbage_instead_of_a_record(self, certificates):
+        """The end of the session is no answer, whichever way it ends."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificates.server)
+
+        def talk(peer, _stub):
+            peer.send(answer(peer.request())[:-1000])
+            with socket.socket(fileno=os.dup(peer.sock.fileno())) as raw:
+                raw.sendall(b"\x17\x03\x03\x00\x20" + b"*" * 32)
+                threading.Event().wait(0.1)
+        with Stub(talk, context) as stub:
+            code, report = load(stub.address, "--tls", *RESPMOD)
+        assert (code, list(report["errors"])) == (1, ["body-truncated"])
+
+
 class TestLater:
     """Faults that do not meet the first request."""
 
@@ -173,6 +269,18 @@ class TestLater:
         with Stub(each(reply)) as stub:
             code, report = load(stub.address, *RESPMOD, requests=9)
         assert (code, report["errors"], report["requests"]) == (1, {"istag": 1}, 2)
+
+    @pytest.mark.parametrize("value", [b"a\r\nb", b"a\nbcd", b"a\rbcd"])
+    def test_what_may_differ_stays_one_line(self, value):
+        """The second Date is as long as the first one, and would be two lines."""
+        count = []
+
+        def reply(request):
+            count.append(1)
+            return answer(request, more=b"Date: %s\r\n" % (value if len(count) == 2 else b"abcde"[:len(value)]))
+        with Stub(each(reply)) as stub:
+            code, report = load(stub.address, *RESPMOD)
+        assert (code, report["errors"], report["requests"]) == (1, {"field": 1}, 1)
 
     def test_bytes_when_all_is_over(self):
         def talk(peer, _stub):

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from testenv.wrong_server import (CONTINUE, LOAD, NO_CHANGE, NO_CHANGE_OK, PREVIEW, REQMOD, RESPMOD, SIZE, UNIQUE, Stub, answer,
-                          block_page, each, good, load)
+from testenv.wrong_server import (CONTINUE, LOAD, NO_CHANGE, NO_CHANGE_OK, PARTIAL_OK, PREVIEW, REQMOD, RESPMOD, SIZE, UNIQUE,
+                          WAIT, Stub, answer, block_page, each, good, load, partial)
 
 pytestmark = pytest.mark.skipif(not LOAD.exists(),
                                 reason="SALLYPORT_BUILD names no build with tests/bench/icapload")
@@ -33,6 +33,53 @@ class TestGood:
         with Stub(each(lambda request: NO_CHANGE)) as stub:
             code, report = load(stub.address, *NO_CHANGE_OK, requests=20)
         assert (code, report["status"]["204"]) == (0, 20)
+
+    @pytest.mark.parametrize("n", [0, 1, 1000, SIZE])
+    @pytest.mark.parametrize("options", [PARTIAL_OK, (*PREVIEW, "--allow-206")])
+    def test_partial(self, options, n):
+        with Stub(each(lambda request: partial(request, n))) as stub:
+            code, report = load(stub.address, *options, "--expect", "206", requests=20)
+        wrong = "--preview" in options and n > 1000  # of which the server saw 1000 bytes only
+        assert (code, report["status"]["206"]) == ((1, 0) if wrong else (0, 20))
+
+    def test_partial_that_is_whole(self):
+        with Stub(each(lambda request: partial(request, SIZE, b""))) as stub:
+            code, report = load(stub.address, *PARTIAL_OK)
+        assert (code, report["errors"], report["status"]["206"]) == (0, {}, 3)
+
+    @pytest.mark.parametrize("options, allow", [
+        (RESPMOD, None), (NO_CHANGE_OK, b"204"), ((*RESPMOD, "--allow-206"), b"206"), (PARTIAL_OK, b"204, 206")])
+    def test_allow(self, options, allow):
+        seen = []
+
+        def reply(request):
+            seen.append([line[7:] for line in request.icap.split(b"\r\n") if line.startswith(b"Allow: ")])
+            return answer(request)
+        with Stub(each(reply)) as stub:
+            load(stub.address, *options, requests=1)
+        assert seen == [[allow] if allow else []]
+
+    def test_what_differs_in_every_answer(self):
+        """Date and an id are no reason to take a head for another one, whatever their length."""
+        count = []
+
+        def reply(request):
+            count.append(1)
+            return answer(request, more=b"Date: %06d\r\nX-Request-ID: %d\r\n" % (len(count), 7 ** len(count)))
+        with Stub(each(reply)) as stub:
+            code, report = load(stub.address, *RESPMOD, requests=30)
+        assert (code, report["errors"], report["requests"]) == (0, {}, 30)
+
+    def test_answer_before_the_request_is_over(self):
+        """The client goes on to the end of its body, and the next request follows it."""
+        def talk(peer, _stub):
+            for _ in range(5):
+                peer.head()
+                peer.send(NO_CHANGE)
+                peer.head(), peer.head(), peer.chunks()
+        with Stub(talk) as stub:
+            code, report = load(stub.address, *NO_CHANGE_OK, requests=5)
+        assert (code, report["errors"], report["requests"]) == (0, {}, 5)
 
     def test_every_cut(self):
         """The same answer in pieces of every size, so that each check meets each cut."""
@@ -196,6 +243,7 @@ class TestBodies:
     @pytest.mark.parametrize("options", [
         ("-m", "RESPMOD", "-s", "15", "--unique"), (*RESPMOD, "--unique", "--fill"),
         (*RESPMOD, "--form", "2"), (*REQMOD, "--form", "2"), (*RESPMOD, "--rate", "5", "--close"),
+        ("--hold", "--close"), ("--hold", "--rate", "5"), ("--hold", "-r", "5"),
     ])
     def test_what_does_not_go_together(self, options):
         done = subprocess.run([str(LOAD), *options, "127.0.0.1:9"], capture_output=True, timeout=30)
@@ -211,6 +259,104 @@ def test_source_address():
     with Stub(talk) as stub:
         code, report = load(stub.address, *RESPMOD, "--from", "127.0.0.9", requests=1)
     assert (code, report["errors"], seen) == (0, {}, ["127.0.0.9"])
+
+
+class TestPaths:
+    def seen(self, *options, requests, connections=1):
+        paths = {}
+
+        def talk(peer, _stub):
+            while request := peer.request():
+                paths.setdefault(peer, []).append(request.icap.split(b" ")[1].rpartition(b"/")[2].decode())
+                if request.preview and paths[peer][-1] == "b":
+                    peer.send(CONTINUE)
+                    request.body += peer.chunks()[0]
+                peer.send(NO_CHANGE if len(request.body) < SIZE else answer(request))
+        with Stub(talk) as stub:
+            code, report = load(stub.address, *options, requests=requests, connections=connections)
+        assert (code, report["errors"], report["requests"]) == (0, {}, requests)
+        return list(paths.values()), report["status"]
+
+    def test_one(self):
+        assert self.seen(*RESPMOD, "--path", "/a", requests=3)[0] == [["a", "a", "a"]]
+
+    def test_two(self):
+        """They alternate on each connection, not by who comes first."""
+        paths, _ = self.seen(*RESPMOD, "--path", "/a", "--also", "/b", requests=41, connections=3)
+        assert len(paths) == 3
+        for of_one in paths:
+            assert of_one == (["a", "b"] * 41)[:len(of_one)]
+
+    def test_half_continues(self):
+        _, status = self.seen(*PREVIEW, "--path", "/a", "--also", "/b", requests=40)
+        assert status == {"100": 20, "200": 20, "204": 20, "206": 0}
+
+
+class TestHold:
+    @staticmethod
+    def held(talk, *options, connections=4):
+        """What the generator reports; the server may do |meanwhile| while its connections are held."""
+        with Stub(talk) as stub:
+            command = [str(LOAD), "--json", "--hold", "-n", str(connections), "--timeout", "0.4", *options,
+                       stub.address]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as load_:
+                assert load_.stdout.readline() == "held\n"
+                stub.held.set()
+                stub.done.wait(WAIT)
+                report = json.loads(load_.communicate(timeout=30)[0])  # ends its standard input
+        return load_.returncode, report
+
+    def test_all(self):
+        requests = []
+
+        def talk(peer, stub):
+            requests.append(peer.request())
+            peer.send(answer(requests[-1]))
+            stub.held.wait(WAIT)
+            stub.done.set()
+            assert peer.request() is None  # one each
+        code, report = self.held(talk, *RESPMOD)
+        assert (code, report["errors"], report["held"], report["requests_total"]) == (0, {}, 4, 4)
+        assert len(requests) == 4
+
+    def test_a_server_that_hangs_up(self):
+        """No fault, but whoever counts memory must know."""
+        gone = threading.Semaphore(2)
+
+        def talk(peer, stub):
+            peer.send(answer(peer.request()))
+            stub.held.wait(WAIT)
+            if gone.acquire(blocking=False):
+                return
+            threading.Event().wait(0.1)
+            stub.done.set()
+            peer.request()
+        code, report = self.held(talk, *RESPMOD)
+        assert (code, report["errors"], report["held"]) == (0, {}, 2)
+
+    def test_starved(self):
+        turn = threading.Semaphore(3)
+
+        def talk(peer, stub):
+            request = peer.request()
+            if turn.acquire(blocking=False):
+                peer.send(answer(request))
+            stub.held.wait(WAIT)
+            stub.done.set()
+            stub.over.wait(WAIT)
+        code, report = self.held(talk, *RESPMOD)
+        assert (code, report["errors"], report["held"]) == (1, {"starved": 1}, 3)
+
+    def test_bytes_while_held(self):
+        def talk(peer, stub):
+            peer.send(answer(peer.request()))
+            stub.held.wait(WAIT)
+            peer.send(b"x")
+            threading.Event().wait(0.1)
+            stub.done.set()
+            peer.request()
+        code, report = self.held(talk, *RESPMOD, connections=1)
+        assert (code, report["errors"], report["held"]) == (1, {"extra-bytes": 1}, 0)
 
 
 class TestPace:

@@ -98,6 +98,14 @@ NO_CHANGE = b'ICAP/1.0 204 No Content\r\nISTag: "t1"\r\n\r\n'
 CONTINUE = b"ICAP/1.0 100 Continue\r\n\r\n"
 
 
+def partial(request, n=0, original=None, prefix=None):
+    """206: |n| bytes of the body, and from there on the original; what is wrong, the others say."""
+    prefix = request.body[:n] if prefix is None else prefix
+    original = b"; use-original-body=%d" % n if original is None else original
+    return answer(request, status=b"206 Partial Content",
+                  framed=chunked(prefix)[:-5] + b"0" + original + b"\r\n\r\n")
+
+
 class Stub:
     """Serves each connection with |talk| on its own thread until the test is over."""
 
@@ -106,7 +114,7 @@ class Stub:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         self.threads, self.socks = [], []
-        self.over = threading.Event()
+        self.over, self.held, self.done = threading.Event(), threading.Event(), threading.Event()
 
     def __enter__(self):
         self.spawn(self.accept)
@@ -175,6 +183,7 @@ def load(address, *options, requests=3, connections=1):
 RESPMOD = ("-m", "RESPMOD", "-s", str(SIZE))
 REQMOD = ("-m", "REQMOD")
 NO_CHANGE_OK = (*RESPMOD, "--allow-204")
+PARTIAL_OK = (*RESPMOD, "--allow-204", "--allow-206")
 PREVIEW = (*RESPMOD, "--preview", "1000")
 UNIQUE = (*RESPMOD, "--unique")
 FORM = (*REQMOD, "--form", "3", "-s", "400")
