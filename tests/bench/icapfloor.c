@@ -7,7 +7,7 @@
  * no checks, no time-outs, no log. What a real server adds to these figures is its own cost.
  * It trusts its peer: use it on loopback, with icapload --fill.
  *
- *   icapfloor [-t THREADS] [-p PORT] [-P TLSPORT -c CERT -k KEY] [-a] [-B]
+ *   icapfloor [-t THREADS] [-p PORT] [-P TLSPORT -c CERT -k KEY] [-a] [-n 204|206] [-B]
  *
  * Port 0 lets the kernel choose. The ports are printed, one line each, then "ready".
  */
@@ -49,6 +49,7 @@ enum answer_kind {
     ANSWER_OPTIONS,
     ANSWER_CONTINUE,
     ANSWER_NO_CHANGE,
+    ANSWER_PARTIAL,
     ANSWER_REQMOD,
     ANSWER_RESPMOD
 };
@@ -96,10 +97,11 @@ static struct {
     long threads, port, tls_port;
     const char *cert, *key;
     bool alternate, batch;
+    enum answer_kind unchanged; /* -n: how bodies are answered; else with an echo */
     SSL_CTX *tls;
     char unit[CHUNK_LEN + 16]; /* one whole chunk: size line, data, CRLF */
     size_t unit_len;
-} floor_conf = {.threads = 1, .port = NO_PORT, .tls_port = NO_PORT};
+} floor_conf = {.threads = 1, .port = NO_PORT, .tls_port = NO_PORT, .unchanged = ANSWER_RESPMOD};
 
 static void die(const char *what)
 {
@@ -138,6 +140,19 @@ static int http_head_format(char *buf, size_t cap, enum answer_kind kind, int64_
                     (long long)body);
 }
 
+/* 206: the original body, all of it; so the size of the body is in the head only. */
+static int partial_format(char *buf, size_t cap, int64_t body)
+{
+    char http[512];
+    int http_len = http_head_format(http, sizeof http, ANSWER_RESPMOD, body);
+
+    return snprintf(buf, cap,
+                    "ICAP/1.0 206 Partial Content\r\nServer: floor/1.0\r\n"
+                    "Connection: keep-alive\r\n" ISTAG "Encapsulated: res-hdr=0, res-body=%d\r\n"
+                    "\r\n%s0; use-original-body=0\r\n\r\n",
+                    http_len, http);
+}
+
 static int echo_head_format(char *buf, size_t cap, enum answer_kind kind, int64_t body)
 {
     char http[512];
@@ -165,6 +180,7 @@ static int head_format(char *buf, size_t cap, enum answer_kind kind, int64_t bod
         return snprintf(buf, cap,
                         "ICAP/1.0 204 Unmodified\r\nServer: floor/1.0\r\n"
                         "Connection: keep-alive\r\n" ISTAG "\r\n");
+    case ANSWER_PARTIAL: return partial_format(buf, cap, body);
     case ANSWER_REQMOD:
     case ANSWER_RESPMOD: break;
     }
@@ -220,7 +236,7 @@ static const struct canned *canned_get(struct thread *t, enum answer_kind kind, 
     c->body = body;
     c->head = must_alloc(1024);
     c->head_len = (size_t)head_format(c->head, 1024, kind, body);
-    if (body >= 0) {
+    if (body >= 0 && kind != ANSWER_PARTIAL) {
         c->chunks = (uint64_t)body / CHUNK_LEN;
         rest_make(c);
     }
@@ -392,11 +408,30 @@ static void tail_feed(struct conn *c, const char *p, size_t n)
     c->tail_len = keep + n;
 }
 
+/* What is said about a request that is over. The body's length matters for echoes and 206. */
+static enum io conn_reply(struct thread *t, struct conn *c, bool ieof)
+{
+    enum answer_kind kind = c->kind;
+    int64_t body = c->body;
+
+    if (c->in_preview) {
+        c->in_preview = false;
+        c->flip = !c->flip;
+        kind = floor_conf.unchanged == ANSWER_PARTIAL      ? ANSWER_PARTIAL
+               : ieof || !floor_conf.alternate || !c->flip ? ANSWER_NO_CHANGE
+                                                           : ANSWER_CONTINUE;
+    } else if (body >= 0 && floor_conf.unchanged != ANSWER_RESPMOD) {
+        kind = floor_conf.unchanged;
+    }
+    if (kind == ANSWER_NO_CHANGE || kind == ANSWER_CONTINUE)
+        body = NULL_BODY;
+    c->fresh = kind != ANSWER_CONTINUE;
+    return conn_answer(t, c, kind, body) == IO_DEAD ? IO_DEAD : IO_DONE;
+}
+
 /* IO_WAIT: the request goes on; IO_DONE: answered, or being answered. */
 static enum io conn_feed(struct thread *t, struct conn *c, char *p, size_t n)
 {
-    enum answer_kind kind = c->kind;
-    int64_t body = NULL_BODY;
     bool ieof;
 
     if (c->fresh)
@@ -407,16 +442,7 @@ static enum io conn_feed(struct thread *t, struct conn *c, char *p, size_t n)
                   memcmp(c->tail + c->tail_len - c->end_len, c->end, c->end_len) != 0))
         return IO_WAIT;
     c->tail_len = 0;
-    if (c->in_preview) {
-        c->in_preview = false;
-        c->flip = !c->flip;
-        kind = ieof || !floor_conf.alternate || !c->flip ? ANSWER_NO_CHANGE : ANSWER_CONTINUE;
-    } else {
-        kind = c->kind;
-        body = c->body;
-    }
-    c->fresh = kind != ANSWER_CONTINUE;
-    return conn_answer(t, c, kind, body) == IO_DEAD ? IO_DEAD : IO_DONE;
+    return conn_reply(t, c, ieof);
 }
 
 static ssize_t read_plain(struct thread *t, struct conn *c)
@@ -653,11 +679,21 @@ static long number(const char *s, long min, long max)
     return v;
 }
 
+static enum answer_kind unchanged_parse(const char *s)
+{
+    if (strcmp(s, "204") == 0)
+        return ANSWER_NO_CHANGE;
+    if (strcmp(s, "206") == 0)
+        return ANSWER_PARTIAL;
+    (void)fprintf(stderr, "icapfloor: expected 204 or 206, got '%s'\n", s);
+    exit(2);
+}
+
 static void options_parse(int argc, char **argv)
 {
     int ch;
 
-    while ((ch = getopt(argc, argv, "t:p:P:c:k:aB")) != -1)
+    while ((ch = getopt(argc, argv, "t:p:P:c:k:an:B")) != -1)
         switch (ch) {
         case 't': floor_conf.threads = number(optarg, 1, THREADS_MAX); break;
         case 'p': floor_conf.port = number(optarg, 0, 65535); break;
@@ -665,11 +701,13 @@ static void options_parse(int argc, char **argv)
         case 'c': floor_conf.cert = optarg; break;
         case 'k': floor_conf.key = optarg; break;
         case 'a': floor_conf.alternate = true; break;
+        case 'n': floor_conf.unchanged = unchanged_parse(optarg); break;
         case 'B': floor_conf.batch = true; break;
         default:
             (void)fprintf(stderr, "usage: icapfloor [-t THREADS] [-p PORT] "
-                                  "[-P TLSPORT -c CERT -k KEY] [-a] [-B]\n"
+                                  "[-P TLSPORT -c CERT -k KEY] [-a] [-n 204|206] [-B]\n"
                                   "  -a  answer every other preview with 100 Continue, not 204\n"
+                                  "  -n  answer every request that has a body with this status\n"
                                   "  -B  TLS: read ahead, and up to eight records per write\n");
             exit(2);
         }
