@@ -259,6 +259,7 @@ enum err icap_answer_original(struct icap_transaction *tx)
         r.http_head =
             req->http_response ? req->http_response->text : SPAN("HTTP/1.1 200 OK\r\n\r\n");
     }
+    r.status = tx->icap_status;
     return answer_head(tx, &r, &b);
 }
 

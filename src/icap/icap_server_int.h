@@ -240,8 +240,8 @@ NODISCARD enum err icap_answer_options(struct icap_transaction *tx);
 /* An ICAP error: |status|, and closes the connection after it if |close|. */
 NODISCARD enum err icap_answer_error(struct icap_transaction *tx, unsigned status, bool close);
 NODISCARD enum err icap_answer_204(struct icap_transaction *tx);
-/* 200 with the original heads; the body follows if the request has one. ERR_MISSING: a REQMOD
- * without its head (erratum E4) cannot be handed back. */
+/* tx->icap_status (200 or 206) with the original heads; the body follows if the request has one.
+ * ERR_MISSING: a REQMOD without its head (erratum E4) cannot be handed back. */
 NODISCARD enum err icap_answer_original(struct icap_transaction *tx);
 /* 200 with the block page: the whole answer. */
 NODISCARD enum err icap_answer_block(struct icap_transaction *tx);

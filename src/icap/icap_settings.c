@@ -5,6 +5,8 @@
 
 static const struct config_names type_names =
     CONFIG_NAMES({"echo", ICAP_SERVICE_ECHO}, {"inspect", ICAP_SERVICE_INSPECT});
+static const struct config_names answer_names = CONFIG_NAMES(
+    {"no-change", ICAP_ECHO_NO_CHANGE}, {"partial", ICAP_ECHO_PARTIAL}, {"whole", ICAP_ECHO_WHOLE});
 static const struct config_names method_names =
     CONFIG_NAMES({"REQMOD", ICAP_REQMOD}, {"RESPMOD", ICAP_RESPMOD});
 static const struct config_names ranges_names = CONFIG_NAMES(
@@ -85,6 +87,13 @@ static const struct config_row service_rows[] = {
     CONFIG_ENUM("type", struct icap_service_settings, type, type_names, .required = true,
                 .help =
                     "echo: hand everything back unchanged. inspect: run the pipeline and decide."),
+    CONFIG_ENUM("answer", struct icap_service_settings, answer, answer_names,
+                .fallback = "no-change",
+                .help = "How an echo hands a body back where the client leaves a choice, to see "
+                        "what a client makes of it, and what it costs. no-change: 204. partial: "
+                        "206 that points to the original, where Allow: 206 permits it, else as "
+                        "no-change. whole: 200 with all of it, after 100 Continue where there is "
+                        "a preview."),
     CONFIG_STRING("path", struct icap_service_settings, path, .required = true, .max = 256,
                   .valid = valid_path, .help = "Path part of the service's URL."),
     CONFIG_STRINGS("aliases", struct icap_service_settings, aliases, .max = 32, .valid = valid_path,

@@ -7,6 +7,10 @@
 #include "icap/icap_engine.h"
 
 enum icap_service_type { ICAP_SERVICE_ECHO, ICAP_SERVICE_INSPECT };
+/* How an echo hands a body back where the client leaves a choice. NO_CHANGE: 204. PARTIAL: 206, and
+ * the original from byte 0 on (ICAP Partial Content 5). WHOLE: 200 with all of it, after 100
+ * Continue where there is a preview. */
+enum icap_echo_answer { ICAP_ECHO_NO_CHANGE, ICAP_ECHO_PARTIAL, ICAP_ECHO_WHOLE };
 /* Requests for a part of a file (Range) and answers with one (206). STRIP: take the Range off the
  * request, so that the whole file comes; an answer with a part is not inspected. PASS: let it go,
  * with a record that says so. */
@@ -31,6 +35,7 @@ struct icap_slow_settings {
 struct icap_service_settings {
     const char *name;
     enum icap_service_type type;
+    enum icap_echo_answer answer; /* of an echo */
     const char *path;
     struct config_strings aliases;
     unsigned methods;     /* bit 1 << enum icap_method */

@@ -96,12 +96,26 @@ static enum cause cause_of_store(enum err e)
 
 /* ---- the answer: unchanged ---- */
 
+/* The head of an answer that has the original's body. False: it is another answer now. */
+static NODISCARD bool tx_answer_original(struct icap_transaction *tx, unsigned status)
+{
+    enum err e;
+
+    tx->icap_status = status;
+    e = icap_answer_original(tx);
+    if (e == ERR_MISSING) /* erratum E5 */
+        tx_answer_error(tx, 418, e, "there is no request head to hand back");
+    else if (e == ERR_NOMEM)
+        tx_answer_error(tx, 503, e, "no memory for the answer");
+    else if (e)
+        tx_answer_error(tx, 500, e, "the heads do not fit an answer");
+    return e == OK;
+}
+
 /* The original again, from what was gathered and what still comes (RFC 3507 4.4; erratum E7: it may
  * start early). */
 static void tx_flow(struct icap_transaction *tx)
 {
-    enum err e;
-
     if (tx->body && body_error(tx->body)) {
         tx_answer_error(tx, 503, body_error(tx->body),
                         "the body could not be kept, so it cannot be handed back");
@@ -111,15 +125,7 @@ static void tx_flow(struct icap_transaction *tx)
         tx->state = TX_FLOW;
         return;
     }
-    tx->icap_status = 200;
-    e = icap_answer_original(tx);
-    if (e == ERR_MISSING) /* erratum E5 */
-        tx_answer_error(tx, 418, e, "there is no request head to hand back");
-    else if (e == ERR_NOMEM)
-        tx_answer_error(tx, 503, e, "no memory for the answer");
-    else if (e)
-        tx_answer_error(tx, 500, e, "the heads do not fit an answer");
-    else
+    if (tx_answer_original(tx, 200))
         tx->state = tx->req->has_body ? TX_FLOW : TX_DONE;
 }
 
@@ -132,14 +138,44 @@ static void tx_204(struct icap_transaction *tx)
         tx_break(tx, ERR_BUG, "204 was not possible");
 }
 
+/* ICAP Partial Content 5: the body is the original from its first byte on. */
+static void tx_206(struct icap_transaction *tx)
+{
+    tx_drop_body(tx);
+    tx->state = TX_DONE;
+    if (tx_answer_original(tx, 206) && icap_reply_original(tx->conn->engine, 0) != OK)
+        tx_break(tx, ERR_NOMEM, "no memory for the end of the answer");
+}
+
+static bool is_echo(const struct icap_transaction *tx)
+{
+    return tx->service->set->type == ICAP_SERVICE_ECHO;
+}
+
+static bool echoes_as(const struct icap_transaction *tx, enum icap_echo_answer answer)
+{
+    return is_echo(tx) && tx->service->set->answer == answer;
+}
+
+/* An answer without the body. */
+static void tx_unchanged(struct icap_transaction *tx)
+{
+    if (echoes_as(tx, ICAP_ECHO_PARTIAL) && icap_may_206(tx->conn->engine))
+        tx_206(tx);
+    else
+        tx_204(tx);
+}
+
 static void tx_pass(struct icap_transaction *tx)
 {
-    if (tx->slow.begun || tx->strip_range || !icap_may_204(tx->conn->engine)) {
+    if (tx->slow.begun || tx->strip_range || echoes_as(tx, ICAP_ECHO_WHOLE) ||
+        !icap_may_204(tx->conn->engine)) {
         tx_flow(tx);
     } else if (tx->request_over) {
-        tx_204(tx);
+        tx_unchanged(tx);
     } else {
-        /* 204 is certain: what still comes is not needed, but the answer waits until it is here. */
+        /* 204 or 206 is certain: what still comes is not needed, but the answer waits until it is
+         * here. */
         tx_drop_body(tx);
         tx->state = TX_SKIP;
     }
@@ -495,6 +531,14 @@ static void tx_inspect_begin(struct icap_transaction *tx)
         icap_slow_begin(tx);
 }
 
+/* ---- echo ---- */
+
+static void tx_echo(struct icap_transaction *tx)
+{
+    tx->body_len = tx->body ? body_len(tx->body) : 0;
+    tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
+}
+
 /* ---- events ---- */
 
 static void tx_route(struct icap_transaction *tx)
@@ -522,8 +566,13 @@ static void tx_route(struct icap_transaction *tx)
     if (tx->service->set->type == ICAP_SERVICE_INSPECT) {
         if (!icap_progress_fetch(tx))
             tx_inspect_begin(tx);
-    } else if (req->has_body)
-        tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
+    } else if (echoes_as(tx, ICAP_ECHO_WHOLE) && req->has_body && req->has_preview) {
+        /* RFC 3507 4.5: nothing may begin inside a preview; it waits for the 100 or its end */
+        if (tx_need_body(tx, false) != OK)
+            tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for a body");
+    } else if (req->has_body) {
+        tx_echo(tx);
+    }
 }
 
 void icap_transaction_begin(struct icap_connection *c)
@@ -560,7 +609,7 @@ static void tx_store(struct icap_transaction *tx, struct slice s)
     enum err e = body_append(tx->body, s);
 
     icap_slow_body(tx, s);
-    if (e == OK && body_len(tx->body) <= tx->service->set->body_max)
+    if (e == OK && (is_echo(tx) || body_len(tx->body) <= tx->service->set->body_max))
         return;
     tx->body_len = body_len(tx->body);
     if (e)
@@ -612,10 +661,12 @@ void icap_transaction_preview_end(struct icap_transaction *tx, bool ieof)
     if (ieof)
         return; /* END follows */
     if (tx->state == TX_SKIP)
-        tx_204(tx);
+        tx_unchanged(tx);
     else if (tx->state == TX_RECEIVE && icap_go_on(tx->conn->engine) != OK)
         tx_break(tx, ERR_BUG, "100 Continue was not possible");
     tx->went_on = true;
+    if (tx->state == TX_RECEIVE && is_echo(tx))
+        tx_echo(tx);
 }
 
 void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
@@ -630,7 +681,7 @@ void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
     tx->request_over = true;
     tx->body_us = tx->conn->read_us;
     if (tx->state == TX_SKIP) {
-        tx_204(tx);
+        tx_unchanged(tx);
         return;
     }
     if (tx->state != TX_RECEIVE)
@@ -639,13 +690,13 @@ void icap_transaction_end(struct icap_transaction *tx, struct span trailers)
         tx->state = TX_DONE;
         if (icap_answer_options(tx) != OK)
             tx_break(tx, ERR_NOMEM, "the OPTIONS answer could not be written");
+    } else if (is_echo(tx)) {
+        tx_echo(tx);
     } else if (tx->body) {
         tx_inspect_end(tx);
-    } else if (tx->service->set->type == ICAP_SERVICE_INSPECT) {
+    } else {
         tx->body_complete = true;
         tx_decide_unscanned(tx);
-    } else {
-        tx_decide(tx, VERDICT_PASS, CAUSE_NONE);
     }
 }
 

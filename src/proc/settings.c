@@ -397,6 +397,9 @@ static void check_service(const struct settings *s, size_t at, struct config_rep
     if (v->type == ICAP_SERVICE_INSPECT && v->on[CAUSE_INFECTED] == ACTION_PASS)
         config_warn(r, v, "on.infected", "service '%s' passes infected files, with a record only",
                     v->name);
+    if (v->type == ICAP_SERVICE_INSPECT && v->answer != ICAP_ECHO_NO_CHANGE)
+        (void)config_fault(r, v, "answer",
+                           "only an echo can choose its answer: the inspection decides it here");
     if (v->methods == 0)
         (void)config_fault(r, v, "methods", "a service needs REQMOD, RESPMOD or both");
     for (size_t i = 0; i <= v->aliases.n; i++) {

@@ -22,6 +22,8 @@ SERVICES = """\
   - {name: small, type: inspect, path: /small, body-max: 600}
   - {name: letting, type: inspect, path: /letting, body-max: 600, on: {infected: pass, too-large: pass, denied: pass},
      rules: [{name: denied, host: [denied.test], then: block}]}
+  - {name: partial, type: echo, path: /partial, answer: partial}
+  - {name: whole, type: echo, path: /whole, answer: whole, body-max: 600}
 """
 NOISE = samples.noise(5000)
 RANGE = b"Range: bytes=0-9"
@@ -53,6 +55,8 @@ DECISIONS = {
     "too large, an error": Decision("erring", NOISE + NOISE, 503, at=6001),
     "too large, let pass": Decision("letting", NOISE, "pass", at=601),
     "echo": Decision("echo", NOISE, "pass", early=True),
+    "echo, partial": Decision("partial", NOISE, "pass", early=True),
+    "echo, whole": Decision("whole", NOISE, "pass"),  # body-max is nothing that an echo looks at
     # It means nothing in a request with a body (RFC 9110 14.2), and a response is no matter of it here.
     "with Range": Decision("inspect", NOISE, "pass", fields=(RANGE,)),
     "with Range, allowed by the heads": Decision("ruled", NOISE, "pass", b"allowed.test", (RANGE,), early=True),
@@ -157,6 +161,14 @@ def expected_100(decision, exchange):
     return decision.at is None or exchange.shown < decision.at
 
 
+def expected_pass(decision, exchange):
+    """The status of a body that passes."""
+    may_204 = "204" in exchange.allow or exchange.preview is not None and not exchange.went_on
+    if not may_204 or decision.service == "whole":
+        return 200
+    return 206 if decision.service == "partial" and "206" in exchange.allow else 204
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", DECISIONS)
 def test_matrix(sallyport, name, shape):
@@ -171,8 +183,9 @@ def test_matrix(sallyport, name, shape):
                 assert exchange.went_on == expected_100(decision, exchange), where
                 if kind == "pass":
                     assert body == decision.body, where
-                    may_204 = "204" in exchange.allow or exchange.preview is not None and not exchange.went_on
-                    assert exchange.reply.status == (204 if may_204 else 200), where
+                    assert exchange.reply.status == expected_pass(decision, exchange), where
+                    if exchange.reply.status == 206:
+                        assert (exchange.reply.body, exchange.reply.use_original) == (b"", 0), where
                     if RANGE in decision.fields and "req-hdr" in exchange.reply.heads:
                         assert b"\r\n" + RANGE + b"\r\n" in exchange.reply.heads["req-hdr"], where
                 elif kind == "block":
@@ -197,12 +210,13 @@ class TestAfterTheFinalAnswer:
 
     def preview(self, gateway, service, host, body=b"x" * 100):
         heads = [("req-hdr", http_request(url=b"http://" + host + b"/f")), ("res-hdr", http_response(100_000))]
-        return (f"RESPMOD {gateway.url(service)} ICAP/1.0\r\nHost: x\r\nPreview: 100\r\n"
+        return (f"RESPMOD {gateway.url(service)} ICAP/1.0\r\nHost: x\r\nPreview: 100\r\nAllow: 206\r\n"
                 f"Encapsulated: {encapsulate('RESPMOD', heads, True)}\r\n\r\n".encode()
                 + b"".join(h for _, h in heads) + chunked(body))
 
     @pytest.mark.parametrize("service, host, status", [("ruled", b"denied.test", 200), ("ruled", b"allowed.test", 204),
-                                                       ("echo", b"origin.test", 204), ("erring", b"denied.test", 403)])
+                                                       ("echo", b"origin.test", 204), ("erring", b"denied.test", 403),
+                                                       ("partial", b"origin.test", 206)])
     def test_next_request(self, sallyport, service, host, status):
         message = self.preview(sallyport, service, host)
         with IcapConnection(sallyport.address(), timeout=5) as c:
@@ -233,6 +247,80 @@ class TestAfterTheFinalAnswer:
                            + heads[0][1] + chunked(b"abc", last=IEOF))
                     assert c.read_reply("RESPMOD").status == 204
                     c.expect_silence()
+            assert_next(c, sallyport)
+
+
+class TestEchoAnswers:
+    """What the matrix does not show of `answer`."""
+
+    @pytest.mark.parametrize("service, status", [("echo", 204), ("partial", 204), ("whole", 200)])
+    @pytest.mark.parametrize("preview", [None, 0, 1024])
+    def test_without_a_body(self, sallyport, service, status, preview):
+        """No 100, and no 206: there is nothing to point to."""
+        head = http_request()
+        lines = [f"REQMOD {sallyport.url(service)} ICAP/1.0", "Host: x", "Allow: 204, 206",
+                 f"Encapsulated: req-hdr=0, null-body={len(head)}"]
+        lines += [f"Preview: {preview}"] if preview is not None else []
+        with IcapConnection(sallyport.address(), timeout=5) as c:
+            c.send("\r\n".join(lines).encode() + b"\r\n\r\n" + head)
+            reply = c.read_reply("REQMOD")
+            assert reply.status == status
+            assert reply.heads == ({"req-hdr": head} if status == 200 else {})
+            assert_next(c, sallyport)
+
+    @pytest.mark.parametrize("service", ["partial", "whole"])
+    def test_without_the_head_to_hand_back(self, sallyport, service):
+        """REQMOD and a body, but no request head (erratum E5)."""
+        with IcapConnection(sallyport.address(), timeout=5) as c:
+            c.send(f"REQMOD {sallyport.url(service)} ICAP/1.0\r\nHost: x\r\nAllow: 204, 206\r\n"
+                   "Encapsulated: req-body=0\r\n\r\n".encode() + chunked(b"abc"))
+            assert c.read_reply("REQMOD").status == 418
+            assert_next(c, sallyport)
+
+    @pytest.mark.parametrize("service, status, fields", [
+        ("partial", 206, ["Allow: 204, 206"]), ("partial", 206, ["Allow: 206", "Preview: 1024"]),
+        ("whole", 200, ["Allow: 204"]), ("whole", 200, ["Preview: 1024"])])
+    def test_record(self, sallyport, service, status, fields):
+        """It says what was answered, and how much of the body came."""
+        preview = "Preview: 1024" in fields
+        heads = [("res-hdr", http_response(len(NOISE)))]
+        with IcapConnection(sallyport.address(), timeout=5) as c:
+            c.send("\r\n".join([f"RESPMOD {sallyport.url(service)} ICAP/1.0", "Host: x", *fields,
+                                f"Encapsulated: {encapsulate('RESPMOD', heads, True)}"]).encode()
+                   + b"\r\n\r\n" + heads[0][1] + chunked(NOISE[:1024] if preview else NOISE))
+            if preview and status == 200:
+                c.expect_continue()
+                c.send(chunked(NOISE[1024:]))
+            reply = c.read_reply("RESPMOD")
+        record = sallyport.wait_record(lambda r: r["id"] == reply.field("X-Request-ID"))
+        assert (reply.status, record["icap_status"], record["service"]) == (status, status, service)
+        assert record["body_len"] == (1024 if preview and status == 206 else len(NOISE))
+
+    @pytest.mark.parametrize("size", [1 << 20, 20 << 20])
+    def test_large_and_whole(self, sallyport, size):
+        """More than memory-max, to a client that sends everything before it reads anything."""
+        body = samples.noise(1 << 20) * (size >> 20)
+        heads = [("res-hdr", http_response(len(body)))]
+        with IcapConnection(sallyport.address(), timeout=20) as c:
+            c.send(f"RESPMOD {sallyport.url('whole')} ICAP/1.0\r\nHost: x\r\nPreview: 1024\r\n"
+                   f"Encapsulated: {encapsulate('RESPMOD', heads, True)}\r\n\r\n".encode()
+                   + heads[0][1] + chunked(body[:1024]))
+            c.expect_continue()
+            c.send(chunked(body[1024:], 65536))
+            assert c.read_reply("RESPMOD").body == body
+            assert_next(c, sallyport)
+
+    def test_gone_inside_the_preview(self, sallyport):
+        """A client that leaves while its preview is kept costs a record and nothing else."""
+        heads = [("res-hdr", http_response(len(NOISE)))]
+        with IcapConnection(sallyport.address(), timeout=5) as c:
+            c.send(f"RESPMOD {sallyport.url('whole')} ICAP/1.0\r\nHost: x\r\nPreview: 1024\r\n"
+                   f"Encapsulated: {encapsulate('RESPMOD', heads, True)}\r\n\r\n".encode()
+                   + heads[0][1] + b"64\r\n" + b"x" * 100 + b"\r\n")
+            client = "%s:%d" % c.sock.getsockname()[:2]
+        record = sallyport.wait_record(lambda r: r["client"] == client)
+        assert record["error"] == "client-gone"
+        with IcapConnection(sallyport.address(), timeout=5) as c:
             assert_next(c, sallyport)
 
 
