@@ -27,6 +27,7 @@
 #define TURN_MS         50 /* how often deadlines are looked at */
 #define SETTLE_MS       40 /* how long bytes that nobody asked for are waited for */
 #define CONNS_MAX       20000
+#define HOLD_OPENING    16 /* connections with --hold that are not answered yet */
 #define DURATION_MAX    600.0
 #define TLS_READ_BUFFER ((size_t)66 * 1024)
 #define NS              1e9
@@ -424,16 +425,28 @@ static void settle(struct run *r)
         turn(r, SETTLE_MS * MS_NS / 4);
 }
 
+/* All connections at once; those that are to be held a few at a time, since memory that a server
+ * needs for a thousand handshakes under way is no cost of a thousand idle connections. Returns how
+ * many of them are begun. */
+static unsigned conns_open(struct load_conf *c, struct conn *conns, unsigned begun)
+{
+    struct run *r = &c->run;
+
+    while (begun < c->n_conns && (!r->hold || r->n_active < HOLD_OPENING) && !r->stopping)
+        conn_open(r, &conns[begun++]);
+    return begun;
+}
+
 static void loop(struct load_conf *c, struct conn *conns)
 {
     struct run *r = &c->run;
     uint64_t start = now_ns(), look = start, over = UINT64_MAX, now;
+    unsigned begun;
 
     r->from_ns = start + (uint64_t)(c->warmup * NS);
     r->to_ns = c->duration > 0 ? r->from_ns + (uint64_t)(c->duration * NS) : UINT64_MAX;
     r->last_ns = r->from_ns;
-    for (unsigned i = 0; i < c->n_conns; i++)
-        conn_open(r, &conns[i]);
+    begun = conns_open(c, conns, 0);
     while (r->n_active > 0 && (now = now_ns()) < over) {
         if (now >= r->to_ns)
             r->stopping = true;
@@ -447,6 +460,7 @@ static void loop(struct load_conf *c, struct conn *conns)
             paced_turn(c, conns, now);
         else
             turn(r, TURN_MS * MS_NS);
+        begun = conns_open(c, conns, begun);
     }
     r->stopping = true;
     now = now_ns();

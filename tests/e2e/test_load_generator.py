@@ -319,6 +319,26 @@ class TestHold:
         assert (code, report["errors"], report["held"], report["requests_total"]) == (0, {}, 4, 4)
         assert len(requests) == 4
 
+    def test_a_few_at_a_time(self):
+        """Sixteen wait for their answer at most, however many are to be held."""
+        waiting, most, lock = set(), [], threading.Lock()
+
+        def talk(peer, stub):
+            request = peer.request()
+            with lock:
+                waiting.add(peer)
+                most.append(len(waiting))
+            threading.Event().wait(0.02)
+            with lock:
+                waiting.discard(peer)
+            peer.send(answer(request))
+            stub.held.wait(WAIT)
+            stub.done.set()
+            peer.request()
+        code, report = self.held(talk, *RESPMOD, "--timeout", "5", connections=50)
+        assert (code, report["errors"], report["held"]) == (0, {}, 50)
+        assert 1 < max(most) <= 16
+
     def test_a_server_that_hangs_up(self):
         """No fault, but whoever counts memory must know."""
         gone = threading.Semaphore(2)
