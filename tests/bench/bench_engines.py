@@ -5,9 +5,8 @@ import pathlib
 import socket
 
 from bench_machine import tree, tree_cpu
-from bench_servers import LOAD_CORE, SERVER_CORE, CIcap, Sallyport, Server
+from bench_servers import BOTH_CORES, CIcap, Sallyport, Server
 
-ALL_CORES = (SERVER_CORE, LOAD_CORE)
 DEADLINE_S = 2  # of a scan in the overload rows
 QUEUE = 64      # files that wait for a worker in overload-queue
 CICAP_MODULE = pathlib.Path("/usr/lib/x86_64-linux-gnu/c_icap/clamd_mod.so")
@@ -19,7 +18,7 @@ class Clamd(Server):
     """The daemon with one signature: what remains is what any file costs."""
 
     name = title = "clamd"
-    cores = ALL_CORES
+    cores = BOTH_CORES
     config = """\
 LocalSocket {dir}/clamd.sock
 DatabaseDirectory {dir}/db
@@ -54,16 +53,14 @@ StreamMaxLength 100M
                 return False
 
 
-def clamd_of(bench):
-    return next((s for s in bench.servers if isinstance(s, Clamd)), None)
-
-
 class Inspecting(Sallyport):
     """The gateway on its core, workers where the kernel puts them. A subclass says which services.
 
     Counted apart: "gateway" (with its supervisor) and "workers" (with their zygote)."""
 
-    limits, engines, services, probes = "", "", (), ()
+    group = None  # a row of inspection without it would say nothing
+    limits, engines, services, probes = "", (), (), ()
+    has_clamd = False
     config = """\
 state: {dir}/state
 threads: 1
@@ -75,8 +72,9 @@ listeners:
 
     def command(self):
         command = super().command()
-        clamd = clamd_of(self.bench)
-        engines = [*self.engines, *([f'clamav: {{address: "{clamd.socket()}"}}'] if clamd else ())]
+        engines = list(self.engines)
+        if self.has_clamd:
+            engines.append(f'clamav: {{address: "{self.bench.server(Clamd).socket()}"}}')
         lines = ["services:", *(f"  - {{{service}}}" for service in self.services)]
         lines += ["engines:", *(f"  {engine}" for engine in engines)] if engines else []
         with command[-1].open("a") as conf:
@@ -102,7 +100,7 @@ listeners:
 
     def spread_workers(self):
         for pid in tree(self.zygote()):
-            os.sched_setaffinity(pid, ALL_CORES)
+            os.sched_setaffinity(pid, BOTH_CORES)
 
     def workers_cpu(self):
         zygote = self.zygote()
@@ -113,8 +111,7 @@ listeners:
 
 
 class Uncached(Inspecting):
-    name, title = "uncached", "Sallyport, no cache"
-    plain_port = 2345
+    name, title, has_clamd = "uncached", "Sallyport, no cache", True
     engines = ("cache: {size: off}",)
     services = ("name: echo, type: echo, path: /echo",
                 "name: clamd, type: inspect, path: /clamd, pipeline: [clamav]",
@@ -126,8 +123,7 @@ class Uncached(Inspecting):
 
 
 class Cached(Inspecting):
-    name, title = "cached", "Sallyport, cache"
-    plain_port = 2346
+    name, title, has_clamd = "cached", "Sallyport, cache", True
     services = ("name: echo, type: echo, path: /echo",
                 "name: all, type: inspect, path: /all, pipeline: [yara, filetype, clamav]")
     probes = ("/all",)
@@ -137,7 +133,6 @@ class Overloaded(Inspecting):
     """With limits.scans as it is without a configuration."""
 
     name, title = "scans", "Sallyport, limits.scans 64"
-    plain_port = 2347
     engines = ("cache: {size: off}",)
     services = (f"name: yara, type: inspect, path: /yara, pipeline: [yara], "
                 f"deadline: {DEADLINE_S}s",)
@@ -148,7 +143,6 @@ class OverloadedQueue(Overloaded):
     """The queue of the workers is the limit."""
 
     name, title = "queue", f"Sallyport, engines.workers.queue {QUEUE}"
-    plain_port = 2348
     limits = "limits: {scans: 100000}\n"
     engines = (*Overloaded.engines, f"workers: {{queue: {QUEUE}}}")
 
@@ -157,7 +151,6 @@ class OverloadedWait(Overloaded):
     """Nothing is refused: everybody waits."""
 
     name, title = "wait", "Sallyport, no limit in reach"
-    plain_port = 2349
     limits = "limits: {scans: 100000}\n"
     engines = (*Overloaded.engines, "workers: {queue: 100000}")
 
@@ -165,7 +158,7 @@ class OverloadedWait(Overloaded):
 class CIcapClamd(CIcap):
     """c-icap's virus_scan with clamd_mod, which passes descriptors, too."""
 
-    name, title = "cicap", "c-icap"
+    name, title = "cicap-clamd", "c-icap"
     config = CIcap.config + """\
 Module common clamd_mod.so
 clamd_mod.ClamdSocket {clamd}
@@ -178,7 +171,7 @@ virus_scan.MaxObjectSize 1000M
 """
 
     def config_text(self, **more):
-        return super().config_text(clamd=clamd_of(self.bench).socket(), **more)
+        return super().config_text(clamd=self.bench.server(Clamd).socket(), **more)
 
     @staticmethod
     def is_installed():

@@ -2,15 +2,12 @@
 """Inspection: what it costs above the engines alone, above an echo, and what overload does."""
 import dataclasses
 import json
-import re
-import statistics
 import subprocess
 
 from bench_engines import (DEADLINE_S, Cached, CIcapClamd, Clamd, Overloaded, OverloadedQueue,
                            OverloadedWait, Uncached)
-from bench_machine import BenchError
-from bench_runs import Bench, Disturbed
-from bench_servers import LOAD_CORE, SERVER_CORE
+from bench_report import Above, AtMost, Figure, Outcome
+from bench_runs import Disturbed
 
 CLAMD_SESSIONS = 4     # engines.clamav.connections
 CONNECTIONS = 16
@@ -39,52 +36,51 @@ class Figures:
     def has(self, name):
         return name in self.values
 
+    def figure(self, name):
+        return Figure.of(self.values[name]) if self.has(name) else None
+
     def median(self, name):
-        return statistics.median(self.values[name])
+        return self.figure(name).median
 
     def text(self, name, digits=0):
-        values = self.values[name]
-        return (f"{self.median(name):,.{digits}f} "
-                f"[{min(values):,.{digits}f}..{max(values):,.{digits}f}]")
+        f = self.figure(name)
+        return f"{f.median:,.{digits}f} [{f.low:,.{digits}f}..{f.high:,.{digits}f}]"
 
     def summary(self):
-        return {"figures": {name: {"median": round(statistics.median(v), 3),
-                                   "min": round(min(v), 3), "max": round(max(v), 3)}
-                            for name, v in self.values.items()},
-                "errors": self.faults, "thrown": self.disturbed.thrown,
-                "noisy": self.disturbed.noisy}
+        figures = {name: self.figure(name) for name in self.values}
+        return {"figures": {name: {"median": f.rounded(), "min": round(f.low, 3),
+                                   "max": round(f.high, 3)} for name, f in figures.items()}}
 
 
 class Runner:
     """One row's runs."""
 
-    def __init__(self, bench, figures):
-        self.bench, self.figures = bench, figures
-        self.servers = {s.name: s for s in bench.servers}
+    def __init__(self, bench, figures, kinds):
+        self.bench, self.figures, self.kinds = bench, figures, kinds
 
-    def has(self, name):
-        return name in self.servers
+    def has(self, kind):
+        return kind in self.kinds
 
-    def icap(self, name, load, connections=CONNECTIONS):
-        """|load| through the server |name|: a Sample; clamd is watched as well."""
-        server = self.servers[name]
+    def icap(self, kind, load, connections=CONNECTIONS):
+        """|load| through the server |kind|: a Sample; clamd is watched as well."""
+        server = self.bench.server(kind)
         watched = server.watched() if hasattr(server, "watched") else {"gateway": server.cpu}
-        if self.has("clamd"):
-            watched["clamd"] = self.servers["clamd"].cpu
+        if self.has(Clamd):
+            watched["clamd"] = self.bench.server(Clamd).cpu
         options = ["-d", str(self.bench.args.seconds), "-w", "0.3", "-n", str(connections), *load]
         command = self.bench.load_command(server.address(False), False, options)
-        return self.measured(name, command, watched, [server])
+        return self.measured(kind.name, command, watched, [server])
 
     def clamd(self, size, sessions=CLAMD_SESSIONS):
         """Files of |size| bytes straight to clamd."""
-        server = self.servers["clamd"]
+        server = self.bench.server(Clamd)
         options = ["-d", str(self.bench.args.seconds), "-w", "0.3", "-n", str(sessions),
                    "-s", str(size)]
         command = self.bench.load_command(server.socket(), False, options, "clamdload")
         return self.measured("alone", command, {"clamd": server.cpu}, [server])
 
     def measured(self, who, command, watched, servers):
-        sample = self.bench.quiet_run(command, watched, servers, self.figures.disturbed)
+        sample = self.bench.quiet_run([command], watched, servers, self.figures.disturbed)
         self.figures.note(who, sample.report)
         return sample
 
@@ -93,41 +89,83 @@ def p50(sample):
     return sample.report["latency_us"]["p50"]
 
 
+def whole(sample):
+    """CPU per file, whoever spends it."""
+    return sample.us["gateway"] + sample.us["clamd"]
+
+
 def above(sample, alone):
-    """CPU per file beyond what clamd takes alone, whoever spends it."""
-    return sample.us["gateway"] + sample.us["clamd"] - alone.us["clamd"]
+    """What of it is beyond clamd's own."""
+    return whole(sample) - alone.us["clamd"]
 
 
 # --- the rows ----------------------------------------------------------------------------------
 
 
+class InspectRow:
+    """A row with many figures, of which one stands for it. Subclasses are values: name, core, and
+    the servers that they need in this order; round(), unit, chosen() and text() are theirs."""
+
+    unit, target, suite = "requests/s", None, "inspect"
+
+    @property
+    def names(self):
+        return (self.name,)
+
+    def measure(self, bench):
+        kinds = [kind for kind in self.servers if bench.measures(kind) and kind.is_installed()]
+        figures = Figures()
+        for kind in kinds:
+            bench.server(kind)
+        for _ in range(bench.args.rounds):
+            self.round(Runner(bench, figures, kinds))
+        return [self.outcome(figures)]
+
+    def outcome(self, f):
+        return Outcome(row=f"{self.suite}/{self.name}", unit=self.unit, target=self.target,
+                       **self.chosen(f), lines=list(self.text(f)), detail=f.summary(),
+                       faults=f.faults, thrown=f.disturbed.thrown, noisy=f.disturbed.noisy)
+
+
 @dataclasses.dataclass(frozen=True)
-class ClamdRow:
+class ClamdRow(InspectRow):
     """Bodies that nobody saw before, through [clamav], next to clamd alone and to c-icap."""
 
     name: str
     size: int
     connections: int = CONNECTIONS
     core: bool = True
+    suite: str = "inspect"
     servers = (Clamd, Uncached, CIcapClamd)
+    unit = "us CPU/file"
+    target = Above(20, "us", of="clamd alone")
 
-    def measure(self, run):
+    def of(self, suite):
+        """The same row in another suite."""
+        return dataclasses.replace(self, suite=suite, core=False)
+
+    def chosen(self, f):
+        """All CPU that a file costs, whoever spends it, against what clamd takes alone."""
+        return {"ours": f.figure("ours_us"), "peer": f.figure("peer_us"),
+                "floor": f.figure("alone_us")}
+
+    def round(self, run):
         load = (*RESPMOD, str(self.size), "--unique", *PATIENT)
         f = run.figures
         alone, alone_one = run.clamd(self.size), run.clamd(self.size, 1)
         f.add(alone_rate=alone.rate, alone_us=alone.us["clamd"], alone_p50=p50(alone_one),
               alone_one_us=alone_one.us["clamd"])
-        ours = run.icap("uncached", (*load, "-p", "/clamd"), self.connections)
-        one = run.icap("uncached", (*load, "-p", "/clamd"), 1)
-        echo = run.icap("uncached", load, self.connections)
-        f.add(ours_rate=ours.rate, ours_gateway_us=ours.us["gateway"],
+        ours = run.icap(Uncached, (*load, "-p", "/clamd"), self.connections)
+        one = run.icap(Uncached, (*load, "-p", "/clamd"), 1)
+        echo = run.icap(Uncached, load, self.connections)
+        f.add(ours_us=whole(ours), ours_rate=ours.rate, ours_gateway_us=ours.us["gateway"],
               ours_clamd_us=ours.us["clamd"], ours_p50=p50(one), echo_us=echo.us["gateway"],
               above_us=above(ours, alone), above_one_us=above(one, alone_one),
               above_p50=p50(one) - p50(alone_one))
-        if run.has("cicap"):
-            peer = run.icap("cicap", (*load, "-p", "/scan"), self.connections)
-            peer_one = run.icap("cicap", (*load, "-p", "/scan"), 1)
-            f.add(peer_rate=peer.rate, peer_gateway_us=peer.us["gateway"],
+        if run.has(CIcapClamd):
+            peer = run.icap(CIcapClamd, (*load, "-p", "/scan"), self.connections)
+            peer_one = run.icap(CIcapClamd, (*load, "-p", "/scan"), 1)
+            f.add(peer_us=whole(peer), peer_rate=peer.rate, peer_gateway_us=peer.us["gateway"],
                   peer_clamd_us=peer.us["clamd"], peer_p50=p50(peer_one),
                   peer_above_us=above(peer, alone), peer_above_one_us=above(peer_one, alone_one))
 
@@ -153,7 +191,7 @@ class ClamdRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerRow:
+class WorkerRow(InspectRow):
     """Bodies that nobody saw before, through the workers; no peer does this."""
 
     name: str
@@ -162,9 +200,13 @@ class WorkerRow:
     core: bool = True
     servers = (Clamd, Uncached)
 
-    def measure(self, run):
-        ours = run.icap("uncached", self.load, self.connections)
-        one = run.icap("uncached", self.load, 1)
+    @staticmethod
+    def chosen(f):
+        return {"ours": f.figure("rate")}
+
+    def round(self, run):
+        ours = run.icap(Uncached, self.load, self.connections)
+        one = run.icap(Uncached, self.load, 1)
         run.figures.add(rate=ours.rate, gateway_us=ours.us["gateway"],
                         workers_us=ours.us["workers"], clamd_us=ours.us["clamd"], p50=p50(one))
 
@@ -175,7 +217,7 @@ class WorkerRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class CacheRow:
+class CacheRow(InspectRow):
     """Bodies that were seen before, next to an echo of the same size on the same gateway."""
 
     name: str
@@ -183,9 +225,14 @@ class CacheRow:
     core: bool = True
     servers = (Clamd, Cached)
 
-    def measure(self, run):
+    @staticmethod
+    def chosen(f):
+        """An echo is the least that the gateway can do."""
+        return {"ours": f.figure("hit_rate"), "floor": f.figure("echo_rate")}
+
+    def round(self, run):
         load = (*RESPMOD, str(self.size))
-        echo, hit = run.icap("cached", load), run.icap("cached", (*load, "-p", "/all"))
+        echo, hit = run.icap(Cached, load), run.icap(Cached, (*load, "-p", "/all"))
         run.figures.add(echo_rate=echo.rate, echo_us=echo.us["gateway"], hit_rate=hit.rate,
                         hit_us=hit.us["gateway"], engines_us=hit.us["workers"] + hit.us["clamd"],
                         rate_ratio=hit.rate / echo.rate,
@@ -195,24 +242,32 @@ class CacheRow:
         yield f"echo         {f.text('echo_rate')}/s  gateway {f.text('echo_us', 1)} us/rq"
         yield (f"hit          {f.text('hit_rate')}/s  gateway {f.text('hit_us', 1)} us/rq, "
                f"workers and clamd {f.text('engines_us', 1)}")
-        yield (f"hit / echo: {f.text('rate_ratio', 2)} x requests/s, {f.text('us_ratio', 2)} x CPU")
+        yield f"hit / echo: {f.text('rate_ratio', 2)} x requests/s, {f.text('us_ratio', 2)} x CPU"
 
 
 @dataclasses.dataclass(frozen=True)
-class OverloadRow:
+class OverloadRow(InspectRow):
     """Polite clients while greedy ones ask for all they can get."""
 
     name: str
     server: type
     core: bool = True
+    unit = "us p99"
+    target = AtMost(2, of="calm")
 
     @property
     def servers(self):
         return (self.server,)
 
-    def measure(self, run):
+    @staticmethod
+    def chosen(f):
+        """Polite clients under overload, and in calm."""
+        return {"ours": f.figure("storm_seen_p99"), "floor": f.figure("calm_seen_p99")}
+
+    def round(self, run):
         calm = self.polite(run, "calm")
-        address, seconds = run.servers[self.server.name].address(False), run.bench.args.seconds
+        address = run.bench.server(self.server).address(False)
+        seconds = run.bench.args.seconds
         command = run.bench.load_command(address, False, (
             *self.load(), "-n", str(GREEDY), "--from", GREEDY_ADDRESS, "-d", str(seconds + 1),
             "--drain", "5"))
@@ -225,6 +280,7 @@ class OverloadRow:
             calm_blocked=self.blocked(calm.report), storm_p50=p50(storm),
             storm_p99=storm.report["latency_us"]["p99"], storm_blocked=self.blocked(storm.report),
             storm_block_p99=storm.report["blocked_us"]["p99"],
+            storm_seen_p99=self.p99(storm), calm_seen_p99=self.p99(calm),
             ratio=self.p99(storm) / self.p99(calm),
             greedy_rate=report["requests_per_s"], greedy_blocked=self.blocked(report),
             greedy_served=report["requests_per_s"] * (1 - self.blocked(report) / 100),
@@ -251,13 +307,13 @@ class OverloadRow:
     def polite(self, run, who):
         """Its generator runs before everything else on its core, so that it measures the gateway
         and not its own wait for the greedy one. Not repeated: two generators are not noise."""
-        server = run.servers[self.server.name]
+        server = run.bench.server(self.server)
         options = (*self.load(), "-n", str(POLITE), "--from", POLITE_ADDRESS,
                    "--rate", str(POLITE_RATE), "-d", str(run.bench.args.seconds), "-w", "0.5")
         command = run.bench.load_command(server.address(False), False, options)
         at = command.index("taskset")
         command[at:at] = ["chrt", "-f", "10"]
-        sample = run.bench.run(command, server.watched(), [server])
+        sample = run.bench.run([command], server.watched(), [server])
         run.figures.note(who, sample.report)
         return sample
 
@@ -309,56 +365,4 @@ ROWS = [
     OverloadRow("overload-wait", OverloadedWait, core=False),
 ]
 
-
-# --- all of them -------------------------------------------------------------------------------
-
-
-def rows_chosen(args):
-    if args.filter:
-        return [r for r in ROWS if re.search(args.filter, f"inspect/{r.name}")]
-    return [r for r in ROWS if r.core or args.all]
-
-
-def kinds_chosen(args, rows):
-    order = [Clamd, Uncached, Cached, Overloaded, OverloadedQueue, OverloadedWait, CIcapClamd]
-    kinds = [k for k in order if any(k in r.servers for r in rows)]
-    if "cicap" not in args.only.split(",") or not CIcapClamd.is_installed():
-        kinds = [k for k in kinds if k is not CIcapClamd]
-    return kinds
-
-
-def compare(args, namespace, directory):
-    rows = rows_chosen(args)
-    if not rows:
-        raise BenchError(f"no row matches '{args.filter}'")
-    bench = Bench(args, namespace, directory)
-    faults = 0
-    try:
-        bench.start(kinds_chosen(args, rows))
-        if not args.json:
-            print(f"{args.rounds} rounds of {args.seconds} s, medians [min..max], congestion "
-                  f"control {namespace.congestion()}, gateway on core {SERVER_CORE}, load on core "
-                  f"{LOAD_CORE}, workers and clamd on both")
-        for row in rows:
-            figures = Figures()
-            for _ in range(args.rounds):
-                row.measure(Runner(bench, figures))
-            report(args, row, figures)
-            faults += sum(not fault.startswith("cicap") for fault in figures.faults)
-    finally:
-        bench.stop()
-    return 1 if faults else 0
-
-
-def report(args, row, figures):
-    if args.json:
-        print(json.dumps({"row": f"inspect/{row.name}", **figures.summary()}), flush=True)
-        return
-    print(f"inspect/{row.name}")
-    for line in row.text(figures):
-        print(f"  {line}")
-    for fault, n in figures.faults.items():
-        print(f"  FAULT {fault}: {n}")
-    if figures.disturbed.thrown:
-        print(f"  {figures.disturbed.thrown} runs thrown away, {figures.disturbed.noisy} NOISY")
-    print(end="", flush=True)
+HEADING = "gateway on core 0, load on core 1, workers and clamd on both"

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine: a network namespace of our own, processes and their CPU time."""
+import dataclasses
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CONGESTION = "cubic"
@@ -107,15 +109,25 @@ def started(pid):
         return None
 
 
+def process_cpu(pid):
+    """CPU seconds of all threads of |pid|, the ended ones too: its CPU clock, by the number that
+    clock_getcpuclockid(3) makes of a process id. It counts in nanoseconds, /proc/PID/stat in ticks
+    of 10 ms, which are hundreds of requests."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        raise ProcessLookupError(pid) from None
+
+
 def tree_cpu(pid):
     """CPU seconds of the tree, children that are gone included."""
-    ticks = 0
+    seconds = 0.0
     for p in tree(pid):
         try:
-            ticks += sum(int(v) for v in stat_fields(p)[11:15])
+            seconds += process_cpu(p) + sum(int(v) for v in stat_fields(p)[13:15]) / TICKS
         except (FileNotFoundError, ProcessLookupError):
             pass
-    return ticks / TICKS
+    return seconds
 
 
 def machine_cpu():
@@ -123,3 +135,75 @@ def machine_cpu():
     line = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()
     user, nice, system, _idle, _iowait, irq, softirq, steal = (int(v) for v in line[1:9])
     return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def kib(text, name):
+    """The line |name| of a file of /proc, in KiB."""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0])
+    raise BenchError(f"no {name} in /proc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """KiB of a process. pss: its own pages, and its share of those that it has in common with
+    others. Memory of the kernel, such as sockets' buffers, is in none of them."""
+    name: str
+    pss: int
+    private: int
+    shared: int
+
+
+def tree_memory(pid):
+    """Of each process of the tree."""
+    found = []
+    for p in tree(pid):
+        try:
+            name = pathlib.Path(f"/proc/{p}/comm").read_text().strip()
+            text = pathlib.Path(f"/proc/{p}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found.append(Memory(name, kib(text, "Pss"),
+                            kib(text, "Private_Clean") + kib(text, "Private_Dirty"),
+                            kib(text, "Shared_Clean") + kib(text, "Shared_Dirty")))
+    return found
+
+
+def footprint(parts):
+    """KiB of a whole tree. Other than the sum of pss it does not depend on who else on the machine
+    uses the same program or libraries: what is shared counts once."""
+    return sum(m.private for m in parts) + max((m.shared for m in parts), default=0)
+
+
+def peaks_reset(pid):
+    """From now on peak_rss() counts."""
+    for p in tree(pid):
+        try:
+            pathlib.Path(f"/proc/{p}/clear_refs").write_text("5")
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+
+
+def peak_rss(pid):
+    """KiB that the largest process of the tree had in memory at most."""
+    largest = 0
+    for p in tree(pid):
+        try:
+            largest = max(largest, kib(pathlib.Path(f"/proc/{p}/status").read_text(), "VmHWM"))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return largest
+
+
+def description():
+    """What a reader has to know about this machine."""
+    model = next((line.partition(":")[2].strip() for line in
+                  pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), "unknown CPU")
+    return (f"{os.cpu_count()} cores of {model}, Linux {os.uname().release}, "
+            f"{' '.join(tool('openssl', 'version').split()[:2])}")

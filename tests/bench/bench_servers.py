@@ -1,34 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers that are measured: how each is started, where it listens, when it answers."""
+import functools
 import os
 import subprocess
 import time
 
-from bench_machine import BenchError, kill, started, tree, tree_cpu
+from bench_machine import (BenchError, kill, peak_rss, peaks_reset, started, tree, tree_cpu,
+                           tree_memory)
 
 SERVER_CORE, LOAD_CORE = 0, 1
-PLAIN_PORT, TLS_PORT = 1344, 11344
+BOTH_CORES = (SERVER_CORE, LOAD_CORE)
+PORTS_FROM = (1344, 11344)  # each server of a comparison has the next pair
 
 
 class Server:
     """A server under test. A subclass says how it is started, and where it listens."""
 
     name = title = ""
+    group = None  # its word for --only; None: is always measured where a row wants it
     fill = False  # only answers with canned bytes
+    load_options = ()  # what the load generator has to put up with
     cores = (SERVER_CORE,)
 
     def __init__(self, bench):
         self.bench = bench
         self.process = None
-        self.dir = bench.dir / self.name
-        self.dir.mkdir()
+        self.dir, self.plain_port, self.tls_port = bench.place(type(self))
         self.log = self.dir / "log"
+
+    @staticmethod
+    def is_installed():
+        """False: a row does without it. A missing program of one that is needed is an error."""
+        return True
 
     def command(self):
         raise NotImplementedError
 
     def address(self, tls):
-        return f"127.0.0.1:{TLS_PORT if tls else PLAIN_PORT}"
+        return f"127.0.0.1:{self.tls_port if tls else self.plain_port}"
 
     def start(self):
         command = [str(a) for a in self.command()]
@@ -70,6 +79,15 @@ class Server:
     def cpu(self):
         return tree_cpu(self.process.pid)
 
+    def memory(self):
+        return tree_memory(self.process.pid)
+
+    def peaks_reset(self):
+        peaks_reset(self.process.pid)
+
+    def peak_rss(self):
+        return peak_rss(self.process.pid)
+
     def stop(self):
         if not self.process:
             return
@@ -88,13 +106,12 @@ class Server:
 class Floor(Server):
     """The least work that moves the same bytes; its ports are the kernel's choice."""
 
-    name = title = "floor"
+    name = title = group = "floor"
     fill = True
     options = ()
-    program = None  # another floor server to compare with
 
     def command(self):
-        return (self.program or self.bench.tool("icapfloor"), "-p", "0", "-P", "0",
+        return (self.bench.tool("icapfloor"), "-p", "0", "-P", "0",
                 "-c", self.bench.certificate, "-k", self.bench.key, *self.options)
 
     def address(self, tls):
@@ -105,21 +122,28 @@ class Floor(Server):
         raise LookupError("no port yet")
 
 
-class FloorBatched(Floor):
-    name, title, options = "batched", "floor, batched records", ("-B",)
-
-
-class FloorAlternate(Floor):
-    name, title, options = "alternate", "floor, every other preview 204", ("-a",)
+@functools.cache
+def floor(batched=False, alternate=False, answer=None, both=False):
+    """The floor that does what a row asks of a server: |batched| TLS records, every other preview
+    continued (|alternate|), 204 or 206 as |answer| to all bodies, two threads on |both| cores."""
+    options, words = (), []
+    for wanted, more, word in ((batched, ("-B",), "batched"), (alternate, ("-a",), "alternate"),
+                               (answer, ("-n", str(answer)), str(answer)),
+                               (both, ("-t", str(len(BOTH_CORES))), "both cores")):
+        if wanted:
+            options, words = options + more, words + [word]
+    name = "-".join(["floor", *words]).replace(" ", "-")
+    return type("Floor", (Floor,), {
+        "name": name, "title": ", ".join(["floor", *words]), "options": options,
+        "cores": BOTH_CORES if both else Floor.cores})
 
 
 class CIcap(Server):
-    """c-icap at its best: one process, a thread for each connection, no limits, no access log."""
+    """c-icap at its best: one process, a thread for each connection, no limits, no access log.
+    Its echo continues every other preview; ex206 points to the original where it may."""
 
-    name, title = "cicap", "c-icap"
-    config = """\
-PidFile {dir}/c-icap.pid
-CommandsSocket {dir}/c-icap.ctl
+    name, title, group = "cicap", "c-icap", "cicap"
+    limits = """\
 Timeout 300
 MaxKeepAliveRequests -1
 KeepAliveTimeout 600
@@ -129,10 +153,14 @@ MinSpareThreads 1
 MaxSpareThreads 1100
 ThreadsPerChild 1100
 MaxRequestsPerChild 0
+DebugLevel 0
+"""
+    config = """\
+PidFile {dir}/c-icap.pid
+CommandsSocket {dir}/c-icap.ctl
 Port 127.0.0.1:{plain}
 TlsPort 127.0.0.1:{tls} cert={certificate} key={key}
 TmpDir {dir}
-DebugLevel 0
 Pipelining on
 SupportBuggyClients off
 ModulesDir /usr/lib/x86_64-linux-gnu/c_icap
@@ -140,11 +168,15 @@ ServicesDir /usr/lib/x86_64-linux-gnu/c_icap
 LoadMagicFile /etc/c-icap/c-icap.magic
 ServerLog {dir}/server.log
 Service echo srv_echo.so
+Service ex206 srv_ex206.so
+ServiceAlias whole echo
+ServiceAlias partial ex206
 """
 
     def config_text(self, **more):
-        return self.config.format(dir=self.dir, plain=PLAIN_PORT, tls=TLS_PORT,
-                                  certificate=self.bench.certificate, key=self.bench.key, **more)
+        return self.limits + self.config.format(
+            dir=self.dir, plain=self.plain_port, tls=self.tls_port,
+            certificate=self.bench.certificate, key=self.bench.key, **more)
 
     def command(self):
         conf = self.dir / "c-icap.conf"
@@ -152,13 +184,43 @@ Service echo srv_echo.so
         return ("/usr/bin/c-icap", "-N", "-f", conf)
 
 
+class CIcapDefault(CIcap):
+    """As Debian 12 ships it; only paths and ports are ours, and TLS, which it has not by itself."""
+
+    name, title, group = "cicap-default", "c-icap, Debian's default", "cicap-default"
+    # after 100 requests it hangs up, often without saying so before
+    load_options = ("--max-errors", "1000000")
+    limits = """\
+Timeout 300
+MaxKeepAliveRequests 100
+KeepAliveTimeout 600
+StartServers 3
+MaxServers 10
+MinSpareThreads 10
+MaxSpareThreads 20
+ThreadsPerChild 10
+MaxRequestsPerChild 0
+MaxMemObject 131072
+DebugLevel 1
+"""
+    config = CIcap.config + "AccessLog {dir}/access.log\n"
+
+
+class CIcapBoth(CIcap):
+    name, title, cores = "cicap-both-cores", "c-icap, both cores", BOTH_CORES
+
+
 class Sallyport(Server):
-    name, title = "sallyport", "Sallyport"
-    plain_port, tls_port = PLAIN_PORT + 1, TLS_PORT + 1
+    """As without a configuration but for what is said here: records are written, too."""
+
+    name, title, group = "sallyport", "Sallyport", "sallyport"
+    threads = 1
+    more = ""
     config = """\
 state: {dir}/state
-threads: 1
+threads: {threads}
 sandbox: best-effort
+admin: {{enabled: false}}
 listeners:
   - {{name: plain, address: "127.0.0.1:{plain}", protocol: icap}}
   - {{name: tls, address: "127.0.0.1:{tls}", protocol: icap, tls: bench}}
@@ -166,15 +228,24 @@ tls:
   - {{name: bench, certificate: {certificate}, key: {key}}}
 services:
   - {{name: echo, type: echo, path: /echo}}
+  - {{name: partial, type: echo, path: /partial, answer: partial}}
+  - {{name: whole, type: echo, path: /whole, answer: whole}}
 """
 
     def command(self):
         conf = self.dir / "sallyport.yaml"
         (self.dir / "state").mkdir(exist_ok=True)
         conf.write_text(self.config.format(
-            dir=self.dir, plain=self.plain_port, tls=self.tls_port,
-            certificate=self.bench.certificate, key=self.bench.key))
+            dir=self.dir, plain=self.plain_port, tls=self.tls_port, threads=self.threads,
+            certificate=self.bench.certificate, key=self.bench.key) + self.more)
         return (self.bench.build / "sallyport", "serve", "-c", conf)
 
-    def address(self, tls):
-        return f"127.0.0.1:{self.tls_port if tls else self.plain_port}"
+
+class SallyportSilent(Sallyport):
+    name, title = "sallyport-no-records", "Sallyport, records off"
+    more = "records: {enabled: false}\n"
+
+
+class SallyportBoth(Sallyport):
+    name, title = "sallyport-both-cores", "Sallyport, both cores"
+    threads, cores = len(BOTH_CORES), BOTH_CORES
