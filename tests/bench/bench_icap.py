@@ -10,7 +10,6 @@ RESPMOD = ("-m", "RESPMOD", "-s")
 REQMOD = ("-m", "REQMOD")
 PREVIEW = ("-v", "1024", "--allow-204")
 PACED = ("--rate", "200")  # each of 16 connections: some 3,000 requests a second, far from full
-MIXED = ("-p", "/echo", "--also", "/whole")  # every other request is answered by 100 Continue
 BATCHED_FROM = 16384  # bytes: TLS bodies that fill records are held against batched records
 CONNECTIONS = (1, 16, 128, 1000)
 
@@ -70,20 +69,19 @@ def large_rows():
 
 
 def preview_rows():
-    """Of 16 KiB all of the first, half of the second and none of the third go on after 1024 bytes.
-    Where bodies come back over TLS they are held against batched records."""
+    """Bodies that fit; 16 KiB of which none, half (every other request goes to an echo that wants
+    all of it) and none go on after 1024 bytes; and without a preview."""
     for tls in (False, True):
         batched = held_against(16384, tls)
         large = (*RESPMOD, "16384", *PREVIEW)
         target = AtLeast(0.75)
-        yield row("preview-fits", (*RESPMOD, "1000", *PREVIEW, "--expect", "204"), tls,
-                  target=target)
-        yield row("preview-204", (*large, "--expect", "204", "-p", "/echo"), tls, target=target)
+        yield row("preview-fits", (*RESPMOD, "1000", *PREVIEW), tls, expect=204, target=target)
+        yield row("preview-204", large, tls, expect=204, target=target)
         yield row("preview-half", large, tls, floor=(("alternate", True), *batched),
-                  paths=MIXED, target=target)
-        yield row("preview-206", (*large, "--allow-206", "--expect", "206", "-p", "/partial"), tls,
+                  paths=("--also", "/whole"), target=target)
+        yield row("preview-206", (*large, "--allow-206"), tls, expect=206, paths=("-p", "/partial"),
                   floor=(("answer", 206),), target=target)
-        yield row("allow-204-16k", (*RESPMOD, "16384", "--allow-204"), tls,
+        yield row("allow-204-16k", (*RESPMOD, "16384", "--allow-204"), tls, expect=204,
                   floor=(("answer", 204),), target=AtLeast(0.80))
 
 

@@ -76,6 +76,7 @@ class Series:
 class LoadRow:
     name: str
     load: tuple                # options for icapload
+    expect: int = None         # the one status that will do, where a server leaves no choice
     connections: int = 16
     tls: bool = False
     core: bool = False         # measured without --all and -f
@@ -98,13 +99,23 @@ class LoadRow:
         beside = self.beside if self.both else (CIcapDefault, *self.beside)
         return {**kinds, **{kind.name: kind for kind in beside}}
 
+    def warmup(self):
+        """Seconds, so that all connections and sessions are there when it counts."""
+        return 0.3 + self.connections * (0.003 if self.tls else 0.0005)
+
+    def options(self, bench, server):
+        yield from ("-d", str(bench.args.seconds), "-w", f"{self.warmup():.2f}")
+        yield from (*server.load_options, *self.load)
+        if self.expect and server.obeys:
+            yield from ("--expect", str(self.expect))
+        yield from ("--fill",) if server.fill else self.paths
+
     def sample(self, bench, kind, series):
         server = bench.server(kind)
         cores = BOTH_CORES if self.both else (LOAD_CORE,)
         # as many generators as cores, so that a server with two threads has enough to do
         share, rest = divmod(self.connections, len(cores))
-        options = ["-d", str(bench.args.seconds), "-w", "0.3", *server.load_options, *self.load,
-                   *(("--fill",) if server.fill else self.paths)]
+        options = list(self.options(bench, server))
         commands = [bench.load_command(server.address(self.tls), self.tls,
                                        ["-n", str(share + (i < rest)), *options], cores=cores)
                     for i in range(len(cores))]

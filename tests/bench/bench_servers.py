@@ -20,6 +20,7 @@ class Server:
     group = None  # its word for --only; None: is always measured where a row wants it
     fill = False  # only answers with canned bytes
     load_options = ()  # what the load generator has to put up with
+    obeys = True  # says the status that a row expects
     cores = (SERVER_CORE,)
 
     def __init__(self, bench):
@@ -142,7 +143,7 @@ class CIcap(Server):
     """c-icap at its best: one process, a thread for each connection, no limits, no access log.
     Its echo continues every other preview; ex206 points to the original where it may."""
 
-    name, title, group = "cicap", "c-icap", "cicap"
+    name, title, group, obeys = "cicap", "c-icap", "cicap", False
     limits = """\
 Timeout 300
 MaxKeepAliveRequests -1

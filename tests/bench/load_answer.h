@@ -20,7 +20,7 @@
     X(FAULT_NONE, "none", "nothing is wrong")                                          \
     X(FAULT_CONNECT, "connect", "no TCP connection")                                   \
     X(FAULT_HANDSHAKE, "handshake", "no TLS session")                                  \
-    X(FAULT_STARVED, "starved", "the connection never got an answer")                  \
+    X(FAULT_STARVED, "starved", "the connection never got a whole answer")             \
     X(FAULT_NO_ANSWER, "no-answer", "this request got none in time")                   \
     X(FAULT_CLOSED, "closed-early", "the connection ended before the answer began")    \
     X(FAULT_NOT_CLOSED, "not-closed", "still open after Connection: close")            \

@@ -486,11 +486,13 @@ void conn_expire(struct run *r, struct conn *c)
 
 void conn_finish(struct run *r, struct conn *c)
 {
-    if (is_active(c->state)) {
-        if (c->n_answers == 0)
-            conn_down(r, c, conn_wait_fault(c), c->answer.detail);
-        else
-            r->tally.unfinished++;
+    if (is_active(c->state) && c->n_answers > 0) {
+        r->tally.unfinished++;
+    } else if (is_active(c->state)) {
+        if (conn_wait_fault(c) != FAULT_STARVED)
+            (void)snprintf(c->answer.detail, sizeof c->answer.detail,
+                           "the first answer was still under way at the end");
+        conn_down(r, c, FAULT_STARVED, c->answer.detail);
     }
     conn_close(r, c);
     SSL_SESSION_free(c->session);

@@ -203,7 +203,7 @@ class TestRows:
             if not isinstance(row, bench_load.LoadRow) or "-s" not in row.load:
                 continue
             size = int(row.load[row.load.index("-s") + 1])
-            comes_back = size >= 16384 and dict(row.floor).get("answer") is None and not {"204"} & set(row.load)
+            comes_back = size >= 16384 and row.expect is None
             assert dict(row.floor).get("batched", False) == (row.tls and comes_back), name
 
     def test_floors_do_what_their_rows_ask_for(self):
@@ -215,6 +215,26 @@ class TestRows:
         assert floors["preview-206"] == ("-n", "206") and floors["allow-204-16k"] == ("-n", "204")
         assert floors["both-cores-respmod-1k"] == ("-t", "2")
         assert floors["tls-both-cores-respmod-256k"] == ("-B", "-t", "2")
+
+    def test_expected_statuses_are_those_of_the_floor(self):
+        for name, row in self.ICAP.items():
+            if isinstance(row, bench_load.LoadRow):
+                in_preview = "-v" in row.load and row.expect == 204  # that is what a floor says by itself
+                assert in_preview or dict(row.floor).get("answer") == row.expect, name
+
+    def test_who_is_asked_for_what(self):
+        """c-icap's echo has its own mind about previews, and the floor has no services."""
+        bench, row = argparse.Namespace(args=arguments()), self.ICAP["preview-206"]
+        options = {role: list(row.options(bench, kind)) for role, kind in row.kinds().items()}
+        for role, wanted, unwanted in (("ours", {"/partial", "--expect"}, {"--fill"}),
+                                       ("peer", {"/partial"}, {"--expect", "--fill"}),
+                                       ("floor", {"--fill", "--expect"}, {"/partial"}),
+                                       ("cicap-default", {"--max-errors", "/partial"}, {"--expect"})):
+            assert wanted <= set(options[role]) and not unwanted & set(options[role]), role
+
+    def test_warmup_is_long_enough_for_all_handshakes(self):
+        assert self.ICAP["tls-respmod-1k-1000"].warmup() > 3 > 1 > self.ICAP["respmod-1k-1000"].warmup()
+        assert self.ICAP["tls-respmod-1k"].warmup() < 0.5
 
     def test_a_floor_is_started_once(self):
         assert self.ICAP["respmod-1k"].kinds()["floor"] is self.ICAP["options"].kinds()["floor"]

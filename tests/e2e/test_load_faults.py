@@ -341,6 +341,18 @@ class TestLater:
         report = json.loads(done.stdout)
         assert (done.returncode, report["errors"], report["unfinished"]) == (0, {}, 2)
 
+    def test_first_answer_that_is_not_over(self):
+        """The end of the run cuts it off, not the server; but it is no answer either."""
+        def talk(peer, stub):
+            peer.send(answer(peer.request())[:-1000])
+            stub.over.wait(WAIT)
+        with Stub(talk) as stub:
+            command = [str(LOAD), "--json", "-n", "2", "-d", "0.2", *RESPMOD, stub.address]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        report = json.loads(done.stdout)
+        assert (done.returncode, report["errors"], report["requests"]) == (1, {"starved": 2}, 0)
+        assert report["details"] == {"starved": "the first answer was still under way at the end"}
+
     def test_nobody_listens(self):
         with socket.create_server(("127.0.0.1", 0)) as sock:
             port = sock.getsockname()[1]
