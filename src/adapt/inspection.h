@@ -49,7 +49,7 @@ struct inspection_request {
     /* The texts are copied, the settings are not. */
     const struct unpack_settings *unpack;
     const struct type_policy_settings *types;
-    uint64_t client;      /* scan_client(): files of several are inspected in turn */
+    uint64_t client;      /* address_hash(): files of several are inspected in turn */
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */
     inspection_fn done;   /* once, never inside the call; not after a cancel */
     void *arg;

@@ -2,7 +2,6 @@
 #include "adapt/scan_slots.h"
 
 #include <assert.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +19,6 @@ struct scan_slots {
     struct client *clients; /* those that hold slots */
     struct scan_slots_counts counts;
 };
-
-uint64_t scan_client(const struct address *a)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->ss;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->ss;
-
-    if (a->len && a->ss.ss_family == AF_INET)
-        return map_hash(&v4->sin_addr, sizeof v4->sin_addr);
-    if (a->len && a->ss.ss_family == AF_INET6)
-        return map_hash(&v6->sin6_addr, sizeof v6->sin6_addr);
-    return 0;
-}
 
 enum err scan_slots_new(unsigned max, struct scan_slots **ret)
 {

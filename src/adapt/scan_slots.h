@@ -16,10 +16,8 @@ NODISCARD enum err scan_slots_new(unsigned max, struct scan_slots **ret);
 void scan_slots_free(struct scan_slots *s); /* no slot is taken; NULL is fine */
 void scan_slots_set_max(struct scan_slots *s, unsigned max);
 
-/* Who asks: the host part of an address. */
-uint64_t scan_client(const struct address *a);
-
-/* Would a slot be there now? For a look before work that needs one. */
+/* |client|: who asks, address_hash(). Would a slot be there now? For a look before work that needs
+ * one. */
 bool scan_slots_have(struct scan_slots *s, uint64_t client);
 /* False: no slot is free for this client. Of |max| slots an eighth (one at least, where there are
  * two) is kept for clients below their share, which is what is left, divided by the clients that

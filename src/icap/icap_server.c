@@ -255,7 +255,7 @@ static void conn_close(struct icap_connection *c)
     DL_DELETE(s->connections, c);
     atomic_fetch_sub_explicit(&s->n_connections, 1, memory_order_relaxed);
     c->dead = true;
-    if (!c->again_queued)
+    if (!c->turn.queued)
         free(c);
     icap_server_check_drained(s);
 }
@@ -317,20 +317,14 @@ static void conn_tick(struct icap_connection *c)
     }
 }
 
-static void conn_again(struct icap_connection *c, void (*queue)(struct loop *l, struct task *t))
-{
-    if (c->again_queued || c->dead)
-        return;
-    c->again_queued = true;
-    queue(c->server->env.loop, &c->again);
-}
-
 void icap_connection_pump(struct icap_connection *c)
 {
     bool moved = true;
 
     conn_settle(c);
     conn_tick(c);
+    if (c->tx)
+        icap_transaction_turn(c->tx);
     for (unsigned round = 0; round < ROUNDS_MAX && moved; round++) {
         moved = conn_round(c);
         if (must_close(c)) {
@@ -340,14 +334,13 @@ void icap_connection_pump(struct icap_connection *c)
     }
     conn_arm(c);
     if (moved || (wants_read(c) && stream_has_pending(c->stream)))
-        conn_again(c, loop_yield);
+        icap_connection_wake(c);
 }
 
-static void again_run(struct task *t)
+static void turn_run(struct fair_task *t)
 {
-    struct icap_connection *c = CONTAINER_OF(t, struct icap_connection, again);
+    struct icap_connection *c = CONTAINER_OF(t, struct icap_connection, turn);
 
-    c->again_queued = false;
     if (c->dead)
         free(c);
     else
@@ -356,18 +349,19 @@ static void again_run(struct task *t)
 
 void icap_connection_wake(struct icap_connection *c)
 {
-    conn_again(c, loop_defer);
+    if (!c->dead)
+        fair_queue_add(loop_turns(c->server->env.loop), &c->turn, c->client);
 }
 
 static void on_stream(void *arg, unsigned events)
 {
     (void)events;
-    icap_connection_pump(arg);
+    icap_connection_wake(arg);
 }
 
 static void on_timer(struct timer *t)
 {
-    icap_connection_pump(CONTAINER_OF(t, struct icap_connection, timer));
+    icap_connection_wake(CONTAINER_OF(t, struct icap_connection, timer));
 }
 
 /* ---- listeners ---- */
@@ -403,6 +397,7 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
 {
     struct icap_server *s = ((struct icap_servers *)arg)->by_loop[loop_index(l)];
     struct icap_connection *c = calloc(1, sizeof *c);
+    struct address peer = stream_peer(a->stream);
 
     if (!c) {
         conn_refuse(l, a);
@@ -415,7 +410,8 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
     c->first = true;
     c->timer.fire = on_timer;
     c->timer.at_ms = UINT64_MAX;
-    c->again.run = again_run;
+    c->turn.run = turn_run;
+    c->client = address_hash(&peer);
     c->identity =
         (struct icap_identity){.server = span_of(c->snapshot->server), .istag = SPAN("sallyport")};
     if (icap_engine_new(c->snapshot->limits, &c->identity, loop_now_ms(l), &c->engine) != OK) {

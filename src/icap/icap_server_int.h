@@ -11,6 +11,7 @@
 #include "adapt/file_name.h"
 #include "icap/icap_engine.h"
 #include "icap/icap_server.h"
+#include "net/fair_queue.h"
 
 #define ICAP_ID_FIELD "X-Request-ID: "
 
@@ -100,6 +101,7 @@ struct icap_transaction {
     uint64_t client;         /* whose */
     struct timer slot_timer; /* waits for one */
     unsigned slot_tries;
+    bool slot_refused;            /* none came free: to be answered when it is the client's turn */
     struct scan_result *result;   /* NULL until there is one */
     struct object_table *objects; /* NULL: one */
     bool strip_range;             /* the answer is the request without Range */
@@ -141,12 +143,12 @@ struct icap_connection {
     struct icap_transaction *tx; /* the open transaction, or NULL */
     struct slice leftover;       /* read, but not taken by the engine yet; holds a reference */
     struct timer timer;
-    struct task again; /* pump once more after this turn */
-    bool again_queued;
-    uint64_t unsent_ms; /* since when only the stream holds bytes of answers, and none went */
-    uint64_t read_us;   /* when bytes came in last; 0: none did */
-    uint64_t fresh_ms;  /* draining: until then a first request may come; 0: not waiting for one */
-    bool starved;       /* no memory for a block: try again soon */
+    struct fair_task turn; /* queued: it is to be pumped */
+    uint64_t client;       /* whose turn that is: a hash of the peer's address */
+    uint64_t unsent_ms;    /* since when only the stream holds bytes of answers, and none went */
+    uint64_t read_us;      /* when bytes came in last; 0: none did */
+    uint64_t fresh_ms; /* draining: until then a first request may come; 0: not waiting for one */
+    bool starved;      /* no memory for a block: try again soon */
     bool eof;
     bool aborted; /* nothing that is still queued anywhere is worth waiting for */
     bool dead;
@@ -161,7 +163,7 @@ void icap_connection_renew_id(struct icap_connection *c);
 /* Runs the connection as far as it goes without waiting. The connection may be gone when it
  * returns. */
 void icap_connection_pump(struct icap_connection *c);
-/* Pumps on a later turn: for completions. */
+/* Pumps when it is the client's turn: for events and completions. */
 void icap_connection_wake(struct icap_connection *c);
 
 /* ---- icap_transaction.c ---- */
@@ -172,6 +174,8 @@ void icap_transaction_preview_end(struct icap_transaction *tx, bool ieof);
 void icap_transaction_end(struct icap_transaction *tx, struct span trailers);
 /* Moves answer bytes from the body to the engine; true when something moved. */
 bool icap_transaction_drive(struct icap_transaction *tx);
+/* It is the client's turn, and the transaction's, if it waited for that. */
+void icap_transaction_turn(struct icap_transaction *tx);
 /* Must the peer be kept from sending, because the spool is behind? */
 bool icap_transaction_is_behind(const struct icap_transaction *tx);
 /* It ends here, because of |f|: nothing more is put into its answer. f->status: what the engine has

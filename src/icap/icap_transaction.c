@@ -456,6 +456,11 @@ static uint64_t next_try_ms(const struct icap_transaction *tx)
     return loop_now_ms(env->loop) + step + spread;
 }
 
+static void tx_refuse_slot(struct icap_transaction *tx)
+{
+    tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY, "as many scans as limits.scans allows are open");
+}
+
 /* No slot is free for this client: tries again for a little while, so that a burst passes and a
  * client that sends whatever it is told is not answered in a busy loop. */
 static void on_slot_timer(struct timer *t)
@@ -468,11 +473,21 @@ static void on_slot_timer(struct timer *t)
         tx_pump(tx); /* it may have been refused at once */
     } else if (++tx->slot_tries < SLOT_TRIES) {
         timer_set(env->loop, t, next_try_ms(tx));
+    } else if (tx->conn) {
+        tx->slot_refused = true;
+        icap_connection_wake(tx->conn);
     } else {
-        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY,
-                        "as many scans as limits.scans allows are open");
-        tx_pump(tx);
+        tx_refuse_slot(tx);
     }
+}
+
+/* Hundreds may be refused at the same time: not all in one turn, and others pass. */
+void icap_transaction_turn(struct icap_transaction *tx)
+{
+    if (!tx->slot_refused)
+        return;
+    tx->slot_refused = false;
+    tx_refuse_slot(tx);
 }
 
 static void tx_inspect_end(struct icap_transaction *tx)
@@ -486,7 +501,7 @@ static void tx_inspect_end(struct icap_transaction *tx)
     }
     tx->state = TX_FILE;
     icap_slow_complete(tx);
-    tx->client = scan_client(&tx->subject->client);
+    tx->client = address_hash(&tx->subject->client);
     tx->slot_timer.fire = on_slot_timer;
     if (scan_slots_take(tx->server->env.scans, tx->client))
         tx_scan(tx);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/map.h"
 #include "base/reader.h"
 
 static_assert(ADDRESS_TEXT_MAX >= sizeof "unix:" + sizeof(((struct sockaddr_un *)0)->sun_path),
@@ -77,6 +78,17 @@ const char *address_host_text(const struct address *a, char dst[ADDRESS_TEXT_MAX
         (void)span_copy(SPAN("unknown"), dst, ADDRESS_TEXT_MAX);
     }
     return dst;
+}
+
+uint64_t address_hash(const struct address *a)
+{
+    const uint8_t *v4 = ipv4_bytes(a);
+
+    if (v4)
+        return map_hash(v4, 4);
+    if (a->len && a->ss.ss_family == AF_INET6)
+        return map_hash(&in6(a)->sin6_addr, 8);
+    return 0;
 }
 
 unsigned address_port(const struct address *a)

@@ -20,6 +20,9 @@ struct address {
 const char *address_text(const struct address *a, char dst[ADDRESS_TEXT_MAX]);
 /* Without the port. An IPv4-mapped IPv6 address prints as IPv4. */
 const char *address_host_text(const struct address *a, char dst[ADDRESS_TEXT_MAX]);
+/* Who that is, for fair shares: a keyed hash of the host, of its /64 for IPv6, since a user has
+ * one of those at least; 0 when it has none. */
+uint64_t address_hash(const struct address *a);
 unsigned address_port(const struct address *a);
 /* "ADDR:PORT", "[ADDR]:PORT", "*:PORT" (all, IPv6 socket that takes both), "unix:/path"; literals
  * only, no look-up. */

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "net/fair_queue.h"
 #include "net/loop_int.h"
 #include "net/wheel.h"
 
@@ -18,6 +19,11 @@
 
 /* How often in a row tasks may defer others before events are looked at again. */
 #define DEFER_ROUNDS 8u
+
+/* Of one turn for connections: how many are served, and for how long, before events are looked at.
+ */
+#define TURN_MAX 32u
+#define TURN_US  1000u
 
 struct task_queue {
     struct task *first, *last;
@@ -32,6 +38,7 @@ struct loop {
     uint64_t timer_at_ms;          /* when |timer| wakes us; UINT64_MAX: not armed */
     _Atomic(struct task *) posted; /* last in, first out; turned round when taken */
     struct task_queue deferred, yielded;
+    struct fair_queue *turns;
     _Atomic bool stop;
     unsigned index;
     const struct clock *clock;
@@ -247,9 +254,12 @@ enum err loop_new(unsigned index, const struct clock *clock, struct loop **ret)
     l->date_s = UINT64_MAX;
     l->hooks.prev = &l->hooks;
     l->hooks.next = &l->hooks;
-    enum err e = init_handles(l);
+    enum err e = fair_queue_new(l, TURN_MAX, TURN_US, &l->turns);
 
+    if (e == OK)
+        e = init_handles(l);
     if (e) {
+        fair_queue_free(l->turns);
         (void)uv_loop_close(&l->uv);
         free(l);
         return e;
@@ -321,7 +331,13 @@ void loop_free(struct loop *l)
         log_error("loop", "loop %u was freed with open handles", l->index);
         return;
     }
+    fair_queue_free(l->turns);
     free(l);
+}
+
+struct fair_queue *loop_turns(struct loop *l)
+{
+    return l->turns;
 }
 
 unsigned loop_index(const struct loop *l)

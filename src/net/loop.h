@@ -52,6 +52,9 @@ void loop_defer(struct loop *l, struct task *t);
 /* The same, but after the events that wait by now: for work that goes on and lets others pass. */
 void loop_yield(struct loop *l, struct task *t);
 
+/* Whose connections are served next: see fair_queue.h. */
+struct fair_queue *loop_turns(struct loop *l);
+
 /* Work for the thread pool (files, DNS; nothing that computes for long). |run| in the pool, then
  * |done| on the loop. */
 struct work {

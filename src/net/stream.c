@@ -156,6 +156,24 @@ static void linger_on(struct stream *s, unsigned events)
         stream_update(s);
 }
 
+/* A step of a handshake is long, and a client may have many of them. */
+static void run_turn(struct fair_task *t)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream, turn);
+
+    if (s->state == STREAM_HANDSHAKE)
+        stream_tls_handshake(s);
+    else if (s->state == STREAM_GONE)
+        loop_defer(s->loop, &s->free_task);
+}
+
+static void wait_turn(struct stream *s)
+{
+    const struct address peer = stream_peer(s);
+
+    fair_queue_add(loop_turns(s->loop), &s->turn, address_hash(&peer));
+}
+
 static void on_watch(void *arg, unsigned events)
 {
     struct stream *s = arg;
@@ -163,7 +181,7 @@ static void on_watch(void *arg, unsigned events)
     if (events & WATCH_READ)
         s->dry = false;
     switch (s->state) {
-    case STREAM_HANDSHAKE: stream_tls_handshake(s); break;
+    case STREAM_HANDSHAKE: wait_turn(s); break;
     case STREAM_LINGER: linger_on(s, events); break;
     case STREAM_CLEAR:
     case STREAM_TLS: on_ready(s, events); break;
@@ -198,7 +216,8 @@ static void release(struct stream *s)
     s->watch = NULL;
     (void)close(s->fd);
     s->fd = -1;
-    loop_defer(s->loop, &s->free_task);
+    if (!s->turn.queued) /* else the turn does it */
+        loop_defer(s->loop, &s->free_task);
 }
 
 static void on_linger_end(struct timer *t)
@@ -238,6 +257,7 @@ enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_f
     s->fn = fn;
     s->arg = arg;
     s->kick.run = run_kick;
+    s->turn.run = run_turn;
     s->free_task.run = run_free;
     s->linger.fire = on_linger_end;
     s->hook.leave = on_loop_end;

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/uio.h>
 
+#include "net/fair_queue.h"
 #include "net/loop_int.h"
 #include "net/stream.h"
 
@@ -49,6 +50,7 @@ struct stream {
     unsigned kicks; /* events to deliver from |kick| */
     bool kicked;
     struct task kick, free_task;
+    struct fair_task turn; /* the next step of the handshake */
     struct stream_load *load;
     struct timer linger;
     struct loop_hook hook;

@@ -93,12 +93,17 @@ static void test_clients_are_hosts(void **state)
     assert_int_equal(address_parse(SPAN("192.0.2.1:10"), &a), OK);
     assert_int_equal(address_parse(SPAN("192.0.2.1:11"), &b), OK);
     assert_int_equal(address_parse(SPAN("192.0.2.2:10"), &c), OK);
-    assert_true(scan_client(&a) == scan_client(&b));
-    assert_true(scan_client(&a) != scan_client(&c));
-    assert_true(scan_client(&unknown) == 0);
+    assert_true(address_hash(&a) == address_hash(&b));
+    assert_true(address_hash(&a) != address_hash(&c));
+    assert_true(address_hash(&unknown) == 0);
     assert_int_equal(address_parse(SPAN("[2001:db8::1]:10"), &a), OK);
-    assert_int_equal(address_parse(SPAN("[2001:db8::2]:10"), &b), OK);
-    assert_true(scan_client(&a) != scan_client(&b));
+    assert_int_equal(address_parse(SPAN("[2001:db8::2]:11"), &b), OK);
+    assert_int_equal(address_parse(SPAN("[2001:db8:0:1::1]:10"), &c), OK);
+    assert_true(address_hash(&a) == address_hash(&b)); /* a user has a /64 at least */
+    assert_true(address_hash(&a) != address_hash(&c));
+    assert_int_equal(address_parse(SPAN("192.0.2.1:10"), &a), OK);
+    assert_int_equal(address_parse(SPAN("[::ffff:192.0.2.1]:10"), &b), OK);
+    assert_true(address_hash(&a) == address_hash(&b));
 }
 
 int main(void)
