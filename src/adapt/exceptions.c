@@ -424,7 +424,8 @@ static bool signature_holds(const char *glob, const struct facts *f)
 
         if (g->note)
             continue;
-        if (!glob_match(span_of(glob), (struct span){g->name, strnlen(g->name, sizeof g->name)}))
+        if (!glob_match_within(span_of(glob),
+                               (struct span){g->name, strnlen(g->name, sizeof g->name)}, f->steps))
             return false;
         blocking++;
     }
@@ -432,18 +433,19 @@ static bool signature_holds(const char *glob, const struct facts *f)
 }
 
 /* Each FILE's name matches; a table that cannot be read holds for nothing. */
-static bool objects_hold(struct span glob, const struct object_table *t, size_t *ret_files)
+static bool objects_hold(struct span glob, const struct facts *f, size_t *ret_files)
 {
+    const struct object_table *t = f->objects;
     struct objects_reader reader;
     struct object o;
-    enum err e;
+    enum err e = OK;
 
     objects_reader_init(&reader, (struct span){t->bytes, t->len}, t->n, t->original_len,
                         t->derived_len);
-    while ((e = objects_next(&reader, &o)) == OK) {
+    while (steps_take(f->steps, STEPS_OBJECT) && (e = objects_next(&reader, &o)) == OK) {
         if (o.role != OBJECT_FILE)
             continue;
-        if (!glob_match(glob, o.name))
+        if (!glob_match_within(glob, o.name, f->steps))
             return false;
         ++*ret_files;
     }
@@ -459,11 +461,11 @@ static bool file_holds(const char *text, const struct facts *f)
     if (f->has_body_facts && span_istarts(f->declared, SPAN("multipart/")) &&
         (!f->objects || !f->result || f->result->incomplete))
         return false;
-    if (f->name_unknown || (f->name.n > 0 && !glob_match(glob, f->name)))
+    if (f->name_unknown || (f->name.n > 0 && !glob_match_within(glob, f->name, f->steps)))
         return false;
-    if (f->has_body_facts && f->objects && !objects_hold(glob, f->objects, &names))
+    if (f->has_body_facts && f->objects && !objects_hold(glob, f, &names))
         return false;
-    return names > 0;
+    return names > 0 && !steps_are_out(f->steps);
 }
 
 static bool sha256_holds(const char *sha256, const struct facts *f)

@@ -87,7 +87,8 @@ NODISCARD enum err exceptions_without(const struct exceptions *s, const char *id
 /* The first ALLOW that holds for |f| in |service| and has not expired (now < expires), or NULL. A
  * |signature| condition holds when there is a finding that blocks, every one of them matches, and
  * the list is not full: behind FINDINGS_MAX findings there may be others. A |file| condition needs
- * a name that is known, and holds when the message's (if it has one) and each FILE's in it match.
+ * a name that is known, steps to be left (facts.steps), and holds when the message's (if it has
+ * one) and each FILE's in it match.
  */
 const struct exception *exceptions_match(const struct exceptions *s, const char *service,
                                          const struct facts *f, uint64_t now_wall_ms);

@@ -5,6 +5,7 @@
 #define ADAPT_FACTS_H
 
 #include "adapt/objects.h"
+#include "adapt/steps.h"
 #include "adapt/verdict.h"
 #include "net/address.h"
 
@@ -35,6 +36,7 @@ struct facts {
     const char *sha256;                 /* lower-case hex of the body as it came, or "" */
     const struct scan_result *result;   /* sniffed type, findings; NULL if nothing was run */
     const struct object_table *objects; /* NULL: one object, the body itself */
+    struct steps *steps;                /* for deciding about it; NULL: as many as it takes */
 };
 
 #endif

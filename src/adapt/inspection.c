@@ -37,6 +37,7 @@ struct inspection {
     bool plain;  /* one object, and it is the file as it came */
     bool leads;  /* the cache waits for our answer */
     bool cached; /* the answer is somebody else's */
+    bool out_of_steps;
     struct verdict_key key;
     struct verdict_waiter *waiter;
     struct timer deadline; /* while waiting for somebody else's scan */
@@ -102,6 +103,7 @@ static void tell_run(struct task *t)
             .scan = s->result,
             .objects = s->objects,
             .cached = s->cached,
+            .out_of_steps = s->out_of_steps,
             .worker_us = s->worker_us,
             .clamd_us = s->clamd_us,
         };
@@ -381,26 +383,14 @@ static struct span plain_type(struct span type, char dst[OBJECT_TYPE_MAX + 1])
     return (struct span){dst, n};
 }
 
-/* Types are the matter of leaves: a form that is itself of type multipart/form-data is no file. */
-static void judge_types(struct inspection *s)
+/* Types are the matter of leaves: a form that is itself of type multipart/form-data is no file.
+ * False: out of steps. */
+static bool judge_parts(struct inspection *s, struct type_walk *walk)
 {
-    char type[OBJECT_TYPE_MAX + 1], where[FINDING_WHERE_MAX];
-    struct object o = {
-        .source = OBJECT_ORIGINAL,
-        .role = OBJECT_BODY,
-        .len = s->req.len,
-        .name = s->req.name,
-        .declared = plain_type(s->req.type, type),
-        .sniffed = span_of(s->result.sniffed),
-    };
+    char where[FINDING_WHERE_MAX];
     struct objects_reader r;
+    struct object o;
 
-    if (!(s->req.pipeline & 1u << PIPELINE_FILETYPE) || !s->req.types)
-        return;
-    if (!s->objects || s->objects->n == 1) {
-        type_policy_judge(s->req.types, &o, s->req.tricks, "", &s->result);
-        return;
-    }
     read_objects(s, &r);
     s->object = 0;
     while (objects_next(&r, &o) == OK) {
@@ -408,8 +398,39 @@ static void judge_types(struct inspection *s)
             continue;
         s->object++;
         object_where(s, &o, where, sizeof where);
-        type_policy_judge(s->req.types, &o, 0, where, &s->result);
+        if (!type_policy_judge(walk, &o, 0, where, &s->result))
+            return false;
     }
+    return true;
+}
+
+static bool judge_body(struct inspection *s, struct type_walk *walk)
+{
+    char type[OBJECT_TYPE_MAX + 1];
+    const struct object o = {
+        .source = OBJECT_ORIGINAL,
+        .role = OBJECT_BODY,
+        .len = s->req.len,
+        .name = s->req.name,
+        .declared = plain_type(s->req.type, type),
+        .sniffed = span_of(s->result.sniffed),
+    };
+
+    return type_policy_judge(walk, &o, s->req.tricks, "", &s->result);
+}
+
+static void judge_types(struct inspection *s)
+{
+    struct type_walk walk = {.policy = s->req.types, .steps.left = s->req.steps_max};
+    bool parts = s->objects && s->objects->n != 1;
+
+    if (!(s->req.pipeline & 1u << PIPELINE_FILETYPE) || !s->req.types)
+        return;
+    s->out_of_steps = parts ? !judge_parts(s, &walk) : !judge_body(s, &walk);
+    if (s->out_of_steps)
+        scan_result_judge(&s->result, VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED, OK,
+                          "to judge the types of all its parts is more work than "
+                          "limits.decision-steps allows");
 }
 
 /* The worker's memfd is memory, too, for as long as clamd has not read it. */

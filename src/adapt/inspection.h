@@ -30,6 +30,7 @@ struct inspection_result {
     struct scan_result scan;
     struct object_table *objects; /* NULL: one object, the body itself; borrowed for the call */
     bool cached;                  /* from the cache, or from a scan that somebody else did */
+    bool out_of_steps;            /* its types were not all judged */
     uint64_t worker_us, clamd_us; /* 0: not asked */
 };
 typedef void (*inspection_fn)(void *arg, const struct inspection_result *result);
@@ -49,6 +50,7 @@ struct inspection_request {
     /* The texts are copied, the settings are not. */
     const struct unpack_settings *unpack;
     const struct type_policy_settings *types;
+    uint64_t steps_max;   /* for the types of all its parts (steps.h) */
     uint64_t client;      /* address_hash(): files of several are inspected in turn */
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */
     inspection_fn done;   /* once, never inside the call; not after a cancel */

@@ -93,10 +93,10 @@ static bool needs_certainty(const struct rule_settings *v)
     return v->then == RULE_ALLOW || v->then == RULE_PIPELINE;
 }
 
-static bool globs_match(const struct config_strings *globs, struct span text)
+static bool globs_match(const struct config_strings *globs, struct span text, struct steps *steps)
 {
     for (size_t i = 0; i < globs->n; i++)
-        if (glob_match(span_of(globs->v[i]), text))
+        if (glob_match_within(span_of(globs->v[i]), text, steps))
             return true;
     return false;
 }
@@ -153,7 +153,7 @@ static bool heads_hold(const struct rules *r, size_t at, const struct facts *f)
 
     if (v->client.n > 0 && !client_holds(&v->client, &f->client))
         return false;
-    if (v->user.n > 0 && (f->user.n == 0 || !globs_match(&v->user, f->user)))
+    if (v->user.n > 0 && (f->user.n == 0 || !globs_match(&v->user, f->user, f->steps)))
         return false;
     if (v->method.n > 0 && !method_holds(&v->method, f->method))
         return false;
@@ -180,7 +180,8 @@ static struct span finding_name(const struct finding *f)
 }
 
 /* One finding that fits is enough to block, but not to allow what else was found. */
-static bool signature_holds(const struct rule_settings *v, const struct scan_result *s)
+static bool signature_holds(const struct rule_settings *v, const struct scan_result *s,
+                            struct steps *steps)
 {
     unsigned n = s && s->n_findings < FINDINGS_MAX ? s->n_findings : FINDINGS_MAX;
     bool certain = needs_certainty(v), one = false;
@@ -188,7 +189,7 @@ static bool signature_holds(const struct rule_settings *v, const struct scan_res
     if (!s || (certain && (n == FINDINGS_MAX || s->incomplete)))
         return false;
     for (unsigned i = 0; i < n; i++) {
-        if (globs_match(&v->signature, finding_name(&s->findings[i])))
+        if (globs_match(&v->signature, finding_name(&s->findings[i]), steps))
             one = true;
         else if (certain && !s->findings[i].note)
             return false;
@@ -204,7 +205,7 @@ static enum truth body_holds(const struct rule_settings *v, const struct facts *
         return UNKNOWN;
     if (v->sha256.n > 0 && !sha256_holds(&v->sha256, f->sha256))
         return NO;
-    if (v->signature.n > 0 && !signature_holds(v, f->result))
+    if (v->signature.n > 0 && !signature_holds(v, f->result, f->steps))
         return NO;
     if (v->larger > 0 && f->len <= v->larger)
         return NO;
@@ -257,7 +258,7 @@ static bool name_may_fit(const struct config_strings *globs, const struct facts 
 {
     if (o->role == OBJECT_FIELD)
         return false;
-    return name_is_unknown(f, o) || globs_match(globs, o->name);
+    return name_is_unknown(f, o) || globs_match(globs, o->name, f->steps);
 }
 
 static enum truth may_hold(const struct rule_settings *v, const struct facts *f,
@@ -265,7 +266,8 @@ static enum truth may_hold(const struct rule_settings *v, const struct facts *f,
 {
     enum truth type = YES, file = YES;
 
-    if (v->type.n > 0 && !globs_match(&v->type, o->declared) && !globs_match(&v->type, o->sniffed))
+    if (v->type.n > 0 && !globs_match(&v->type, o->declared, f->steps) &&
+        !globs_match(&v->type, o->sniffed, f->steps))
         type = f->has_body_facts ? NO : UNKNOWN;
     if (v->file.n > 0 && !name_may_fit(&v->file, f, o))
         file = !f->has_body_facts && may_have_parts(f) ? UNKNOWN : NO;
@@ -275,15 +277,15 @@ static enum truth may_hold(const struct rule_settings *v, const struct facts *f,
 static enum truth surely_holds(const struct rule_settings *v, const struct facts *f,
                                const struct object *o)
 {
-    if (v->file.n > 0 && (name_is_unknown(f, o) || !globs_match(&v->file, o->name)))
+    if (v->file.n > 0 && (name_is_unknown(f, o) || !globs_match(&v->file, o->name, f->steps)))
         return NO;
     if (v->type.n == 0)
         return YES;
-    if (o->declared.n > 0 && !globs_match(&v->type, o->declared))
+    if (o->declared.n > 0 && !globs_match(&v->type, o->declared, f->steps))
         return NO;
     if (o->sniffed.n == 0)
         return f->has_body_facts ? NO : UNKNOWN;
-    return globs_match(&v->type, o->sniffed) ? YES : NO;
+    return globs_match(&v->type, o->sniffed, f->steps) ? YES : NO;
 }
 
 static struct objects_reader objects_of(const struct facts *f)
@@ -294,6 +296,17 @@ static struct objects_reader objects_of(const struct facts *f)
     objects_reader_init(&walk, (struct span){t->bytes, t->len}, t->n, t->original_len,
                         t->derived_len);
     return walk;
+}
+
+/* ERR_LIMIT: out of steps. */
+static NODISCARD enum err next_object(struct objects_reader *walk, const struct facts *f,
+                                      struct object *ret)
+{
+    if (!steps_take(f->steps, STEPS_OBJECT))
+        return ERR_LIMIT;
+    TRY(objects_next(walk, ret));
+    complete_body(ret, f);
+    return OK;
 }
 
 static void say_where(const struct object *o, char where[FINDING_WHERE_MAX])
@@ -318,8 +331,7 @@ static enum truth one_holds(const struct rule_settings *v, const struct facts *f
     if (message == YES || !f->has_body_facts || !f->objects)
         return message;
     walk = objects_of(f);
-    while ((e = objects_next(&walk, &o)) == OK) {
-        complete_body(&o, f);
+    while ((e = next_object(&walk, f, &o)) == OK) {
         if (may_hold(v, f, &o) == YES) {
             say_where(&o, where);
             return YES;
@@ -345,8 +357,7 @@ static enum truth each_holds(const struct rule_settings *v, const struct facts *
     if (!f->has_body_facts || !f->objects)
         return surely_holds(v, f, &o);
     walk = objects_of(f);
-    while ((e = objects_next(&walk, &o)) == OK) {
-        complete_body(&o, f);
+    while ((e = next_object(&walk, f, &o)) == OK) {
         if (o.role == OBJECT_FILE) {
             has_file = true;
             files = truth_and(files, surely_holds(v, f, &o));
@@ -363,8 +374,9 @@ static enum truth each_holds(const struct rule_settings *v, const struct facts *
 /* A pipeline is chosen by the heads alone. */
 static enum truth declared_holds(const struct rule_settings *v, const struct facts *f)
 {
-    return (v->type.n == 0 || globs_match(&v->type, f->declared)) &&
-                   (v->file.n == 0 || (!f->name_unknown && globs_match(&v->file, f->name)))
+    return (v->type.n == 0 || globs_match(&v->type, f->declared, f->steps)) &&
+                   (v->file.n == 0 ||
+                    (!f->name_unknown && globs_match(&v->file, f->name, f->steps)))
                ? YES
                : NO;
 }
@@ -422,10 +434,15 @@ void rules_match(const struct rules *r, const struct facts *f, bool head_only,
 
     for (size_t i = 0; i < r->n; i++) {
         char where[FINDING_WHERE_MAX];
+        enum truth holds;
 
         if (!head_only && r->v[i].then == RULE_PIPELINE)
             continue;
-        if (take(&r->v[i], rule_holds(r, i, f, where), &m))
+        holds = rule_holds(r, i, f, where);
+        m.out_of_steps = steps_are_out(f->steps);
+        if (m.out_of_steps)
+            break; /* whatever it seems to say */
+        if (take(&r->v[i], holds, &m))
             continue;
         if (m.rule)
             memcpy(m.where, where, sizeof where);

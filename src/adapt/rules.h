@@ -47,6 +47,9 @@ struct rule_match {
     /* A rule that may match needs facts of the body: nothing behind it was asked, except for the
      * pipeline, so |rule| is NULL or a RULE_PIPELINE. */
     bool waits;
+    /* There was more to do than facts.steps allows: |rule| is NULL, and nobody knows what the rules
+     * would have said. */
+    bool out_of_steps;
     const struct rule_settings *notes[8]; /* further ones are left out */
     unsigned n_notes;
     char where[FINDING_WHERE_MAX]; /* "part NAME", the object that made the rule match, or "" */
@@ -78,6 +81,8 @@ void rules_match(const struct rules *r, const struct facts *f, bool head_only,
 
 /* Shared by rules, exceptions and type policies. '*' any bytes, '?' one; letters of any case. */
 bool glob_match(struct span pattern, struct span text);
+/* The same, and takes steps; the answer to a match that uses up the last is right all the same. */
+bool glob_match_within(struct span pattern, struct span text, struct steps *steps);
 /* |pattern| "host.example" exactly, ".example" it and everything below; in the spelling of
  * url_normal.h: letters of any case, IPv6 addresses with brackets or without. */
 bool host_match(struct span pattern, struct span host);

@@ -114,35 +114,39 @@ static bool says_nothing(struct span declared)
     return declared.n == 0;
 }
 
-static const struct type_row *type_of_name(struct span name)
+static bool is_mismatch(struct type_memo *memo, struct span declared, const struct file_name *plain,
+                        struct span sniffed, const char **ret_kind)
 {
-    struct file_name plain;
+    const struct type_row *is = type_recall(memo, sniffed), *told, *called;
     char extension[16];
-
-    file_name_plain(name, &plain);
-    file_name_extension(&plain, extension);
-    return type_of_extension(span_of(extension));
-}
-
-bool type_mismatch(struct span declared, struct span name, struct span sniffed,
-                   const char **ret_kind)
-{
-    const struct type_row *is = type_find(sniffed), *told, *called;
 
     if (!is)
         return false;
-    told = says_nothing(declared) ? NULL : type_find(declared);
-    called = type_of_name(name);
+    told = says_nothing(declared) ? NULL : type_recall(memo, declared);
+    file_name_extension(plain, extension);
+    called = type_recall(memo, span_of(extension));
     if ((!told || goes_with(told, is)) && (!called || goes_with(called, is)))
         return false;
     *ret_kind = type_family_word(is->family);
     return true;
 }
 
+bool type_mismatch(struct span declared, struct span name, struct span sniffed,
+                   const char **ret_kind)
+{
+    struct type_memo memo = {.next = 0};
+    struct file_name plain;
+
+    file_name_plain(name, &plain);
+    return is_mismatch(&memo, declared, &plain, sniffed, ret_kind);
+}
+
 /* ---- judging ---- */
 
 struct judge {
+    struct type_walk *walk;
     const struct object *o;
+    const struct file_name *plain; /* NULL: a field has no name */
     const char *where;
     struct scan_result *r;
 };
@@ -182,9 +186,9 @@ static void act(const struct judge *j, enum type_mismatch how, const char *what,
 }
 
 /* Under the name that it has, or another of the same type. */
-static bool any_matches(const struct config_strings *list, struct span type)
+static bool any_matches(const struct judge *j, const struct config_strings *list, struct span type)
 {
-    const struct type_row *row = type_find(type);
+    const struct type_row *row = list->n ? type_recall(&j->walk->memo, type) : NULL;
 
     for (size_t i = 0; i < list->n && type.n; i++) {
         struct span pattern = span_of(list->v[i]);
@@ -218,13 +222,10 @@ static bool name_ends(struct span pattern, struct span name)
 }
 
 /* The pattern of |list| that the name ends like, or NULL. */
-static const char *denied_name(const struct config_strings *list, struct span name)
+static const char *denied_name(const struct config_strings *list, const struct file_name *plain)
 {
-    struct file_name plain;
-
-    file_name_plain(name, &plain);
     for (size_t i = 0; i < list->n; i++)
-        if (list->v[i][0] == '.' && name_ends(span_of(list->v[i]), span_of(plain.text)))
+        if (list->v[i][0] == '.' && name_ends(span_of(list->v[i]), span_of(plain->text)))
             return list->v[i];
     return NULL;
 }
@@ -241,16 +242,15 @@ static bool names_ends(const struct config_strings *list)
  * end in any way. */
 static void judge_deny(const struct judge *j, unsigned tricks, const struct config_strings *deny)
 {
-    bool has_name = j->o->role != OBJECT_FIELD;
-    const char *pattern = has_name ? denied_name(deny, j->o->name) : NULL;
+    const char *pattern = j->plain ? denied_name(deny, j->plain) : NULL;
 
-    if (any_matches(deny, j->o->sniffed))
+    if (any_matches(j, deny, j->o->sniffed))
         block(j, "Type.Denied", j->o->sniffed, "files of this type are not taken");
     else if (pattern)
         block(j, "Type.Denied", span_of(pattern + 1), "files of this name are not taken");
-    else if (any_matches(deny, j->o->declared))
+    else if (any_matches(j, deny, j->o->declared))
         block(j, "Type.Denied", j->o->declared, "files of this type are not taken");
-    else if (has_name && file_name_is_unknown(tricks) && names_ends(deny))
+    else if (j->plain && file_name_is_unknown(tricks) && names_ends(deny))
         block(j, "Type.Denied", SPAN("unknown-name"),
               "the file's name cannot be read, and files of some names are not taken");
 }
@@ -260,7 +260,7 @@ static void judge_allow(const struct judge *j, const struct config_strings *allo
 {
     struct span type = j->o->sniffed.n ? j->o->sniffed : SPAN(TYPE_UNKNOWN);
 
-    if (allow->n && j->o->len && !any_matches(allow, type))
+    if (allow->n && j->o->len && !any_matches(j, allow, type))
         block(j, "Type.NotAllowed", type, "files of this type are not on the list");
 }
 
@@ -279,23 +279,47 @@ static void judge_name(const struct judge *j, unsigned tricks, enum type_mismatc
     buf_done(&words);
 }
 
-void type_policy_judge(const struct type_policy_settings *p, const struct object *o,
-                       unsigned tricks, const char *where, struct scan_result *r)
+/* Of making the name plain, and of one look into the table of types. */
+#define BYTE_STEPS   8u
+#define LOOKUP_STEPS 1000u
+
+/* Each list's patterns against the three texts, once. */
+static uint64_t steps_for(const struct type_policy_settings *p, const struct object *o)
 {
-    const struct judge j = {.o = o, .where = where, .r = r};
-    struct file_name plain;
+    size_t bytes = o->name.n + o->declared.n + o->sniffed.n;
+
+    return bytes * BYTE_STEPS + (p->allow.n + p->deny.n) * (bytes + 16);
+}
+
+static void judge(const struct judge *j, const struct type_policy_settings *p, unsigned tricks)
+{
     const char *kind;
 
-    if (o->role == OBJECT_FIELD) {
-        judge_deny(&j, 0, &p->deny);
+    judge_deny(j, tricks, &p->deny);
+    if (!j->plain)
         return;
-    }
-    file_name_plain(o->name, &plain);
-    tricks |= plain.tricks;
-    judge_deny(&j, tricks, &p->deny);
-    judge_allow(&j, &p->allow);
-    if (type_mismatch(o->declared, o->name, o->sniffed, &kind))
-        act(&j, p->mismatch, "Type.Mismatch", span_of(kind),
+    judge_allow(j, &p->allow);
+    if (is_mismatch(&j->walk->memo, j->o->declared, j->plain, j->o->sniffed, &kind))
+        act(j, p->mismatch, "Type.Mismatch", span_of(kind),
             "the file is something else than it is said to be");
-    judge_name(&j, tricks, p->odd_names);
+    judge_name(j, tricks, p->odd_names);
+}
+
+bool type_policy_judge(struct type_walk *w, const struct object *o, unsigned tricks,
+                       const char *where, struct scan_result *r)
+{
+    struct file_name plain;
+    struct judge j = {.walk = w, .o = o, .where = where, .r = r};
+    unsigned before = w->memo.n_lookups;
+
+    if (!steps_take(&w->steps, steps_for(w->policy, o)))
+        return false;
+    if (o->role != OBJECT_FIELD) {
+        file_name_plain(o->name, &plain);
+        tricks |= plain.tricks;
+        j.plain = &plain;
+    }
+    judge(&j, w->policy, tricks);
+    (void)steps_take(&w->steps, LOOKUP_STEPS * (w->memo.n_lookups - before));
+    return true;
 }

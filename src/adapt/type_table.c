@@ -216,6 +216,23 @@ const struct type_row *type_of_extension(struct span extension)
     return NULL;
 }
 
+const struct type_row *type_recall(struct type_memo *m, struct span name)
+{
+    const struct type_row *row;
+
+    for (unsigned i = 0; i < TYPE_MEMO && name.n; i++)
+        if (span_eq(name, span_of(m->v[i].name)))
+            return m->v[i].row;
+    row = span_starts(name, SPAN(".")) ? type_of_extension(name) : type_find(name);
+    m->n_lookups += name.n > 0;
+    if (name.n == 0 || name.n >= sizeof m->v[0].name || span_find(name, '\0') < name.n)
+        return row;
+    (void)span_copy(name, m->v[m->next].name, sizeof m->v[0].name);
+    m->v[m->next].row = row;
+    m->next = (m->next + 1) % TYPE_MEMO;
+    return row;
+}
+
 bool type_has_name(const struct type_row *row, struct span pattern)
 {
     return glob_match(pattern, span_of(row->type)) || has_word(row->aliases, pattern);

@@ -38,6 +38,19 @@ struct type_row {
 const struct type_row *type_find(struct span type);
 /* Of ".doc"; NULL for none and for one that is not known. */
 const struct type_row *type_of_extension(struct span extension);
+/* The last answers of the two, for the parts of a form, which are of few types. Zero it to start.
+ */
+#define TYPE_MEMO 6
+struct type_memo {
+    struct {
+        char name[128]; /* "": none yet */
+        const struct type_row *row;
+    } v[TYPE_MEMO];
+    unsigned next;
+    unsigned n_lookups; /* that it could not answer by itself */
+};
+/* type_find(), or of a name that begins with '.' type_of_extension(). */
+const struct type_row *type_recall(struct type_memo *m, struct span name);
 /* |pattern| matches the type, or is one of its other names. */
 bool type_has_name(const struct type_row *row, struct span pattern);
 /* "executable", "macros": for names of findings. */

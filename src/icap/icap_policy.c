@@ -154,7 +154,21 @@ static enum cause judge_url(struct icap_transaction *tx)
 
 /* ---- rules ---- */
 
-/* *ret_cause: CAUSE_DENIED of a block, CAUSE_NONE of an allow. False: no rule decided. */
+/* Nobody knows what the rules would have said. */
+static enum cause out_of_steps(struct icap_transaction *tx)
+{
+    struct icap_server *s = tx->server;
+
+    metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.out_of_steps, 1);
+    if (tx->result)
+        tx->result->incomplete = true;
+    return decide(tx, CAUSE_NOT_INSPECTED, ERR_LIMIT,
+                  "to ask the rules about all its parts is more work than limits.decision-steps "
+                  "allows");
+}
+
+/* *ret_cause: CAUSE_DENIED of a block, CAUSE_NONE of an allow, CAUSE_NOT_INSPECTED out of steps.
+ * False: no rule decided. */
 static bool judge_rules(struct icap_transaction *tx, bool head_only, enum cause *ret_cause)
 {
     struct icap_server *s = tx->server;
@@ -170,6 +184,10 @@ static bool judge_rules(struct icap_transaction *tx, bool head_only, enum cause 
     if (decided || !head_only) /* else they come again with the second walk */
         for (unsigned i = 0; i < m.n_notes; i++)
             add_finding(tx, "rule", m.notes[i]->name, m.where, true);
+    if (m.out_of_steps) {
+        *ret_cause = out_of_steps(tx);
+        return true;
+    }
     if (!m.rule)
         return false;
     tx->rule = m.rule;

@@ -121,8 +121,9 @@ struct icap_transaction {
     bool has_verdict;
     enum verdict verdict;
     enum action action;
-    enum cause cause; /* that decided; CAUSE_NONE: none stood in the way */
-    unsigned causes;  /* bits 1 << enum cause: all that did */
+    struct steps steps; /* left for rules and exceptions */
+    enum cause cause;   /* that decided; CAUSE_NONE: none stood in the way */
+    unsigned causes;    /* bits 1 << enum cause: all that did */
     enum err err;
     const char *err_why; /* static */
     uint64_t body_len;
@@ -192,8 +193,10 @@ const struct head *icap_message_head(const struct icap_request *req);
 struct span icap_content_encoding(struct icap_transaction *tx, const struct head *http);
 /* Fills tx->subject; NULL without memory. */
 void icap_subject_find(struct icap_transaction *tx);
-/* For rules and exceptions: what is known by now. tx->subject is there. */
-void icap_subject_facts(const struct icap_transaction *tx, struct facts *ret);
+/* For rules and exceptions: what is known by now, and the steps that are left. tx->subject is
+ * there.
+ */
+void icap_subject_facts(struct icap_transaction *tx, struct facts *ret);
 
 /* ---- icap_policy.c ---- */
 enum icap_judgement {
@@ -203,7 +206,8 @@ enum icap_judgement {
 };
 /* After the heads. Sets tx->pipeline, strip_range, rule, bypass, err, err_why. */
 enum icap_judgement icap_judge_begin(struct icap_transaction *tx, enum cause *ret_cause);
-/* After the engines. True: a rule decided, for *ret_cause. */
+/* After the engines. True: a rule decided, for *ret_cause; CAUSE_NOT_INSPECTED: it was too much
+ * work to ask them. */
 bool icap_judge_end(struct icap_transaction *tx, enum cause *ret_cause);
 /* The action would not be pass: is there an exception? Sets tx->exception. */
 bool icap_judge_exception(struct icap_transaction *tx);

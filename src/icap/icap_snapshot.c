@@ -69,6 +69,7 @@ static NODISCARD enum err service_istag(struct icap_service *s,
     buf_init(&text, 0);
     buf_text(&text, "sallyport " SALLYPORT_VERSION "\n");
     config_print(&icap_service_block, s->set, CONFIG_PRINT_SECRETS, &text);
+    buf_fmt(&text, "steps %llu\n", (unsigned long long)src->decision_steps);
     if (s->engines & ~(1u << PIPELINE_URL))
         buf_fmt(&text, "%s\nunpack %llu %u %u %u\n", src->worker_engines,
                 (unsigned long long)src->unpack->size_max, src->unpack->ratio_max,
@@ -147,6 +148,10 @@ static void service_metrics(struct metrics *m, struct icap_service *s)
     s->metrics.cached = service_counter(m, s, "sallyport_icap_cached_verdicts_total", NULL, NULL,
                                         "Verdicts of an earlier or concurrent scan of the same "
                                         "file.");
+    s->metrics.out_of_steps =
+        service_counter(m, s, "sallyport_icap_out_of_steps_total", NULL, NULL,
+                        "Messages about whose types or rules nothing was decided, because it was "
+                        "more work than limits.decision-steps allows.");
     s->metrics.scan_time = service_histogram(m, s, "sallyport_scan_seconds",
                                              "From handing a file over to its verdict.");
 }
@@ -187,6 +192,7 @@ enum err icap_snapshot_new(const struct icap_snapshot_source *src, struct icap_s
     s->limits = src->limits;
     s->urls = src->urls;
     s->unpack = src->unpack;
+    s->decision_steps = src->decision_steps;
     s->exceptions = exceptions_ref(src->exceptions);
     s->n_services = src->n_services;
     s->services = calloc(src->n_services ? src->n_services : 1, sizeof *s->services);

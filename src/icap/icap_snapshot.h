@@ -23,7 +23,7 @@ struct icap_service {
         metric_id causes[CAUSES];
         metric_id bytes_in, bytes_out;
         metric_id total_time, scan_time;
-        metric_id rules, exceptions, bypassed, cached;
+        metric_id rules, exceptions, bypassed, cached, out_of_steps;
     } metrics;
 };
 
@@ -34,6 +34,7 @@ struct icap_snapshot {
     size_t n_services;
     const struct url_lists *urls; /* the owner's */
     const struct unpack_settings *unpack;
+    uint64_t decision_steps; /* steps.h: for the types of a body, and again for rules */
     struct exceptions *exceptions;
     char host[256];  /* for Via */
     char server[64]; /* Server: */
@@ -50,6 +51,7 @@ struct icap_snapshot_source {
     const char *worker_engines, *clamav;
     const struct url_lists *urls; /* lives until |release| */
     const struct unpack_settings *unpack;
+    uint64_t decision_steps;
     struct exceptions *exceptions; /* takes a reference */
     struct metrics *metrics;
     void (*release)(void *owner);

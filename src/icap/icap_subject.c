@@ -192,7 +192,7 @@ void icap_subject_find(struct icap_transaction *tx)
     find_file(tx->req, s);
 }
 
-void icap_subject_facts(const struct icap_transaction *tx, struct facts *ret)
+void icap_subject_facts(struct icap_transaction *tx, struct facts *ret)
 {
     const struct icap_subject *s = tx->subject;
 
@@ -210,5 +210,6 @@ void icap_subject_facts(const struct icap_transaction *tx, struct facts *ret)
         .sha256 = tx->sha256,
         .result = tx->result,
         .objects = tx->objects,
+        .steps = &tx->steps,
     };
 }

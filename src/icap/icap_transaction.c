@@ -280,6 +280,21 @@ static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum ca
     tx_act(tx);
 }
 
+/* The rules said |judged|, the engines |verdict| for |cause|. */
+static void tx_decide_judged(struct icap_transaction *tx, enum cause judged, enum verdict verdict,
+                             enum cause cause)
+{
+    bool passed = verdict == VERDICT_PASS || verdict == VERDICT_CHANGED;
+
+    switch (judged) {
+    case CAUSE_NONE: tx_decide(tx, verdict, CAUSE_NONE); break;
+    case CAUSE_DENIED: tx_decide(tx, VERDICT_BLOCK, CAUSE_DENIED); break;
+    default:
+        tx->causes |= 1u << judged;
+        tx_decide(tx, passed ? VERDICT_NOT_INSPECTED : verdict, passed ? judged : cause);
+    }
+}
+
 /* A decision without an engine's result: |err| and |why| say what stood in the way. */
 static void tx_decide_error(struct icap_transaction *tx, enum cause cause, enum err err,
                             const char *why)
@@ -327,10 +342,12 @@ static void on_result(void *arg, const struct inspection_result *result)
     metrics_observe(s->env.metrics, s->loop_index, tx->service->metrics.scan_time, tx->scan_us);
     if (result->cached)
         metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.cached, 1);
+    if (result->out_of_steps)
+        metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.out_of_steps, 1);
     if (!tx_keep_result(tx, result)) {
         tx_decide_error(tx, CAUSE_OVERLOAD, ERR_NOMEM, "no memory for a scan's result");
     } else if (icap_judge_end(tx, &cause)) {
-        tx_decide(tx, cause == CAUSE_NONE ? scan->verdict : VERDICT_BLOCK, cause);
+        tx_decide_judged(tx, cause, scan->verdict, scan->cause);
     } else {
         tx->err = scan->err;
         tx_decide(tx, scan->verdict, scan->verdict == VERDICT_PASS ? CAUSE_NONE : scan->cause);
@@ -373,6 +390,7 @@ static struct inspection_request inspection_request(struct icap_transaction *tx,
         .encoding = declared_encoding(tx),
         .unpack = tx->snapshot->unpack,
         .types = &tx->service->set->types,
+        .steps_max = tx->snapshot->decision_steps,
         .deadline_ms = loop_now_ms(loop) + tx->service->set->deadline_ms,
         .client = tx->client,
         .need_file = fd < 0 ? need_file : NULL,
@@ -433,7 +451,7 @@ static void tx_decide_unscanned(struct icap_transaction *tx)
 
     if (!icap_judge_end(tx, &cause))
         cause = CAUSE_NONE;
-    tx_decide(tx, cause == CAUSE_NONE ? VERDICT_PASS : VERDICT_BLOCK, cause);
+    tx_decide_judged(tx, cause, VERDICT_PASS, CAUSE_NONE);
 }
 
 /* It has its slot. A progress page needs the file itself, so it is made first. */
@@ -603,6 +621,7 @@ void icap_transaction_begin(struct icap_connection *c)
     tx->conn = c;
     tx->server = s;
     tx->snapshot = icap_snapshot_ref(s->snapshot);
+    tx->steps.left = tx->snapshot->decision_steps;
     tx->req = icap_current(c->engine);
     tx->start_us = c->read_us ? c->read_us : loop_now_us(s->env.loop);
     tx->start_wall_ms = clock_wall_ms(loop_clock(s->env.loop));

@@ -202,6 +202,7 @@ enum err gateway_config_snapshot(struct gateway_config *c, const struct snapshot
         .clamav = p->clamav,
         .urls = c->urls,
         .unpack = &c->settings.engines.unpack,
+        .decision_steps = c->settings.limits.decision_steps,
         .exceptions = p->exceptions,
         .metrics = p->metrics,
         .release = snapshot_release,

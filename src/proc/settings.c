@@ -62,6 +62,12 @@ static const struct config_row limit_rows[] = {
                     .fallback = "100ms", .restart = true,
                     .help = "How long a file waits for one of them before it is answered as "
                             "overload."),
+    CONFIG_COUNT("decision-steps", struct limit_settings, decision_steps, .min = 100000,
+                 .max = 100000000000, .fallback = "20000000",
+                 .help = "Work that one decision may be for the thread that makes it, in steps of "
+                         "about one compared byte: once for the types of all parts of a form, "
+                         "once for rules and exceptions. A message that would take more is "
+                         "not-inspected."),
     CONFIG_COUNT("connections", struct limit_settings, connections, .min = 1, .max = 1000000,
                  .fallback = "10000", .unit = "per listener",
                  .help = "Open connections of each listener that does not say its own number."),

@@ -20,8 +20,9 @@ struct limit_settings {
     uint64_t memory; /* blocks and memfds of one gateway process */
     unsigned scans;  /* open scans of one gateway process */
     uint64_t scan_wait_ms;
-    unsigned connections; /* of one listener */
-    unsigned descriptors; /* RLIMIT_NOFILE to ask for */
+    uint64_t decision_steps; /* adapt/steps.h */
+    unsigned connections;    /* of one listener */
+    unsigned descriptors;    /* RLIMIT_NOFILE to ask for */
 };
 
 struct spool_config {

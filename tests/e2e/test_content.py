@@ -249,6 +249,13 @@ class TestForms:
         assert any(f"part {at + 1}" in w and f"file{at}.bin" in w for w in wheres), wheres
         assert f"file{at}.bin".encode() in reply.body
 
+    @pytest.mark.parametrize("service", ["files", "ruled"])
+    def test_a_thousand_parts_and_a_policy(self, ask, service):
+        """Types, or rules, held against each part."""
+        parts = [(f"f{i}", f"{i}.txt", "text/plain", b"part %d" % i) for i in range(1000)]
+        kind, body = form(parts)
+        assert_passed(*ask("REQMOD", service, body, http=upload(kind, body)), body)
+
     def test_a_compressed_form(self, ask):
         kind, body = form([("f", "a.bin", None, EICAR)])
         body = gzip.compress(body)

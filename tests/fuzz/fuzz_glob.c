@@ -34,8 +34,12 @@ static bool slow_glob(struct span pattern, struct span text)
 
 static void glob_properties(struct span pattern, struct span text)
 {
-    bool match = glob_match(pattern, text);
+    struct steps steps = {.left = UINT64_MAX};
+    bool match = glob_match_within(pattern, text, &steps);
+    uint64_t used = UINT64_MAX - steps.left;
 
+    check(used > 0 && used <= 3 + pattern.n + (pattern.n + 1) * (text.n + 1));
+    check(!steps.out && glob_match(pattern, text) == match);
     check(glob_match(SPAN("*"), text));
     check(glob_match(text, text));
     if (text.n <= SLOW_MAX && pattern.n <= SLOW_MAX)

@@ -19,6 +19,9 @@ static const char config[] =
     "    on: {denied: pass}\n"
     "    rules: [{name: no-x, file: ['*.x'], larger: 1, then: block, why: No x}]\n";
 
+/* "*.x" against "a" is 4 steps: once with the heads, once after the body. */
+#define FOUR_STEPS 4u
+
 static int setup(void **state)
 {
     *state = world_new(config, NULL);
@@ -189,6 +192,82 @@ static void test_an_exception_takes_away_what_it_is_about(void **state)
         assert_row(w, p, "/mixed", "a", &excepted[i]);
 }
 
+static void with_steps(struct world *w, uint64_t steps)
+{
+    w->decision_steps = steps;
+    icap_snapshot_unref(w->snapshot);
+    w->snapshot = world_snapshot(w, config, "");
+    icap_server_set_snapshot(w->server, w->snapshot);
+}
+
+static uint64_t out_of_steps(const struct world *w)
+{
+    return metrics_value(w->metrics, w->snapshot->services[1].metrics.out_of_steps);
+}
+
+/* What the rules would have said nobody knows: that is not-inspected, beside what was found. */
+static void test_rules_that_are_too_much_work(void **state)
+{
+    static const struct row exhausted[] = {
+        {"nothing else",      VERDICT_PASS,  CAUSE_NONE,        0, BLOCKED, "not-inspected"         },
+        {"it is infected",    VERDICT_BLOCK, CAUSE_INFECTED,    0, BLOCKED, "infected not-inspected"},
+        {"an engine is down", VERDICT_ERROR, CAUSE_ENGINE_DOWN, 0, BLOCKED,
+         "engine-down not-inspected"                                                                },
+    };
+    struct world *w = *state;
+    struct peer *p;
+
+    with_steps(w, 2 * FOUR_STEPS);
+    p = peer_new(w);
+    assert_row(w, p, "/strict", "a",
+               &(struct row){"enough", VERDICT_PASS, CAUSE_NONE, 0, PASSES, ""});
+    peer_close(p);
+    expect_no_connection(w);
+    assert_int_equal(out_of_steps(w), 0);
+    with_steps(w, 2 * FOUR_STEPS - 1);
+    p = peer_new(w);
+    for (size_t i = 0; i < ARRAY_LEN(exhausted); i++)
+        assert_row(w, p, "/strict", "a", &exhausted[i]);
+    assert_int_equal(out_of_steps(w), 3);
+    peer_close(p);
+    expect_no_connection(w);
+    with_steps(w, FOUR_STEPS - 1); /* with the heads already */
+    p = peer_new(w);
+    assert_row(w, p, "/strict", "a", &exhausted[0]);
+    assert_int_equal(out_of_steps(w), 4);
+}
+
+static void test_the_record_of_too_much_work(void **state)
+{
+    static const struct scan_result clean = {.verdict = VERDICT_PASS};
+    struct world *w = *state;
+    struct peer *p;
+    struct reply r;
+
+    with_steps(w, 0);
+    p = peer_new(w);
+    r = ask_file(w, p, "/strict", "a", &clean);
+    reply_done(&r);
+    json_t *j = world_record(w);
+
+    assert_string_equal(record_text(j, "verdict"), "not-inspected");
+    assert_string_equal(record_text(j, "cause"), "not-inspected");
+    assert_string_equal(record_text(j, "error"), "limit");
+    assert_non_null(strstr(record_text(j, "error_text"), "decision-steps"));
+    json_decref(j);
+}
+
+/* The ISTag is another one: a proxy forgets what it was told. */
+static void test_the_istag_knows_the_steps(void **state)
+{
+    struct world *w = *state;
+    char before[ICAP_ISTAG_LEN + 1];
+
+    memcpy(before, w->snapshot->services[0].istag, sizeof before);
+    with_steps(w, 4711);
+    assert_string_not_equal(w->snapshot->services[0].istag, before);
+}
+
 static void test_the_record_says_why(void **state)
 {
     static const struct scan_result result = {.verdict = VERDICT_BLOCK,
@@ -234,6 +313,9 @@ int main(int argc, char **argv)
         TEST(test_the_strictest_action_wins),
         TEST(test_a_rule_that_blocks_adds_its_cause),
         TEST(test_an_exception_takes_away_what_it_is_about),
+        TEST(test_rules_that_are_too_much_work),
+        TEST(test_the_record_of_too_much_work),
+        TEST(test_the_istag_knows_the_steps),
         TEST(test_the_record_says_why),
         TEST(test_metrics),
     };

@@ -52,6 +52,7 @@ struct world {
     struct workers *workers;
     struct inspector *inspector;
     struct exceptions *exceptions; /* of the next snapshot */
+    uint64_t decision_steps;       /* the same */
     struct fake_zygote zygote;
     struct metrics *metrics;
     struct icap_progress *progress;
@@ -110,6 +111,7 @@ static inline struct icap_snapshot *world_snapshot(struct world *w, const char *
         .limits = &c->limits,
         .worker_engines = engines,
         .unpack = &c->engines.unpack,
+        .decision_steps = w->decision_steps,
         .exceptions = w->exceptions,
         .metrics = w->metrics,
         .release = world_release,
@@ -209,6 +211,7 @@ static inline struct world *world_new(const char *config, struct tls_context *tl
 
     assert_int_equal(inspector_new(&inspection, &w->inspector), OK);
     assert_int_equal(exceptions_new(&w->exceptions), OK);
+    w->decision_steps = 20000000;
     w->snapshot = world_snapshot(w, config, "yara 4.2.3 rules 1");
     const struct icap_server_environment env = {
         .loop = w->loop,

@@ -104,6 +104,26 @@ static void test_a_name_must_be_known(void **state)
     exceptions_unref(set);
 }
 
+/* One for a name is as much work as the form has parts; one for a digest is none. */
+static void test_a_name_takes_steps(void **state)
+{
+    struct exceptions *set = set_with("", "*.pdf");
+    struct scan_result r = infected();
+    struct steps steps = {.left = UINT64_MAX};
+    struct facts f = {.has_body_facts = true,
+                      .sha256 = "",
+                      .result = &r,
+                      .name = SPAN("report.pdf"),
+                      .steps = &steps};
+
+    (void)state;
+    assert_non_null(exceptions_match(set, "inspect", &f, NOW));
+    steps = (struct steps){.left = UINT64_MAX - steps.left - 1};
+    assert_null(exceptions_match(set, "inspect", &f, NOW));
+    assert_true(steps.out);
+    exceptions_unref(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +131,7 @@ int main(void)
         cmocka_unit_test(test_a_signature_needs_a_whole_inspection),
         cmocka_unit_test(test_a_name_needs_the_parts),
         cmocka_unit_test(test_a_name_must_be_known),
+        cmocka_unit_test(test_a_name_takes_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

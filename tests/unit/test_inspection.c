@@ -13,7 +13,7 @@ struct outcome {
     unsigned calls;
     struct scan_result result;
     uint32_t objects; /* in the table; 0: there was none */
-    bool cached;
+    bool cached, out_of_steps;
     bool inside;
     struct fixture *fixture;
 };
@@ -70,6 +70,7 @@ static int setup(void **state)
         .type = SPAN("application/pdf"),
         .unpack = &f->unpack,
         .types = &f->types,
+        .steps_max = 1000000,
         .deadline_ms = f->clock.now_ms + 10000,
     };
     *state = f;
@@ -123,6 +124,7 @@ static void on_done(void *arg, const struct inspection_result *r)
     o->result = r->scan;
     o->objects = r->objects ? r->objects->n : 0;
     o->cached = r->cached;
+    o->out_of_steps = r->out_of_steps;
 }
 
 static int file_with(const char *text)
@@ -502,6 +504,27 @@ static void test_parts_are_held_against_the_types(void **state)
 }
 
 /* What is unpacked is in memory until clamd has read it. */
+/* The parts that were judged count; those that were not are not clean. */
+static void test_types_of_all_parts_are_too_much_work(void **state)
+{
+    static const char *const deny[] = {"application/x-dosexec"};
+    struct fixture *f = *state;
+
+    f->types.deny = (struct config_strings){.v = deny, .n = 1};
+    f->request.steps_max = 300; /* the first part, and not the second */
+    struct outcome *o = with_objects(f, false, ALL_SEALS);
+
+    assert_ended(o, VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED);
+    assert_true(o->out_of_steps);
+    assert_true(o->result.incomplete);
+    assert_non_null(strstr(o->result.why, "decision-steps"));
+    f->request.steps_max = 100000;
+    f->request.scope = SPAN("another istag");
+    o = with_objects(f, false, ALL_SEALS);
+    assert_ended(o, VERDICT_BLOCK, CAUSE_DENIED);
+    assert_false(o->out_of_steps);
+}
+
 static void test_unpacked_bytes_count(void **state)
 {
     struct fixture *f = *state;
@@ -579,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_crash_is_shared_and_not_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_waiter_has_its_own_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts_are_held_against_the_types, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_types_of_all_parts_are_too_much_work, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unpacked_bytes_count, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lists_of_objects_that_are_not_true, setup, teardown),
     };

@@ -489,6 +489,56 @@ static void test_match(void **state)
     free(t);
 }
 
+/* ---- steps ---- */
+
+static void match_within(const struct rules *r, const struct match_row *row,
+                         const struct scan_result *s, const struct object_table *t,
+                         struct steps *steps, struct rule_match *ret)
+{
+    struct facts f = make_facts(row, s, t);
+
+    f.steps = steps;
+    memset(ret, 0x5a, sizeof *ret);
+    rules_match(r, &f, row->when == HEAD, ret);
+}
+
+/* With just enough of them the answer is the same; with one less there is none. */
+static void test_out_of_steps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(match_rows); i++) {
+        const struct match_row *row = &match_rows[i];
+        struct object_table *t = make_table(row);
+        struct steps many = {.left = UINT64_MAX}, enough, few;
+        struct rule_match m, again;
+        struct scan_result s;
+        struct world w;
+        char yaml[512];
+
+        (void)snprintf(yaml, sizeof yaml, "rules: [{name: r, %s}]", row->rule);
+        load(&w, yaml);
+        make_result(row, &s);
+        match_within(w.rules, row, &s, t, &many, &m);
+        assert_false(m.out_of_steps);
+        enough = (struct steps){.left = UINT64_MAX - many.left};
+        few = (struct steps){.left = enough.left - 1};
+        if (enough.left) {
+            match_within(w.rules, row, &s, t, &few, &again);
+            assert_true(again.out_of_steps);
+            assert_null(again.rule);
+            assert_int_equal(again.n_notes, 0);
+        }
+        match_within(w.rules, row, &s, t, &enough, &again);
+        assert_false(again.out_of_steps);
+        assert_int_equal(enough.left, 0);
+        assert_ptr_equal(again.rule, m.rule);
+        assert_int_equal(again.waits, m.waits);
+        assert_int_equal(again.n_notes, m.n_notes);
+        unload(&w);
+        free(t);
+    }
+}
+
 /* A rule that allows never allows more once it knows more, one that blocks never blocks less: what
  * the heads decide, the body confirms. */
 static void test_body_confirms_heads(void **state)
@@ -733,17 +783,22 @@ static void test_rows(void **state)
     config_report_done(&r);
 }
 
-#define N_OTHERS 8
+#define N_OTHERS 9
 #define N_ROWED  (ARRAY_LEN(match_rows) + ARRAY_LEN(walk_rows) + ARRAY_LEN(config_rows))
 
 int main(void)
 {
     static char config_names[ARRAY_LEN(config_rows)][100];
     const struct CMUnitTest others[N_OTHERS] = {
-        cmocka_unit_test(test_glob),          cmocka_unit_test(test_glob_takes_its_time_only),
-        cmocka_unit_test(test_host),          cmocka_unit_test(test_body_confirms_heads),
-        cmocka_unit_test(test_full_findings), cmocka_unit_test(test_unknown_list),
-        cmocka_unit_test(test_rows),          cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_glob_takes_its_time_only),
+        cmocka_unit_test(test_host),
+        cmocka_unit_test(test_out_of_steps),
+        cmocka_unit_test(test_body_confirms_heads),
+        cmocka_unit_test(test_full_findings),
+        cmocka_unit_test(test_unknown_list),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_no_memory),
     };
     struct CMUnitTest tests[N_ROWED + N_OTHERS];
     size_t n = 0;

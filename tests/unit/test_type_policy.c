@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -297,6 +298,14 @@ static void check_findings(const struct judge_row *row, const struct scan_result
     assert_int_equal(r->n_findings, n);
 }
 
+static void judge_one(const struct type_policy_settings *p, const struct object *o,
+                      const char *where, struct scan_result *r)
+{
+    struct type_walk w = {.policy = p, .steps.left = 1000000};
+
+    assert_true(type_policy_judge(&w, o, 0, where, r));
+}
+
 static void test_judge(void **state)
 {
     (void)state;
@@ -312,7 +321,7 @@ static void test_judge(void **state)
 
         print_message("%s\n", row->why);
         memset(&r, 0, sizeof r);
-        type_policy_judge(&row->p, &o, 0, "part 2", &r);
+        judge_one(&row->p, &o, "part 2", &r);
         check_findings(row, &r);
         assert_int_equal(r.verdict, row->blocks ? VERDICT_BLOCK : VERDICT_PASS);
         assert_int_equal(r.cause, row->blocks ? CAUSE_DENIED : CAUSE_NONE);
@@ -328,13 +337,13 @@ static void test_graver(void **state)
     struct scan_result r = {.verdict = VERDICT_BLOCK, .cause = CAUSE_INFECTED, .why = "first"};
 
     (void)state;
-    type_policy_judge(&p, &o, 0, "", &r);
+    judge_one(&p, &o, "", &r);
     assert_int_equal(r.cause, CAUSE_INFECTED);
     assert_int_equal(r.also, 1u << CAUSE_DENIED);
     assert_memory_equal(r.why, "first; files of this type", 25);
     assert_int_equal(r.n_findings, 1);
     r.verdict = VERDICT_NOT_INSPECTED;
-    type_policy_judge(&p, &o, 0, "", &r);
+    judge_one(&p, &o, "", &r);
     assert_int_equal(r.verdict, VERDICT_BLOCK);
     assert_int_equal(r.cause, CAUSE_DENIED);
 }
@@ -352,10 +361,90 @@ static void test_long_types(void **state)
     (void)state;
     memset(type, 'b', sizeof type);
     memcpy(type, "a/", 2);
-    type_policy_judge(&p, &o, 0, "", &r);
+    judge_one(&p, &o, "", &r);
     assert_int_equal(r.n_findings, 1);
     assert_int_equal(strlen(r.findings[0].name), FINDING_NAME_MAX - 1);
     assert_int_equal(r.verdict, VERDICT_BLOCK);
+}
+
+/* ---- steps ---- */
+
+static uint64_t steps_of(const struct type_policy_settings *p, const struct object *v, size_t n)
+{
+    struct type_walk w = {.policy = p, .steps.left = UINT64_MAX};
+    struct scan_result r = {.verdict = VERDICT_PASS};
+
+    for (size_t i = 0; i < n; i++)
+        assert_true(type_policy_judge(&w, &v[i], 0, "", &r));
+    return UINT64_MAX - w.steps.left;
+}
+
+/* The same for the same objects; the second of a kind costs less than the first. */
+static void test_steps(void **state)
+{
+    const struct type_policy_settings p = {.deny = LIST(".exe", "video/*")};
+    const struct object same = {.role = OBJECT_FILE,
+                                .len = 1,
+                                .name = SPAN("a.pdf"),
+                                .declared = SPAN("application/pdf"),
+                                .sniffed = SPAN("application/pdf")};
+    const struct object two[] = {same, same};
+    uint64_t one = steps_of(&p, two, 1), both = steps_of(&p, two, 2);
+    struct type_walk w = {.policy = &p, .steps.left = both};
+    struct scan_result r = {.verdict = VERDICT_PASS};
+
+    (void)state;
+    assert_true(one > 0 && both > one && both - one < one);
+    assert_int_equal(steps_of(&p, two, 2), both);
+    assert_true(type_policy_judge(&w, &same, 0, "", &r));
+    assert_true(type_policy_judge(&w, &same, 0, "", &r));
+    assert_int_equal(w.steps.left, 0);
+    assert_false(type_policy_judge(&w, &same, 0, "", &r));
+    assert_true(w.steps.out);
+    assert_int_equal(r.verdict, VERDICT_PASS); /* what is to become of it is the caller's to say */
+}
+
+/* As many kinds as there are parts, from a sender who wants it to take long. */
+static void test_steps_of_many_types(void **state)
+{
+    const struct type_policy_settings p = {.deny = LIST("video/*")};
+    struct type_walk w = {.policy = &p, .steps.left = 100000};
+    struct scan_result r = {.verdict = VERDICT_PASS};
+    unsigned n = 0;
+    char type[40];
+
+    (void)state;
+    for (; n < 1000; n++) {
+        struct object o = {.role = OBJECT_FILE, .len = 1};
+
+        (void)snprintf(type, sizeof type, "application/x-%u", n);
+        o.declared = span_of(type);
+        if (!type_policy_judge(&w, &o, 0, "", &r))
+            break;
+    }
+    assert_true(n > 10 && n < 100);
+}
+
+/* What is remembered is what would be found. */
+static void test_memo(void **state)
+{
+    static const char *const names[] = {"application/pdf", ".pdf", "image/x-unknown", ".nothing",
+                                        "no/thing",        ".EXE", "IMAGE/PNG",       "",
+                                        "text/html",       ".js",  "image/png"};
+    struct type_memo m = {.next = 0};
+
+    (void)state;
+    for (unsigned i = 0; i < 200; i++) {
+        struct span name = span_of(names[(i * 7 + i / 11) % ARRAY_LEN(names)]);
+
+        assert_ptr_equal(type_recall(&m, name),
+                         span_starts(name, SPAN(".")) ? type_of_extension(name) : type_find(name));
+    }
+    assert_true(m.n_lookups < 200);
+    m.n_lookups = 0;
+    for (unsigned i = 0; i < 10; i++)
+        (void)type_recall(&m, SPAN("application/pdf"));
+    assert_true(m.n_lookups <= 1);
 }
 
 /* ---- settings ---- */
@@ -413,9 +502,11 @@ static void test_settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mismatch),   cmocka_unit_test(test_table),
-        cmocka_unit_test(test_judge),      cmocka_unit_test(test_graver),
-        cmocka_unit_test(test_long_types), cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_mismatch), cmocka_unit_test(test_table),
+        cmocka_unit_test(test_judge),    cmocka_unit_test(test_graver),
+        cmocka_unit_test(test_steps),    cmocka_unit_test(test_steps_of_many_types),
+        cmocka_unit_test(test_memo),     cmocka_unit_test(test_long_types),
+        cmocka_unit_test(test_settings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
