@@ -13,6 +13,8 @@
 #include "icap/icap_server_int.h"
 
 #define ROUNDS_MAX  16u          /* of one pump: no peer may starve the others */
+#define FEEDS_MAX   4u           /* of one round: of pipelined requests each takes one */
+#define PUMP_US     100u         /* of one pump; then others have their turn */
 #define OUTPUT_HIGH (512u << 10) /* answer bytes queued in the engine at once */
 #define STARVED_MS  50u
 #define LINGER_MS   2000u
@@ -86,7 +88,7 @@ static bool conn_feed(struct icap_connection *c)
 {
     bool moved = false;
 
-    while (c->leftover.len > 0) {
+    for (unsigned i = 0; i < FEEDS_MAX && c->leftover.len > 0; i++) {
         size_t used = 0;
 
         /* Without memory the engine has refused the peer: that is an event, and has an answer. */
@@ -97,6 +99,8 @@ static bool conn_feed(struct icap_connection *c)
         moved = true;
         c->leftover = slice_sub(c->leftover, (uint32_t)used, c->leftover.len - (uint32_t)used);
     }
+    if (c->leftover.len > 0)
+        return moved;
     block_unref(c->leftover.block);
     c->leftover = (struct slice){0};
     return moved;
@@ -319,6 +323,8 @@ static void conn_tick(struct icap_connection *c)
 
 void icap_connection_pump(struct icap_connection *c)
 {
+    struct loop *l = c->server->env.loop;
+    uint64_t until = 0;
     bool moved = true;
 
     conn_settle(c);
@@ -331,6 +337,10 @@ void icap_connection_pump(struct icap_connection *c)
             conn_close(c);
             return;
         }
+        if (round == 1) /* most are done by now, and need no clock */
+            until = loop_now_us(l) + PUMP_US;
+        else if (round > 1 && loop_now_us(l) >= until)
+            break;
     }
     conn_arm(c);
     if (moved || (wants_read(c) && stream_has_pending(c->stream)))
@@ -428,7 +438,7 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
     stream_set_callback(c->stream, on_stream, c);
     if (s->draining)
         conn_drain(c);
-    icap_connection_pump(c);
+    icap_connection_wake(c);
 }
 
 static void on_refused(void *arg, struct loop *l, const struct listener_settings *settings,

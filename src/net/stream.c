@@ -167,7 +167,7 @@ static void run_turn(struct fair_task *t)
         loop_defer(s->loop, &s->free_task);
 }
 
-static void wait_turn(struct stream *s)
+void stream_wait_turn(struct stream *s)
 {
     const struct address peer = stream_peer(s);
 
@@ -181,7 +181,7 @@ static void on_watch(void *arg, unsigned events)
     if (events & WATCH_READ)
         s->dry = false;
     switch (s->state) {
-    case STREAM_HANDSHAKE: wait_turn(s); break;
+    case STREAM_HANDSHAKE: stream_wait_turn(s); break;
     case STREAM_LINGER: linger_on(s, events); break;
     case STREAM_CLEAR:
     case STREAM_TLS: on_ready(s, events); break;

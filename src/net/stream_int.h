@@ -79,6 +79,8 @@ void stream_deliver(struct stream *s, unsigned events);
 void stream_update(struct stream *s);
 /* Sends what goes of |out|. */
 void stream_push(struct stream *s);
+/* The next step of the handshake, when it is the peer's turn. */
+void stream_wait_turn(struct stream *s);
 /* recv(2) from the socket, as it says. After a read that took less than it could nothing is there
  * until the watch says so: then EAGAIN without a system call. */
 ssize_t stream_recv(struct stream *s, void *dst, size_t max);

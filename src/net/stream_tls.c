@@ -198,7 +198,6 @@ void stream_tls_handshake(struct stream *s)
 enum err stream_start_tls(struct stream *s, struct tls_context *tls, const char *server_name)
 {
     BIO *bio;
-    unsigned event;
 
     if (s->state != STREAM_CLEAR || s->in_err || s->out_err)
         return ERR_PROTO;
@@ -214,9 +213,7 @@ enum err stream_start_tls(struct stream *s, struct tls_context *tls, const char 
     s->state = STREAM_HANDSHAKE;
     chain_init(&s->out, OUT_MAX);
     /* A client has something to say, and to a server the peer has usually spoken by now. */
-    event = handshake_step(s);
-    if (event)
-        stream_kick(s, event);
+    stream_wait_turn(s);
     stream_update(s);
     return OK;
 }
