@@ -5,10 +5,11 @@
     bench.py icap    --build DIR [--json | --markdown] [-f REGEX] [--all] [--rounds 5] [--seconds 2]
                      [--only floor,cicap,cicap-default,sallyport]
     bench.py inspect (the same options)
+    bench.py abuse   (the same options)
     bench.py icap --list
 
 icap: what ICAP itself costs, against c-icap and a floor server. inspect: what inspection costs,
-against the engines alone. README.md says what the rows are.
+against the engines alone. abuse: what well-behaved clients notice of others. README.md says what the rows are.
 
 Needs root: everything runs in a network namespace of its own, which is removed at the end. The
 server under load is pinned to one core, the load generator to another, and a run is thrown away and

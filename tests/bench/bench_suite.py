@@ -2,13 +2,14 @@
 """All rows of a suite, one after the other, as they are chosen and printed."""
 import re
 
+import bench_abuse
 import bench_icap
 import bench_inspect
 from bench_machine import BenchError, description
 from bench_report import MARKDOWN_HEAD, as_json, as_markdown, as_text
 from bench_runs import Bench
 
-SUITES = {"icap": bench_icap, "inspect": bench_inspect}
+SUITES = {"icap": bench_icap, "inspect": bench_inspect, "abuse": bench_abuse}
 GROUPS = ("floor", "cicap", "cicap-default", "sallyport")  # words for --only
 
 
