@@ -253,7 +253,8 @@ static void conn_close(struct icap_connection *c)
     icap_engine_free(c->engine);
     c->engine = NULL;
     block_unref(c->leftover.block);
-    listener_connection_ended(c->accepted.group, s->env.loop, c->accepted.settings);
+    listener_connection_ended(c->accepted.group, s->env.loop, c->accepted.settings,
+                              c->accepted.source);
     listener_settings_unref(c->accepted.settings);
     icap_snapshot_unref(c->snapshot);
     DL_DELETE(s->connections, c);
@@ -379,7 +380,7 @@ static void on_timer(struct timer *t)
 static void conn_refuse(struct loop *l, const struct accepted *a)
 {
     stream_close(a->stream, 0);
-    listener_connection_ended(a->group, l, a->settings);
+    listener_connection_ended(a->group, l, a->settings, a->source);
     listener_settings_unref(a->settings);
 }
 

@@ -29,6 +29,7 @@ struct handover {
     struct listener_count *count;
     struct listener_settings *settings;
     uint64_t accepted_us;
+    unsigned source;
     int fd;
     struct address peer;
 };
@@ -48,9 +49,9 @@ static void arrive(struct task *t)
     struct listener *li = find_sibling(h);
 
     if (li) {
-        fresh_begin(li, h->fd, &h->peer, h->settings, h->accepted_us);
+        fresh_begin(li, h->fd, &h->peer, h->settings, h->accepted_us, h->source);
     } else { /* freed meanwhile: this process is ending */
-        group_count_down(h->member, h->count);
+        group_count_down(h->member, h->count, h->source);
         listener_settings_unref(h->settings);
         (void)close(h->fd);
     }
@@ -59,7 +60,7 @@ static void arrive(struct task *t)
 
 /* False: not enough memory for it. */
 static bool hand_over(struct listener *li, struct group_member *to, int fd,
-                      const struct address *peer, uint64_t accepted_us)
+                      const struct address *peer, uint64_t accepted_us, unsigned source)
 {
     struct handover *h = malloc(sizeof *h);
 
@@ -74,10 +75,11 @@ static bool hand_over(struct listener *li, struct group_member *to, int fd,
         .count = li->count,
         .settings = listener_settings_ref(li->settings),
         .accepted_us = accepted_us,
+        .source = source,
         .fd = fd,
         .peer = *peer,
     };
-    group_count_up(to, li->count);
+    group_count_up(to, li->count, source);
     loop_post(to->loop, &h->task);
     return true;
 }
@@ -86,25 +88,26 @@ static bool hand_over(struct listener *li, struct group_member *to, int fd,
 
 static void accepted(struct listener *li, int fd, const struct address *peer)
 {
-    unsigned max = li->settings->connections_max;
+    bool proxy = fresh_needs_proxy_header(li->settings, peer);
+    unsigned source = proxy ? SOURCES : group_source_of(peer);
     uint64_t now_us = loop_now_us(li->loop);
     struct group_member *to = group_choose(li->group, li->member);
+    const char *why;
 
-    if (!fresh_needs_proxy_header(li->settings, peer) && !fresh_is_allowed(li->settings, peer)) {
+    if (!proxy && !fresh_is_allowed(li->settings, peer)) {
         li->events->refused(li->arg, li->loop, li->settings, peer, ERR_POLICY, FRESH_NOT_ALLOWED);
         (void)close(fd);
         return;
     }
-    if (max && atomic_load_explicit(&li->count->open, memory_order_relaxed) >= max) {
-        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_BUSY,
-                            "the listener has as many connections as it may");
+    if (group_may_open(li->count, li->settings->connections_max, source, &why) != OK) {
+        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_BUSY, why);
         (void)close(fd);
         return;
     }
-    if (to != li->member && hand_over(li, to, fd, peer, now_us))
+    if (to != li->member && hand_over(li, to, fd, peer, now_us, source))
         return;
-    group_count_up(li->member, li->count);
-    fresh_begin(li, fd, peer, listener_settings_ref(li->settings), now_us);
+    group_count_up(li->member, li->count, source);
+    fresh_begin(li, fd, peer, listener_settings_ref(li->settings), now_us, source);
 }
 
 /* The listening socket stays readable while the queue waits: looking away for a moment is all that

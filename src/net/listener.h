@@ -27,9 +27,11 @@ struct listener_settings {
     /* Peers whose word on their users is believed: the protocol's. */
     const struct cidr *client_ip_from;
     unsigned n_client_ip_from;
-    uint64_t handshake_ms;    /* from accept to an open stream: PROXY header and TLS handshake
-                                 together; 10 s */
-    unsigned connections_max; /* of this listener on all loops together; 0: none */
+    uint64_t handshake_ms; /* from accept to an open stream: PROXY header and TLS handshake
+                              together; 10 s */
+    /* Of this listener on all loops together; 0: none. From 64 on no address gets all of them: at
+     * most seven times as many as are left. Load balancers (|proxy_from|) do. */
+    unsigned connections_max;
     /* TLS listeners: sent to a peer whose first byte is a letter, so clear text, then the
      * connection is closed. Static. Empty: just close. */
     struct span plaintext_refusal;
@@ -48,6 +50,7 @@ struct accepted {
     struct loop_group *group;
     uint64_t accepted_us; /* loop_now_us() at accept */
     uint64_t handshake_us;
+    unsigned source; /* for listener_connection_ended() */
 };
 
 struct listener_events {
@@ -67,7 +70,8 @@ NODISCARD enum err loop_group_new(struct loop *const *loops, unsigned n, struct 
 void loop_group_free(struct loop_group *g);
 unsigned loop_group_connections(const struct loop_group *g, unsigned index);
 /* On the loop that carries it, once per accepted connection. */
-void listener_connection_ended(struct loop_group *g, struct loop *l, struct listener_settings *s);
+void listener_connection_ended(struct loop_group *g, struct loop *l, struct listener_settings *s,
+                               unsigned source);
 
 struct listener;
 /* Takes its own reference to |settings|. Listeners with the same events, arg and settings' name on

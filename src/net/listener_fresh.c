@@ -30,6 +30,7 @@ struct fresh {
     struct timer timer;
     struct proxy_bytes *proxy;
     uint64_t accepted_us;
+    unsigned source;
     enum fresh_phase phase;
 };
 
@@ -77,9 +78,10 @@ static void refuse(struct fresh *f, enum err e, const char *why, uint64_t linger
     struct listener_settings *settings = f->settings;
     struct stream *stream = f->stream;
     struct address peer = stream_peer(stream);
+    unsigned source = f->source;
 
     fresh_free(f);
-    group_count_down(li->member, li->count);
+    group_count_down(li->member, li->count, source);
     li->events->refused(li->arg, li->loop, settings, &peer, e, why);
     stream_close(stream, linger_ms);
     listener_settings_unref(settings);
@@ -89,10 +91,11 @@ static void drop(struct fresh *f)
 {
     struct listener *li = f->li;
     struct listener_settings *settings = f->settings;
+    unsigned source = f->source;
 
     stream_close(f->stream, 0);
     fresh_free(f);
-    group_count_down(li->member, li->count);
+    group_count_down(li->member, li->count, source);
     listener_settings_unref(settings);
 }
 
@@ -111,6 +114,7 @@ static void finish(struct fresh *f)
         .group = li->group,
         .accepted_us = f->accepted_us,
         .handshake_us = loop_now_us(li->loop) - f->accepted_us,
+        .source = f->source,
     };
     sallyport_why why;
 
@@ -290,14 +294,14 @@ static struct fresh *fresh_new(struct listener *li, int fd, const struct address
 }
 
 void fresh_begin(struct listener *li, int fd, const struct address *peer,
-                 struct listener_settings *settings, uint64_t accepted_us)
+                 struct listener_settings *settings, uint64_t accepted_us, unsigned source)
 {
     bool proxy = fresh_needs_proxy_header(settings, peer);
     struct fresh *f = fresh_new(li, fd, peer, proxy);
 
     if (!f) {
         (void)close(fd);
-        group_count_down(li->member, li->count);
+        group_count_down(li->member, li->count, source);
         li->events->refused(li->arg, li->loop, settings, peer, ERR_NOMEM,
                             "no memory for a connection");
         listener_settings_unref(settings);
@@ -306,6 +310,7 @@ void fresh_begin(struct listener *li, int fd, const struct address *peer,
     f->li = li;
     f->settings = settings;
     f->accepted_us = accepted_us;
+    f->source = source;
     f->timer.fire = on_deadline;
     f->next = li->fresh;
     if (f->next)

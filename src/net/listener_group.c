@@ -2,14 +2,21 @@
 /* listener_group.c - how many connections each loop and each listener carries, and which loop
  * should have the next. ICAP clients keep few connections for long, so the kernel's spreading by
  * 4-tuple piles them on one loop; counting does not. */
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "net/listener_int.h"
 
 /* "Clearly more": a hand-over costs a wake-up, so not for a difference that the next close evens
  * out. */
 #define MORE_THAN 4u
+/* Nobody may have more than so many times what is left free for others: of a listener that has one
+ * client, seven eighths. */
+#define SHARE_OF_FREE 7u
+/* Below it every connection counts, and there is one client as a rule. */
+#define SHARED_MIN 64u
 
 enum err loop_group_new(struct loop *const *loops, unsigned n, struct loop_group **ret)
 {
@@ -118,13 +125,49 @@ struct group_member *group_choose(struct loop_group *g, struct group_member *own
     return mine - least > MORE_THAN && mine - least > least / 4 ? best : own;
 }
 
-void listener_connection_ended(struct loop_group *g, struct loop *l, struct listener_settings *s)
+unsigned group_source_of(const struct address *a)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a->ss;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a->ss;
+
+    if (a->len && a->ss.ss_family == AF_INET)
+        return (unsigned)map_hash(&v4->sin_addr, sizeof v4->sin_addr) % SOURCES;
+    /* One host has a whole network of 64 bits. An IPv4 address is in the other half. */
+    if (a->len && a->ss.ss_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        return (unsigned)map_hash(&v6->sin6_addr, 8) % SOURCES;
+    if (a->len && a->ss.ss_family == AF_INET6)
+        return (unsigned)map_hash(v6->sin6_addr.s6_addr + 12, 4) % SOURCES;
+    return SOURCES;
+}
+
+enum err group_may_open(const struct listener_count *c, unsigned max, unsigned source,
+                        const char **reterr_why)
+{
+    unsigned open = atomic_load_explicit(&c->open, memory_order_relaxed);
+
+    if (!max)
+        return OK;
+    if (open >= max) {
+        *reterr_why = "the listener has as many connections as it may";
+        return ERR_BUSY;
+    }
+    if (max >= SHARED_MIN && source < SOURCES &&
+        atomic_load_explicit(&c->by_source[source], memory_order_relaxed) / SHARE_OF_FREE >=
+            max - open) {
+        *reterr_why = "this address has its share of the listener's connections";
+        return ERR_BUSY;
+    }
+    return OK;
+}
+
+void listener_connection_ended(struct loop_group *g, struct loop *l, struct listener_settings *s,
+                               unsigned source)
 {
     struct group_member *m = group_member_of(g, l);
     struct listener_count *c = find_count(g, s->name);
 
     if (m && c)
-        group_count_down(m, c);
+        group_count_down(m, c, source);
 }
 
 struct listener_settings *listener_settings_ref(struct listener_settings *s)

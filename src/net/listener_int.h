@@ -8,11 +8,16 @@
 
 #include "net/listener.h"
 
+/* Sources are counted by a hash of their address. Two that share a place are refused a little
+ * earlier than they would be, when the listener is nearly full. */
+#define SOURCES 1024u
+
 /* Open connections of one listener name on all loops. Made once per name, freed with the group. */
 struct listener_count {
     struct listener_count *next;
     char *name;
     _Atomic unsigned open;
+    _Atomic unsigned by_source[SOURCES];
 };
 
 struct group_member {
@@ -52,16 +57,27 @@ struct listener_count *group_count_of(struct loop_group *g, const char *name);
 /* The member that should carry a connection that |own| accepted. */
 struct group_member *group_choose(struct loop_group *g, struct group_member *own);
 
-static inline void group_count_up(struct group_member *m, struct listener_count *c)
+/* The place of |a| in by_source. */
+unsigned group_source_of(const struct address *a);
+/* May this source have one more of |max| connections (0: no limit)? OK, or ERR_BUSY and why. */
+NODISCARD enum err group_may_open(const struct listener_count *c, unsigned max, unsigned source,
+                                  const char **reterr_why);
+
+static inline void group_count_up(struct group_member *m, struct listener_count *c, unsigned source)
 {
     atomic_fetch_add_explicit(&m->connections, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&c->open, 1, memory_order_relaxed);
+    if (source < SOURCES)
+        atomic_fetch_add_explicit(&c->by_source[source], 1, memory_order_relaxed);
 }
 
-static inline void group_count_down(struct group_member *m, struct listener_count *c)
+static inline void group_count_down(struct group_member *m, struct listener_count *c,
+                                    unsigned source)
 {
     atomic_fetch_sub_explicit(&m->connections, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&c->open, 1, memory_order_relaxed);
+    if (source < SOURCES)
+        atomic_fetch_sub_explicit(&c->by_source[source], 1, memory_order_relaxed);
 }
 
 /* listener_fresh.c: must |peer| begin with a PROXY header, and may it, or whom its header names,
@@ -73,7 +89,7 @@ bool fresh_is_allowed(const struct listener_settings *s, const struct address *p
 /* listener_fresh.c: an accepted descriptor, counted, on its way to be open. Takes |fd| and the
  * reference |settings|. */
 void fresh_begin(struct listener *li, int fd, const struct address *peer,
-                 struct listener_settings *settings, uint64_t accepted_us);
+                 struct listener_settings *settings, uint64_t accepted_us, unsigned source);
 /* All of |li|, without a word. */
 void fresh_drop_all(struct listener *li);
 

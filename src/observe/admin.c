@@ -209,7 +209,7 @@ static void conn_close(struct admin_conn *c)
 
     timer_clear(c->loop, &c->timer);
     stream_close(c->from.stream, c->answered ? PEER_DRAIN_MS : 0);
-    listener_connection_ended(c->from.group, c->loop, c->from.settings);
+    listener_connection_ended(c->from.group, c->loop, c->from.settings, c->from.source);
     listener_settings_unref(c->from.settings);
     block_unref(c->in);
     chain_done(&c->out);
@@ -341,7 +341,7 @@ static void on_open(void *arg, struct loop *l, const struct accepted *from)
     c = ad->n_conns < ad->set.connections_max ? conn_new(ad, l, from) : NULL;
     if (!c) {
         stream_close(from->stream, 0);
-        listener_connection_ended(from->group, l, from->settings);
+        listener_connection_ended(from->group, l, from->settings, from->source);
         listener_settings_unref(from->settings);
         return;
     }

@@ -70,7 +70,10 @@ static const struct config_row limit_rows[] = {
                          "not-inspected."),
     CONFIG_COUNT("connections", struct limit_settings, connections, .min = 1, .max = 1000000,
                  .fallback = "10000", .unit = "per listener",
-                 .help = "Open connections of each listener that does not say its own number."),
+                 .help =
+                     "Open connections of each listener that does not say its own number. From 64 "
+                     "on no address gets more than seven times what is left of them, so that "
+                     "others find room; load balancers (proxy-protocol-from) do."),
     CONFIG_COUNT("descriptors", struct limit_settings, descriptors, .min = 256, .max = 1 << 20,
                  .fallback = "65536", .restart = true,
                  .help = "Open files to ask the system for (RLIMIT_NOFILE); what the hard limit "

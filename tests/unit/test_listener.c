@@ -2,6 +2,8 @@
 /* Listeners: from accept to an open stream, or to a refusal that says why. */
 #include "test_net.h"
 
+#include "net/listener_int.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -137,7 +139,7 @@ static void end_all(struct loop_group *g)
         if (!book.open[i].stream)
             continue;
         stream_close(book.open[i].stream, 0);
-        listener_connection_ended(g, book.open_on[i], book.open[i].settings);
+        listener_connection_ended(g, book.open_on[i], book.open[i].settings, book.open[i].source);
         listener_settings_unref(book.open[i].settings);
         book.open[i].stream = NULL;
     }
@@ -533,6 +535,63 @@ static void test_connections_max(void **state)
     site_close(&site);
 }
 
+struct share_row {
+    const char *name;
+    unsigned max, greedy; /* sources that open all they can, in turn */
+    unsigned expect;      /* that they get together */
+};
+
+/* What greedy sources leave is for others. */
+static void shares(void **state)
+{
+    const struct share_row *row = *state;
+    struct listener_count *count = calloc(1, sizeof *count);
+    struct group_member member = {0};
+    const char *why = "";
+    unsigned refused = 0;
+
+    for (unsigned i = 0; refused < row->greedy; i++) {
+        if (group_may_open(count, row->max, i % row->greedy, &why) == OK) {
+            group_count_up(&member, count, i % row->greedy);
+            refused = 0;
+        } else {
+            refused++;
+        }
+    }
+    assert_int_equal(count->open, row->expect);
+    for (unsigned i = count->open; i < row->max; i++) { /* a balancer, or one that is new */
+        assert_int_equal(group_may_open(count, row->max, i % 2 ? SOURCES : 900, &why), OK);
+        group_count_up(&member, count, SOURCES);
+    }
+    assert_int_equal(group_may_open(count, row->max, 900, &why), ERR_BUSY);
+    assert_string_equal(why, "the listener has as many connections as it may");
+    free(count);
+}
+
+static void test_sources(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } rows[] = {
+        {"192.0.2.1:1",     "192.0.2.1:2",          true },
+        {"192.0.2.1:1",     "[::ffff:192.0.2.1]:2", true },
+        {"192.0.2.1:1",     "192.0.2.2:1",          false},
+        {"[2001:db8::1]:1", "[2001:db8::2:0:1]:1",  true }, /* of one network */
+        {"[2001:db8::1]:1", "[2001:db8:0:1::1]:1",  false},
+        {"unix:/run/a",     "unix:/run/b",          true }, /* not counted */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct address a, b;
+
+        assert_int_equal(address_parse(span_of(rows[i].a), &a), OK);
+        assert_int_equal(address_parse(span_of(rows[i].b), &b), OK);
+        assert_int_equal(group_source_of(&a) == group_source_of(&b), rows[i].same);
+    }
+}
+
 static unsigned highest_fd(void)
 {
     int fd = dup(0);
@@ -691,7 +750,7 @@ static void on_guest(void *arg, unsigned ev)
 
     (void)ev;
     stream_close(guest->stream, 0);
-    listener_connection_ended(shared_group, l, guest->a.settings);
+    listener_connection_ended(shared_group, l, guest->a.settings, guest->a.source);
     listener_settings_unref(guest->a.settings);
     free(guest);
     atomic_fetch_add(&ended[loop_index(l)], 1);
@@ -811,6 +870,14 @@ static void test_socket(void **state)
         .initial_state = (void *)(uintptr_t)&proxy_rows[i] \
     }
 
+#define SHARE(label, ...)                                                                   \
+    {                                                                                       \
+        .name = "shares: " label, .test_func = shares, .initial_state = &(struct share_row) \
+        {                                                                                   \
+            label, __VA_ARGS__                                                              \
+        }                                                                                   \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -841,6 +908,11 @@ int main(void)
         ALLOW(7),
         cmocka_unit_test(test_proxy_then_tls),
         cmocka_unit_test(test_connections_max),
+        cmocka_unit_test(test_sources),
+        SHARE("one greedy client leaves an eighth", 800, 1, 700),
+        SHARE("two leave a fifteenth", 1500, 2, 1400),
+        SHARE("the smallest listener that is shared", 64, 1, 56),
+        SHARE("a small listener is whoever's comes", 63, 1, 63),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_stop_drains),
         cmocka_unit_test(test_free_drops_handshakes),

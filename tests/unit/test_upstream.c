@@ -106,7 +106,7 @@ static void drop_served(struct scene *sc, unsigned i)
         return;
     stream_close(sc->served[i].stream, 0);
     sc->served[i].stream = NULL;
-    listener_connection_ended(sc->g, sc->l, &sc->server);
+    listener_connection_ended(sc->g, sc->l, &sc->server, (unsigned)-1);
     listener_settings_unref(&sc->server);
 }
 
