@@ -41,6 +41,10 @@ class Series:
     def percentile(self, name):
         return self.median(lambda s: s.report["latency_us"][name])
 
+    def resumed(self):
+        """Share of the handshakes that took an older session up."""
+        return self.median(lambda s: s.report["resumed"] / max(s.report["handshakes"], 1))
+
     def us(self):
         return self.figure(FIGURES["us"][1])
 
@@ -52,7 +56,7 @@ class Series:
             "p50_us": self.percentile("p50"), "p99_us": self.percentile("p99"),
             "mb_per_s": round(self.median(lambda s: s.report["body_bytes_per_s"]) / 1e6, 1),
             "load_busy": round(self.median(lambda s: s.load_busy), 2),
-            "starved": self.starved(), "status": self.samples[-1].report["status"],
+            "resumed": round(self.resumed(), 3), "starved": self.starved(), "status": self.samples[-1].report["status"],
             "errors": self.faults, "runs": len(self.samples), "thrown": self.disturbed.thrown,
             "noisy": self.disturbed.noisy,
         }
@@ -64,6 +68,8 @@ class Series:
                 f"  p50 {d['p50_us']:.0f} p99 {d['p99_us']:.0f} us  load {d['load_busy']:.0%}")
         if d["mb_per_s"] >= 100:
             text += f"  {d['mb_per_s']:,.0f} MB/s"
+        if d["resumed"]:
+            text += f"  resumed {d['resumed']:.0%}"
         if d["starved"]:
             text += f"  STARVED {d['starved']}"
         statuses = {status: n for status, n in d["status"].items() if n}
@@ -136,8 +142,8 @@ class LoadRow:
         figures = {role: series[role].figure(value) for role in ("ours", "peer", "floor")
                    if role in series}
         ours = series.get("ours")
-        facts = {} if not ours else {"starved": ours.starved(), "p50": ours.percentile("p50"),
-                                     "p99": ours.percentile("p99")}
+        facts = {} if not ours else {"starved": ours.starved(), "resumed": ours.resumed(),
+                                     "p50": ours.percentile("p50"), "p99": ours.percentile("p99")}
         return Outcome(
             row=f"icap/{self.name}", unit=unit, target=self.target, facts=facts, **figures,
             us={role: series[role].us() for role in figures} if self.figure != "us" else {},

@@ -112,6 +112,14 @@ class Tail(Target):
         return outcome.facts["p99"] <= self.factor * outcome.facts["p50"]
 
 
+class Resumed(Target):
+    """Else the row is about full handshakes. The first session of each connection is one."""
+    text = "sessions resumed"
+
+    def met(self, outcome):
+        return outcome.facts["resumed"] >= 0.9 if "resumed" in outcome.facts else None
+
+
 class All(Target):
     def __init__(self, *targets):
         self.targets, self.text = targets, ", ".join(t.text for t in targets)

@@ -81,6 +81,10 @@ class TestTargets:
         assert target.text == ">= 0.70 x floor, none starved, p99 <= 2 x p50"
         assert outcome(facts=facts, target=target).met() is met
 
+    @pytest.mark.parametrize("facts, met", [({"resumed": 0.9}, True), ({"resumed": 0.5}, False), ({}, None)])
+    def test_resumed(self, facts, met):
+        assert outcome(facts=facts, target=bench_report.Resumed()).met() is met
+
     def test_one_that_is_missed_is_enough(self):
         assert outcome(floor=None, facts={"starved": 3}, target=All(AtLeast(0.1), NoneStarved())).met() is False
 
@@ -167,7 +171,8 @@ class TestRows:
         ">= 0.75 x floor": ["respmod-1k", "respmod-16k", "preview-fits", "preview-204", "preview-half", "preview-206"],
         ">= 0.70 x floor, none starved, p99 <= 2 x p50": ["respmod-1k-1000"],
         ">= 0.60 x floor": ["respmod-256k"], ">= 0.70 x floor": ["respmod-4m"],
-        "<= 1.25 x floor": ["close-options", "close-respmod-1k"], "<= 1.08 x floor": ["tls-handshake", "tls-resumed"],
+        "<= 1.25 x floor": ["close-options", "close-respmod-1k"], "<= 1.08 x floor": ["tls-handshake"],
+        "<= 1.08 x floor, sessions resumed": ["tls-resumed"],
         "<= 2 KiB": ["idle"], "<= 18 KiB": ["tls-idle"], "<= 8 MiB": ["rest"],
         "<= 16 MiB": ["bulk-64x64m-rss"], "<= 24 MiB": ["tls-bulk-64x64m-rss"],
         "<= clamd alone + 20 us": ["clamd-1k", "clamd-16k", "clamd-256k", "clamd-4m"],
@@ -384,18 +389,20 @@ class TestProgram:
 
     @needs_root
     def test_json(self):
-        done = bench("icap", *self.QUICK, "--json", "-f", "^icap/(tls-preview-half|close-options|idle)$")
+        done = bench("icap", *self.QUICK, "--json", "-f", "^icap/(tls-preview-half|close-options|tls-resumed|idle)$")
         assert done.returncode == 0, done.stderr
         rows = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [row["row"] for row in rows] == ["icap/tls-preview-half", "icap/close-options", "icap/idle"]
-        assert [row["unit"] for row in rows] == ["requests/s", "us CPU/request", "KiB/connection"]
+        assert [row["row"] for row in rows] == ["icap/tls-preview-half", "icap/close-options", "icap/tls-resumed",
+                                                 "icap/idle"]
+        assert [row["unit"] for row in rows] == ["requests/s", "us CPU/request", "us CPU/request", "KiB/connection"]
         for row in rows:
             assert list(row) == [*KEYS, "target", "met", "detail"]
             assert row["ours"] > 0 and row["peer"] is None and row["ratio"] is None
             assert isinstance(row["met"], bool) and row["detail"]["errors"] == {}
         status = rows[0]["detail"]["sallyport"]["status"]  # half of them went on
         assert 0 < status["204"] and abs(status["204"] - status["200"]) <= 16 * 2
-        assert rows[2]["detail"]["sallyport"]["held"] == 1000
+        assert rows[2]["detail"]["sallyport"]["resumed"] > 0
+        assert rows[3]["detail"]["sallyport"]["held"] == 1000
 
     @needs_root
     def test_markdown_and_text(self):

@@ -14,8 +14,9 @@ import threading
 
 import pytest
 
-from testenv.wrong_server import (BLOCKED, CONTINUE, FORM, LOAD, NO_CHANGE, NO_CHANGE_OK, PAGE, PARTIAL_OK, PREVIEW, REQMOD,
-                          RESPMOD, SIZE, UNIQUE, WAIT, Stub, answer, block_page, chunked, each, good, load, partial)
+from testenv.wrong_server import (BLOCKED, CONTINUE, FORM, LOAD, NO_CHANGE, NO_CHANGE_OK, PAGE, PARTIAL_OK, PREVIEW,
+                                  REQMOD, RESPMOD, SIZE, UNIQUE, WAIT, Stub, answer, block_page, chunked, each, good,
+                                  load, partial)
 
 pytestmark = pytest.mark.skipif(not LOAD.exists(),
                                 reason="SALLYPORT_BUILD names no build with tests/bench/icapload")

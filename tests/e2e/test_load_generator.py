@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from testenv.wrong_server import (CONTINUE, LOAD, NO_CHANGE, NO_CHANGE_OK, PARTIAL_OK, PREVIEW, REQMOD, RESPMOD, SIZE, UNIQUE,
-                          WAIT, Stub, answer, block_page, each, good, load, partial)
+from testenv.wrong_server import (CONTINUE, LOAD, NO_CHANGE, NO_CHANGE_OK, PARTIAL_OK, PREVIEW, REQMOD, RESPMOD, SIZE,
+                                  UNIQUE, WAIT, Stub, answer, block_page, each, good, load, partial)
 
 pytestmark = pytest.mark.skipif(not LOAD.exists(),
                                 reason="SALLYPORT_BUILD names no build with tests/bench/icapload")
