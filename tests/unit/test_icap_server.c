@@ -65,8 +65,8 @@ static void test_echo(void **state)
     assert_int_equal(w->zygote.n_jobs, 0);
 }
 
-/* Heads that need more than one chunk of the engine's arena: the record is written while the last of
- * it is still there. */
+/* Heads that need more than one chunk of the engine's arena: the record is written while the last
+ * of it is still there. */
 static void test_record_of_large_heads(void **state)
 {
     struct world *w = *state;
