@@ -49,7 +49,7 @@ static char *move_to(const struct buf *b, size_t cap)
     if (!b->borrowed)
         return realloc(b->p, cap);
     p = malloc(cap);
-    if (p)
+    if (p && b->p)
         memcpy(p, b->p, b->n);
     return p;
 }

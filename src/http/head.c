@@ -291,7 +291,7 @@ static enum err all_fields(struct head *h, struct span rest, size_t max, struct 
     for (;;) {
         size_t off = (size_t)(rest.p - h->text.p);
 
-        if (!next_line(&rest, &line) || (line.n && h->n_fields == max))
+        if (!next_line(&rest, &line) || (line.n && (!h->fields || h->n_fields == max)))
             return fault_set(reterr, ERR_PROTO, 400, off, "head without an empty line at its end");
         if (line.n == 0)
             break;
@@ -324,7 +324,7 @@ static enum err parse_fields(struct head *h, struct span rest, const struct head
 
     if (strict_fields(rest, strict, &n)) {
         TRY(fields_new(h, n, lim, mem, reterr));
-        if (n)
+        if (h->fields)
             memcpy(h->fields, strict, n * sizeof *strict);
         h->n_fields = n;
         return OK;

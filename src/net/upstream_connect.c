@@ -303,7 +303,7 @@ static bool take_literal(struct dial *d)
         return false;
     (void)snprintf(text, sizeof text, bare_v6 ? "[%s]:%u" : "%s:%u", d->settings->host,
                    d->settings->port & UINT16_MAX);
-    if (host.p[0] == '*' || address_parse(span_of(text), &d->addresses[0]) != OK)
+    if (host.n == 0 || host.p[0] == '*' || address_parse(span_of(text), &d->addresses[0]) != OK)
         return false;
     d->n = 1;
     return true;

@@ -48,14 +48,14 @@ static struct span bounded(struct span s)
 /* One of our own words, which needs no escaping; NULL: none. */
 INLINE void add_word(struct json *j, const char *key, const char *v)
 {
-    size_t n = v ? strlen(v) : 0;
-    char *p = v ? json_begin(j, span_of(key), n + 2) : NULL;
+    const struct span word = span_of(v);
+    char *p = v ? json_begin(j, span_of(key), word.n + 2) : NULL;
 
     if (!p)
         return;
     *p++ = '"';
-    memcpy(p, v, n);
-    p += n;
+    memcpy(p, word.p, word.n);
+    p += word.n;
     *p++ = '"';
     json_end(j, p);
 }

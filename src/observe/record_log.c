@@ -19,8 +19,11 @@
 #include "base/arena.h"
 #include "observe/record.h"
 
-#define RETRY_MS  1000u
-#define BUF_KEEP  (256u << 10) /* a burst's buffer above this goes back to the system */
+#define RETRY_MS 1000u
+/* Lines that are written while the caches still hold them. Under load the two buffers of a lane
+ * then take turns, and no page is asked for and given back for each batch. */
+#define BATCH     (128u << 10)
+#define BUF_KEEP  (512u << 10) /* a burst's buffer above this goes back to the system */
 #define IOV_BATCH 64u
 #define NO_MARK   SIZE_MAX
 
@@ -35,6 +38,7 @@ struct lane {
 
 struct record_log {
     struct record_log_settings set;
+    uint64_t batch; /* so much is not waited with */
     struct lane *lanes;
     _Atomic uint64_t waiting; /* bytes in all lanes */
     _Atomic bool stop;
@@ -90,7 +94,7 @@ static enum err lane_append(struct lane *lane, struct span line)
  */
 enum err record_log_append(struct record_log *log, unsigned loop, struct span line)
 {
-    uint64_t half = log->set.buffer_max / 2, before;
+    uint64_t before;
     enum err e;
 
     if (log->set.fd < 0 || line.n == 0)
@@ -105,8 +109,8 @@ enum err record_log_append(struct record_log *log, unsigned loop, struct span li
         atomic_fetch_sub(&log->waiting, line.n);
         return append_lost(log, e);
     }
-    /* The first line starts the writer's clock; half a buffer cuts its wait short. */
-    if (before < half && before + line.n >= half)
+    /* The first line starts the writer's clock; a batch cuts its wait short. */
+    if (before < log->batch && before + line.n >= log->batch)
         wake_now(log);
     else if (before == 0)
         (void)sem_post(&log->wake);
@@ -352,7 +356,10 @@ static void *writer(void *arg)
     while (!atomic_load(&log->stop)) {
         if (!log->write_error)
             wait_for_lines(log);
-        nap(log, log->write_error ? RETRY_MS : log->set.flush_ms);
+        if (log->write_error)
+            nap(log, RETRY_MS);
+        else if (atomic_load(&log->waiting) < log->batch)
+            nap(log, log->set.flush_ms);
         flush(log);
     }
     flush(log); /* lines that stood behind a failed batch, or came during the last flush */
@@ -416,6 +423,7 @@ enum err record_log_new(const struct record_log_settings *s, struct record_log *
     if (!log)
         return ERR_NOMEM;
     log->set = *s;
+    log->batch = s->buffer_max / 2 < BATCH ? s->buffer_max / 2 : BATCH;
     log->fd = log->next_fd = -1;
     (void)pthread_mutex_init(&log->lock, NULL);
     (void)sem_init(&log->wake, 0, 0);
