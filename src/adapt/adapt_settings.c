@@ -46,7 +46,8 @@ static const struct config_block worker_block =
 
 static const struct config_row filetype_rows[] = {
     CONFIG_PATHS("magic", struct filetype_settings, magic,
-                 .help = "Magic files of file(1), loaded together. Empty: the system's."),
+                 .help = "Magic files of file(1), loaded together; compiled ones (file -C) are "
+                         "asked in a fraction of the time. Empty: the system's."),
 };
 static const struct config_block filetype_block =
     CONFIG_ROWS(struct filetype_settings, filetype_rows,

@@ -13,31 +13,11 @@
 #include <openssl/evp.h>
 
 #include "worker/filetype_look.h"
+#include "worker/filetype_magic.h"
 
-/* What libmagic gets to see of an object. Its own limits hold for files, not for buffers, and it
- * takes time by the byte: half a second for a MiB of line ends. All that it looks for to tell types
- * is in the first 64 KiB. */
 #define PROSE_MAX    1024u
-#define LOOK_MAX     (256u << 10)
 #define DIGEST_TEXT  16u
 #define TYPE_UNKNOWN "application/octet-stream"
-
-/* Nothing is executed and nothing is unpacked for an answer. */
-#define FLAGS (MAGIC_MIME_TYPE | MAGIC_NO_CHECK_COMPRESS | MAGIC_NO_COMPRESS_FORK | MAGIC_ERROR)
-
-static const struct limit {
-    int parameter;
-    size_t value;
-} limits[] = {
-    {MAGIC_PARAM_BYTES_MAX,     LOOK_MAX},
-    {MAGIC_PARAM_INDIR_MAX,     20      },
-    {MAGIC_PARAM_NAME_MAX,      100     },
-    {MAGIC_PARAM_ELF_PHNUM_MAX, 512     },
-    {MAGIC_PARAM_ELF_SHNUM_MAX, 4096    },
-    {MAGIC_PARAM_ELF_NOTES_MAX, 64      },
-    {MAGIC_PARAM_REGEX_MAX,     8192    },
-    {MAGIC_PARAM_ENCODING_MAX,  65536   },
-};
 
 /* ---- scanning ---- */
 
@@ -60,8 +40,7 @@ static bool is_type(const char *answer, struct span *ret)
 }
 
 /* What people type into forms, and no program reads as anything else: text that begins with a
- * letter or a digit. Of thousands of such fields in a form nobody needs the type, and libmagic
- * takes a millisecond for each. */
+ * letter or a digit. Of thousands of such fields in a form nobody needs the type. */
 static bool is_prose(const uint8_t *p, size_t n)
 {
     bool letter = n > 0 && isalnum(p[0]);
@@ -75,9 +54,8 @@ static bool is_prose(const uint8_t *p, size_t n)
     return n <= PROSE_MAX;
 }
 
-/* Hundreds of microseconds for the smallest text, all of them in the thousands of rules: no flag
- * takes any away that is not wanted. Fields of forms, of which there may be thousands and whose
- * bytes nobody judges by type, are not asked for. */
+/* Fields of forms, of which there may be thousands and whose bytes nobody judges by type, are not
+ * asked for. */
 static void scan(void *ctx, const struct engine_file *file, struct scan_result *r)
 {
     char type[OBJECT_TYPE_MAX + 1];
@@ -87,7 +65,7 @@ static void scan(void *ctx, const struct engine_file *file, struct scan_result *
     (void)r;
     if (file->role == OBJECT_FIELD && is_prose(file->p, file->n))
         return;
-    answer = magic_buffer(ctx, file->p, file->n < LOOK_MAX ? file->n : LOOK_MAX);
+    answer = filetype_magic_ask(ctx, (struct span){(const char *)file->p, file->n});
     if (!is_type(answer, &found))
         found = SPAN(TYPE_UNKNOWN);
     for (size_t i = 0; i < found.n; i++)
@@ -154,37 +132,15 @@ static NODISCARD enum err add_file(struct load *l, const char *name)
     return e;
 }
 
-static NODISCARD enum err open_and_load(struct load *l, const char *path, magic_t *ret)
-{
-    magic_t m = magic_open(FLAGS);
-    enum err e = OK;
-
-    if (!m)
-        return fault(l, path, strerror(errno));
-    for (size_t i = 0; i < ARRAY_LEN(limits) && e == OK; i++)
-        if (magic_setparam(m, limits[i].parameter, &limits[i].value) != 0)
-            e = fault(l, path, "libmagic does not know a limit");
-    if (e == OK && magic_load(m, path) != 0)
-        e = fault(l, path, magic_error(m) ? magic_error(m) : "there is no magic in it");
-    if (e == OK)
-        *ret = m;
-    else
-        magic_close(m);
-    return e;
-}
-
 /* libmagic is content when one of several files is fine: each is tried alone. */
 static NODISCARD enum err add_given(struct load *l, const char *const *v, size_t n)
 {
     l->given = true;
     for (size_t i = 0; i < n; i++) {
-        magic_t alone;
-
         if (strchr(v[i], ':'))
             return fault(l, v[i], "must not have a ':' in its name");
         TRY(add_file(l, v[i]));
-        TRY(open_and_load(l, v[i], &alone));
-        magic_close(alone);
+        TRY(filetype_magic_check(v[i], l->errors));
     }
     return OK;
 }
@@ -204,13 +160,14 @@ static NODISCARD enum err add_default(struct load *l)
     return OK;
 }
 
-static NODISCARD enum err load(struct load *l, const char *const *v, size_t n, magic_t *ret)
+static NODISCARD enum err load(struct load *l, const char *const *v, size_t n,
+                               struct filetype_magic **ret)
 {
     if (!l->digest || EVP_DigestInit_ex(l->digest, EVP_sha256(), NULL) != 1)
         return fault(l, "", "SHA-256 failed");
     TRY(n ? add_given(l, v, n) : add_default(l));
     TRY(l->path.err);
-    return open_and_load(l, buf_cstr(&l->path), ret);
+    return filetype_magic_new(buf_cstr(&l->path), ret, l->errors);
 }
 
 static NODISCARD enum err describe_to(struct load *l, struct buf *describe)
@@ -231,7 +188,7 @@ enum err engine_filetype(const char *const *magic_files, size_t n, struct engine
                          struct buf *describe, struct buf *errors)
 {
     struct load l = {.digest = EVP_MD_CTX_new(), .errors = errors};
-    magic_t m = NULL;
+    struct filetype_magic *m = NULL;
     enum err e;
 
     buf_init(&l.path, 0);
@@ -245,14 +202,13 @@ enum err engine_filetype(const char *const *magic_files, size_t n, struct engine
     if (e == OK)
         *ret = (struct engine){
             .name = "filetype", .bit = WIRE_ENGINE_FILETYPE, .ctx = m, .scan = scan};
-    else if (m)
-        magic_close(m);
+    else
+        filetype_magic_free(m);
     return e;
 }
 
 void engine_filetype_done(struct engine *e)
 {
-    if (e->ctx)
-        magic_close(e->ctx);
+    filetype_magic_free(e->ctx);
     e->ctx = NULL;
 }

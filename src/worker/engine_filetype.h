@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* engine_filetype.h - what an object is by its bytes, asked of libmagic: the media type goes into
- * engine_file.sniffed, in small letters; nothing of a FIELD of a form. It judges nothing; policies
- * do (adapt/type_policy.h).
+/* engine_filetype.h - what an object is by its bytes, asked of libmagic (filetype_magic.h): the
+ * media type goes into engine_file.sniffed, in small letters; nothing of a FIELD of a form. It
+ * judges nothing; policies do (adapt/type_policy.h).
  *
  * Where libmagic is known to be weak, the bytes are looked at again:
  * - MZ is always application/vnd.microsoft.portable-executable, whichever of its names for it
