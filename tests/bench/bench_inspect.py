@@ -356,6 +356,7 @@ ROWS = [
     CacheRow("cache-hit-1k", 1024),
     CacheRow("cache-hit-16k", 16384),
     WorkerRow("form-10", form(10, 1024), connections=4),
+    WorkerRow("form-10-files", (*form(10, 1024), "--files"), connections=4),
     WorkerRow("form-1000", form(1000, 100), connections=2),
     WorkerRow("form-10-yara", form(10, 1024, "/yara"), connections=4, core=False),
     WorkerRow("form-1000-yara", form(1000, 100, "/yara"), connections=2, core=False),

@@ -67,6 +67,7 @@ static const char usage_text[] =
     "                         open until standard input ends, and says how many still were\n"
     "      --unique           each body another one (size: 16 at least)\n"
     "      --form PARTS       the body is a form of so many fields of --size bytes (REQMOD)\n"
+    "      --files            the form's parts are texts with file names\n"
     "      --blocked CAUSE    a block page with X-Response-Desc: CAUSE is right, too\n"
     "      --rate N           requests a second of each connection at most\n"
     "      --from IP          connect from this IPv4 address\n"
@@ -132,6 +133,7 @@ enum {
     OPT_FILL,
     OPT_UNIQUE,
     OPT_FORM,
+    OPT_FILES,
     OPT_BLOCKED,
     OPT_RATE,
     OPT_FROM,
@@ -162,6 +164,7 @@ static const struct option long_options[] = {
     {"fill",        no_argument,       NULL, OPT_FILL      },
     {"unique",      no_argument,       NULL, OPT_UNIQUE    },
     {"form",        required_argument, NULL, OPT_FORM      },
+    {"files",       no_argument,       NULL, OPT_FILES     },
     {"blocked",     required_argument, NULL, OPT_BLOCKED   },
     {"rate",        required_argument, NULL, OPT_RATE      },
     {"from",        required_argument, NULL, OPT_FROM      },
@@ -198,6 +201,7 @@ static void option_request(struct load_conf *c, int ch, const char *arg)
     case OPT_TLS: p->tls = true; break;
     case OPT_FILL: p->fill = true; break;
     case OPT_UNIQUE: p->unique = true; break;
+    case OPT_FILES: p->files = true; break;
     case OPT_FORM: p->parts = (unsigned)number(arg, 1, 100000, "expected a number"); break;
     case OPT_BLOCKED: p->blocked = arg; break;
     default: usage(NULL, NULL);
@@ -263,6 +267,8 @@ static void options_check(const struct load_conf *c)
     if (p->parts > 0 &&
         (p->method != METHOD_REQMOD || p->fill || !c->has_size || p->size > 1 << 20))
         usage("a form needs REQMOD and --size of its fields, up to 1 MiB", "--form");
+    if (p->files && p->parts == 0)
+        usage("only a form has files", "--files");
     if (p->unique && (p->size < PLAN_STAMP_LEN || p->fill))
         usage("unique bodies have 16 bytes at least, and not all are 'e'", "--unique");
     if (c->rate > 0 && p->close)

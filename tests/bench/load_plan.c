@@ -43,17 +43,35 @@ static void pattern_init(struct plan *p)
 /* --- forms --- */
 
 #define FORM_BOUNDARY "----icapload7d1f0a9c33b84e52"
-#define FORM_LINE_MAX 128
+#define FORM_LINE_MAX 256
 
-static size_t form_part_head(char line[FORM_LINE_MAX], unsigned i)
+static size_t form_part_head(const struct plan *p, char line[FORM_LINE_MAX], unsigned i)
 {
-    return (size_t)snprintf(line, FORM_LINE_MAX,
-                            "--" FORM_BOUNDARY "\r\n"
-                            "Content-Disposition: form-data; name=\"field%u\"\r\n\r\n",
-                            i);
+    size_t n = (size_t)snprintf(line, FORM_LINE_MAX,
+                                "--" FORM_BOUNDARY "\r\n"
+                                "Content-Disposition: form-data; name=\"field%u\"",
+                                i);
+
+    if (p->files)
+        n += (size_t)snprintf(line + n, FORM_LINE_MAX - n,
+                              "; filename=\"note%u.txt\"\r\nContent-Type: text/plain", i);
+    return n + (size_t)snprintf(line + n, FORM_LINE_MAX - n, "\r\n\r\n");
 }
 
-/* What a browser sends: |parts| fields of |size| letters each. The stamp is in the first one. */
+/* Of a field letters, of a file the words that people write. */
+static uint8_t form_byte(const struct plan *p, size_t n)
+{
+    static const char words[] = "Please find the minutes of our last meeting below, and send what "
+                                "is missing\nby Friday. The list of who was there, and of what "
+                                "they want to do next,\nis not complete: some had to leave "
+                                "before the end.\n\n";
+
+    return p->files ? (uint8_t)words[n % (sizeof words - 1)]
+                    : (uint8_t)('a' + p->pattern[n % PATTERN_PERIOD] % 26);
+}
+
+/* What a browser sends: |parts| fields or files of |size| letters each. The stamp is in the first
+ * one. */
 static bool form_init(struct plan *p)
 {
     static const char end[] = "--" FORM_BOUNDARY "--\r\n";
@@ -64,14 +82,14 @@ static bool form_init(struct plan *p)
     if (!p->form)
         return false;
     for (unsigned i = 0; i < p->parts; i++) {
-        size_t len = form_part_head(line, i);
+        size_t len = form_part_head(p, line, i);
 
         memcpy(p->form + n, line, len);
         n += len;
         if (i == 0)
             p->stamp_at = n;
         for (size_t end_n = n + part_len; n < end_n; n++)
-            p->form[n] = (uint8_t)('a' + p->pattern[n % PATTERN_PERIOD] % 26);
+            p->form[n] = form_byte(p, n);
         memcpy(p->form + n, crlf, 2);
         n += 2;
     }

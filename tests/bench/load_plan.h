@@ -38,6 +38,7 @@ struct plan {
     bool tls;
     bool unique;         /* no two bodies are the same, also in different runs */
     unsigned parts;      /* above 0: the body is a form of so many parts of |size| bytes */
+    bool files;          /* parts are texts with a file name, not fields of letters */
     const char *blocked; /* a block page is right, too, if this is its X-Response-Desc; or NULL */
     const char *host, *path;
     const char *also; /* every other request of a connection goes to this path; or NULL */

@@ -201,8 +201,9 @@ class TestBodies:
                                 *(() if preview is None else ("--preview", str(preview))))
         assert (code, report["errors"], report["requests"]) == (0, {}, 3)
 
+    @pytest.mark.parametrize("files", [False, True])
     @pytest.mark.parametrize("parts, size", [(1, 16), (10, 1024), (1000, 100)])
-    def test_form(self, parts, size):
+    def test_form(self, parts, size, files):
         seen = []
 
         def reply(request):
@@ -212,10 +213,12 @@ class TestBodies:
             assert int(message["Content-Length"]) == len(request.body)
             seen.append([(p.get_param("name", header="Content-Disposition"), p.get_payload())
                          for p in message.get_payload()])
+            assert [p.get_filename() for p in message.get_payload()] == [
+                f"note{i}.txt" if files else None for i in range(parts)]
             return answer(request)
         with Stub(each(reply)) as stub:
             code, report = load(stub.address, *REQMOD, "--form", str(parts), "-s", str(size),
-                                "--unique", "--timeout", "5")
+                                "--unique", "--timeout", "5", *(["--files"] if files else []))
         assert (code, report["errors"], report["requests"]) == (0, {}, 3)
         for form in seen:
             assert [name for name, _ in form] == [f"field{i}" for i in range(parts)]
