@@ -82,9 +82,10 @@ class Clamd(Process):
 
     def reload(self):
         """Loads the database anew, and waits until it did: VERSION alone does not tell."""
-        marks = self.log().count("Database correctly reloaded")
+        said = "Activating the newly loaded database"  # the last thing: "correctly reloaded" comes before it is used
+        marks = self.log().count(said)
         assert self.ask("RELOAD") == "RELOADING"
-        wait.until(lambda: self.log().count("Database correctly reloaded") > marks, "a reloaded database", 30)
+        wait.until(lambda: self.log().count(said) > marks, "a reloaded database", 30)
 
     def connect(self, seconds=30):
         """A socket of the Unix kind."""
