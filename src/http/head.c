@@ -245,12 +245,13 @@ static inline const char *strict_field(const char *p, const char *end, struct fi
 
 bool field_lines_are_valid(struct span lines)
 {
-    const char *p = lines.p, *end = p + lines.n;
+    const char *p = lines.p, *end;
 
-    if (lines.n == 0)
+    if (lines.n == 0) /* perhaps nowhere */
         return true;
     if (!span_ends(lines, SPAN("\r\n")))
         return false;
+    end = p + lines.n;
     while (p && p < end) {
         struct field ignored;
 
