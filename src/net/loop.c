@@ -319,7 +319,8 @@ void loop_free(struct loop *l)
         return;
     while (l->hooks.next != &l->hooks)
         l->hooks.next->leave(l->hooks.next);
-    for (unsigned i = 0; i < FREE_ROUNDS || l->working; i++) {
+    /* Thousands of connections may have been closed while it was their turn: all of them run. */
+    for (unsigned i = 0; i < FREE_ROUNDS || l->working || l->yielded.first; i++) {
         run_posted(l);
         run_all(l);
         if (!uv_run(&l->uv, l->working ? UV_RUN_ONCE : UV_RUN_NOWAIT) && !has_tasks(l))
