@@ -366,8 +366,11 @@ void icap_connection_wake(struct icap_connection *c)
 
 static void on_stream(void *arg, unsigned events)
 {
+    struct icap_connection *c = arg;
+
     (void)events;
-    icap_connection_wake(arg);
+    icap_connection_wake(c);
+    stream_arm(c->stream, 0); /* told; the pump asks again */
 }
 
 static void on_timer(struct timer *t)

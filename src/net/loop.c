@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/log.h"
+#include "net/edge.h"
 #include "net/fair_queue.h"
 #include "net/loop_int.h"
 #include "net/wheel.h"
@@ -23,7 +24,7 @@
 /* Of one turn for connections: how many are served, and for how long, before events are looked at.
  */
 #define TURN_MAX 32u
-#define TURN_US  1000u
+#define TURN_US  100u
 
 struct task_queue {
     struct task *first, *last;
@@ -39,6 +40,7 @@ struct loop {
     _Atomic(struct task *) posted; /* last in, first out; turned round when taken */
     struct task_queue deferred, yielded;
     struct fair_queue *turns;
+    struct edges *edges;
     _Atomic bool stop;
     unsigned index;
     const struct clock *clock;
@@ -257,9 +259,13 @@ enum err loop_new(unsigned index, const struct clock *clock, struct loop **ret)
     enum err e = fair_queue_new(l, TURN_MAX, TURN_US, &l->turns);
 
     if (e == OK)
+        e = edges_new(l, &l->edges);
+    if (e == OK)
         e = init_handles(l);
     if (e) {
         fair_queue_free(l->turns);
+        edges_close(l->edges);
+        (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the close callback */
         (void)uv_loop_close(&l->uv);
         free(l);
         return e;
@@ -326,6 +332,7 @@ void loop_free(struct loop *l)
         if (!uv_run(&l->uv, l->working ? UV_RUN_ONCE : UV_RUN_NOWAIT) && !has_tasks(l))
             break;
     }
+    edges_close(l->edges);
     uv_walk(&l->uv, let_go, l);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the close callbacks */
     if (uv_loop_close(&l->uv) != 0) {
@@ -339,6 +346,11 @@ void loop_free(struct loop *l)
 struct fair_queue *loop_turns(struct loop *l)
 {
     return l->turns;
+}
+
+struct edges *loop_edges(struct loop *l)
+{
+    return l->edges;
 }
 
 unsigned loop_index(const struct loop *l)

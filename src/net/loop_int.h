@@ -7,6 +7,7 @@
 
 struct uv_loop_s;
 struct uv_loop_s *loop_uv(struct loop *l);
+struct edges *loop_edges(struct loop *l); /* edge.h */
 
 /* Something that lives on by itself after its user let go of it (a lingering stream): loop_free()
  * calls |leave|, which must remove the hook. */

@@ -57,21 +57,21 @@ enum err stream_fail_errno(struct stream *s, int errnum)
 
 static unsigned wanted(const struct stream *s)
 {
-    unsigned events = s->out.len ? WATCH_WRITE : 0;
+    unsigned events = s->out.len ? EDGE_WRITE : 0;
 
     switch (s->state) {
-    case STREAM_HANDSHAKE: return events | WATCH_READ;
-    case STREAM_LINGER: return events | (s->transport_eof ? 0 : WATCH_READ);
+    case STREAM_HANDSHAKE: return s->turn.queued ? 0 : events | EDGE_READ;
+    case STREAM_LINGER: return events | (s->transport_eof ? 0 : EDGE_READ);
     case STREAM_BROKEN:
     case STREAM_GONE: return 0;
     case STREAM_CLEAR:
     case STREAM_TLS: break;
     }
     if (!s->in_err && (s->armed & STREAM_READABLE || s->write_wants_read))
-        events |= WATCH_READ;
+        events |= EDGE_READ;
     /* The socket has room while a file is being loaded: waiting for that would spin. */
     if (s->armed & STREAM_WRITABLE && !stream_is_loading(s) && !s->write_wants_read)
-        events |= WATCH_WRITE;
+        events |= EDGE_WRITE;
     return events;
 }
 
@@ -79,7 +79,11 @@ void stream_update(struct stream *s)
 {
     if (s->state == STREAM_GONE)
         return;
-    watch_arm(s->watch, wanted(s));
+    /* An edge comes once. Who wants what it told of, now or still, hears of it in the next turn. */
+    if (s->ready & wanted(s) && !s->again_queued) {
+        s->again_queued = true;
+        loop_yield(s->loop, &s->again);
+    }
     if (s->armed & STREAM_READABLE && stream_has_pending(s))
         stream_kick(s, STREAM_READABLE);
 }
@@ -118,7 +122,7 @@ static void on_ready(struct stream *s, unsigned events)
 {
     unsigned tell = 0;
 
-    if (events & WATCH_READ) {
+    if (events & EDGE_READ) {
         s->starved = false;
         tell |= STREAM_READABLE;
         if (s->write_wants_read) {
@@ -126,7 +130,7 @@ static void on_ready(struct stream *s, unsigned events)
             tell |= STREAM_WRITABLE;
         }
     }
-    if (events & WATCH_WRITE && stream_flush(s) != ERR_AGAIN && !stream_is_loading(s))
+    if (events & EDGE_WRITE && stream_flush(s) != ERR_AGAIN && !stream_is_loading(s))
         tell |= STREAM_WRITABLE;
     stream_shut_if_due(s);
     stream_deliver(s, tell & s->armed);
@@ -136,13 +140,15 @@ static void release(struct stream *s);
 
 static void linger_on(struct stream *s, unsigned events)
 {
-    if (events & WATCH_WRITE) {
+    if (events & EDGE_WRITE) {
         stream_push(s);
         stream_shut_if_due(s);
     }
     for (unsigned i = 0; i < LINGER_ROUNDS && !s->transport_eof; i++) {
         ssize_t n = recv(s->fd, stream_scratch(), STREAM_RECORD_MAX, MSG_DONTWAIT);
 
+        if (n < 0 && errno == EAGAIN)
+            s->ready &= ~(unsigned)EDGE_READ;
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             break;
         if (n < 0)
@@ -156,6 +162,13 @@ static void linger_on(struct stream *s, unsigned events)
         stream_update(s);
 }
 
+/* A stream that went is freed once no queue holds it any more. */
+static void free_if_gone(struct stream *s)
+{
+    if (s->state == STREAM_GONE && !s->turn.queued && !s->again_queued)
+        loop_defer(s->loop, &s->free_task);
+}
+
 /* A step of a handshake is long, and a client may have many of them. */
 static void run_turn(struct fair_task *t)
 {
@@ -163,8 +176,8 @@ static void run_turn(struct fair_task *t)
 
     if (s->state == STREAM_HANDSHAKE)
         stream_tls_handshake(s);
-    else if (s->state == STREAM_GONE)
-        loop_defer(s->loop, &s->free_task);
+    else
+        free_if_gone(s);
 }
 
 void stream_wait_turn(struct stream *s)
@@ -174,11 +187,9 @@ void stream_wait_turn(struct stream *s)
     fair_queue_add(loop_turns(s->loop), &s->turn, address_hash(&peer));
 }
 
-static void on_watch(void *arg, unsigned events)
+static void on_wanted(struct stream *s, unsigned events)
 {
-    struct stream *s = arg;
-
-    if (events & WATCH_READ)
+    if (events & EDGE_READ)
         s->dry = false;
     switch (s->state) {
     case STREAM_HANDSHAKE: stream_wait_turn(s); break;
@@ -188,6 +199,33 @@ static void on_watch(void *arg, unsigned events)
     case STREAM_BROKEN:
     case STREAM_GONE: break;
     }
+}
+
+static void on_edge(struct edge *e, unsigned events)
+{
+    struct stream *s = CONTAINER_OF(e, struct stream, edge);
+
+    if (s->state == STREAM_GONE)
+        return;
+    s->ready |= events & (EDGE_READ | EDGE_WRITE);
+    s->hung_up |= events & EDGE_HANGUP;
+    if (events & EDGE_READ)
+        s->dry = false;
+    events = s->ready & wanted(s);
+    if (events)
+        on_wanted(s, events);
+}
+
+static void run_again(struct task *t)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream, again);
+    unsigned events = s->ready & wanted(s);
+
+    s->again_queued = false;
+    if (events)
+        on_wanted(s, events);
+    else
+        free_if_gone(s);
 }
 
 /* Life. */
@@ -212,12 +250,10 @@ static void release(struct stream *s)
     s->state = STREAM_GONE;
     stream_load_drop(s);
     chain_done(&s->out);
-    watch_close(s->watch);
-    s->watch = NULL;
+    edge_remove(s->loop, s->fd);
     (void)close(s->fd);
     s->fd = -1;
-    if (!s->turn.queued) /* else the turn does it */
-        loop_defer(s->loop, &s->free_task);
+    free_if_gone(s);
 }
 
 static void on_linger_end(struct timer *t)
@@ -242,7 +278,8 @@ enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_f
         free(s);
         return ERR_NOMEM;
     }
-    enum err e = watch_new(l, fd, on_watch, s, &s->watch);
+    s->edge.fn = on_edge;
+    enum err e = edge_add(l, fd, &s->edge);
 
     if (e) {
         sallyport_report_free(s->report);
@@ -258,6 +295,7 @@ enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_f
     s->arg = arg;
     s->kick.run = run_kick;
     s->turn.run = run_turn;
+    s->again.run = run_again;
     s->free_task.run = run_free;
     s->linger.fire = on_linger_end;
     s->hook.leave = on_loop_end;
@@ -334,7 +372,9 @@ ssize_t stream_recv(struct stream *s, void *dst, size_t max)
     do
         n = syscall(SYS_recvfrom, s->fd, dst, max, MSG_DONTWAIT, NULL, NULL);
     while (n < 0 && errno == EINTR);
-    s->dry = n < 0 || (n > 0 && (size_t)n < max);
+    s->dry = n < 0 || (n > 0 && (size_t)n < max && !s->hung_up);
+    if (s->dry)
+        s->ready &= ~(unsigned)EDGE_READ;
     return n;
 }
 
@@ -401,16 +441,20 @@ size_t stream_peek(struct stream *s, void *dst, size_t n)
     return got > 0 ? (size_t)got : 0;
 }
 
-ssize_t stream_send(const struct stream *s, const struct iovec *iov, size_t n)
+ssize_t stream_send(struct stream *s, const struct iovec *iov, size_t n)
 {
     const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     const struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n};
-    ssize_t sent;
+    ssize_t sent, all = 0;
 
     do
         sent = n == 1 ? syscall(SYS_sendto, s->fd, iov->iov_base, iov->iov_len, flags, NULL, 0)
                       : syscall(SYS_sendmsg, s->fd, &m, flags);
     while (sent < 0 && errno == EINTR);
+    for (size_t i = 0; i < n; i++)
+        all += (ssize_t)iov[i].iov_len;
+    if (sent < all)
+        s->ready &= ~(unsigned)EDGE_WRITE;
     return sent;
 }
 

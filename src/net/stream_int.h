@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/uio.h>
 
+#include "net/edge.h"
 #include "net/fair_queue.h"
 #include "net/loop_int.h"
 #include "net/stream.h"
@@ -25,12 +26,13 @@ struct stream_load;
 
 struct stream {
     struct loop *loop;
-    struct watch *watch;
+    struct edge edge;
     int fd;
     enum stream_state state;
     stream_fn fn;
     void *arg;
     unsigned armed; /* what the driver wants to hear of */
+    unsigned ready; /* EDGE_READ and EDGE_WRITE: came, and no system call has fallen short since */
 
     SSL *ssl;
     struct tls_context *tls;
@@ -41,6 +43,7 @@ struct stream {
     bool starved;             /* OpenSSL holds at most a part of a record */
     bool transport_eof;       /* the BIO has seen the FIN */
     bool dry;                 /* the last read(2) took all there was: wait before the next */
+    bool hung_up;             /* EDGE_HANGUP: nothing more will come than what is there */
     bool write_wants_read;    /* a write waits for bytes from the peer */
     bool must_shut, shut;     /* SHUT_WR is due after |out|; is done */
     enum err bio_err;         /* what a system call under OpenSSL said; OK: nothing */
@@ -48,8 +51,9 @@ struct stream {
     bool in_err_told;
 
     unsigned kicks; /* events to deliver from |kick| */
-    bool kicked;
+    bool kicked, again_queued;
     struct task kick, free_task;
+    struct task again;     /* what is ready and wanted, while nothing new comes */
     struct fair_task turn; /* the next step of the handshake */
     struct stream_load *load;
     struct timer linger;
@@ -75,17 +79,17 @@ enum err stream_fail_errno(struct stream *s, int errnum);
 void stream_kick(struct stream *s, unsigned events);
 /* Calls the driver now. The stream may be GONE after it. */
 void stream_deliver(struct stream *s, unsigned events);
-/* Arms the watch for what driver and TLS want by now. */
+/* Sees to it that what driver and TLS want by now is told when it is ready, or is. */
 void stream_update(struct stream *s);
 /* Sends what goes of |out|. */
 void stream_push(struct stream *s);
 /* The next step of the handshake, when it is the peer's turn. */
 void stream_wait_turn(struct stream *s);
 /* recv(2) from the socket, as it says. After a read that took less than it could nothing is there
- * until the watch says so: then EAGAIN without a system call. */
+ * until an edge says so: then EAGAIN without a system call. */
 ssize_t stream_recv(struct stream *s, void *dst, size_t max);
 /* sendmsg(2) of |n| > 0 pieces, as it says. */
-ssize_t stream_send(const struct stream *s, const struct iovec *iov, size_t n);
+ssize_t stream_send(struct stream *s, const struct iovec *iov, size_t n);
 /* SHUT_WR, if it is due and nothing is before it. */
 void stream_shut_if_due(struct stream *s);
 

@@ -568,6 +568,111 @@ static void test_linger_ends(void **state)
     loop_free(l);
 }
 
+/* A FIN right behind the bytes is part of the same news, and no read that finds less than it could
+ * take may hide it. */
+static void test_end_behind_the_bytes(void **state)
+{
+    struct pair p;
+    struct end *b = &p.b;
+    int fds[2];
+
+    (void)state;
+    p.l = test_loop(&clock_system);
+    test_tcp_pair(fds);
+    assert_int_equal(send(fds[0], "last words", 10, 0), 10);
+    assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
+    end_init(b, p.l, fds[1]);
+    TURN_UNTIL(p.l, b->read_end);
+    assert_int_equal(b->read_end, ERR_EOF);
+    assert_int_equal(b->got, 10);
+    end_done(b);
+    (void)close(fds[0]);
+    loop_free(p.l);
+    block_pool_trim(0);
+}
+
+static struct {
+    struct stream *s;
+    unsigned calls, got;
+    bool reads;
+} lazy;
+
+/* One byte each time, as a driver does that lets others have their turn. */
+static void on_lazy(void *arg, unsigned events)
+{
+    struct block *b = block_new();
+    uint32_t n = 0;
+
+    (void)arg;
+    assert_non_null(b);
+    assert_int_equal(events, STREAM_READABLE);
+    lazy.calls++;
+    if (lazy.reads && stream_read(lazy.s, b, 1, &n) == OK)
+        lazy.got += n;
+    block_unref(b);
+    if (!lazy.reads)
+        stream_arm(lazy.s, 0);
+}
+
+/* An edge comes once; a driver is told as long as there is something and it wants to hear of it. */
+static void test_readable_is_told_while_it_is_true(void **state)
+{
+    struct loop *l = test_loop(&clock_system);
+    int fds[2];
+
+    (void)state;
+    memset(&lazy, 0, sizeof lazy);
+    test_tcp_pair(fds);
+    assert_int_equal(stream_new(l, fds[0], NULL, on_lazy, NULL, &lazy.s), OK);
+    stream_arm(lazy.s, STREAM_READABLE);
+    assert_int_equal(send(fds[1], "abcde", 5, 0), 5);
+    TURN_UNTIL(l, lazy.calls == 1);
+    test_settle(l);
+    assert_int_equal(lazy.calls, 1); /* it did not want to be told again */
+    lazy.reads = true;
+    stream_arm(lazy.s, STREAM_READABLE);
+    TURN_UNTIL(l, lazy.got == 5);
+    test_settle(l);
+    unsigned calls = lazy.calls;
+
+    test_settle(l);
+    assert_int_equal(lazy.calls, calls); /* nothing is there: silence */
+    assert_int_equal(send(fds[1], "f", 1, 0), 1);
+    TURN_UNTIL(l, lazy.got == 6);
+    stream_close(lazy.s, 0);
+    (void)close(fds[1]);
+    loop_free(l);
+    block_pool_trim(0);
+}
+
+/* Closed while it waits to be told again, and for a turn of its handshake. */
+static void test_gone_in_every_queue(void **state)
+{
+    enum { PAIRS = 1500 };
+    static struct stream *s[2 * PAIRS];
+    struct loop *l = test_loop(&clock_system);
+
+    (void)state;
+    for (unsigned i = 0; i < PAIRS; i++) {
+        int fds[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        for (unsigned k = 0; k < 2; k++)
+            assert_int_equal(stream_new(l, fds[k], NULL, NULL, NULL, &s[2 * i + k]), OK);
+        assert_int_equal(send(fds[1], "not a hello", 11, 0), 11);
+    }
+    test_settle(l);
+    for (unsigned i = 0; i < PAIRS; i++) {
+        stream_arm(s[2 * i], STREAM_READABLE); /* it is: queued to be told */
+        assert_int_equal(stream_start_tls(s[2 * i], server_tls, NULL), OK);
+        assert_int_equal(stream_start_tls(s[2 * i + 1], client_tls, "localhost"), OK);
+    }
+    for (unsigned i = 0; i < 2 * PAIRS; i++)
+        stream_close(s[i], 0);
+    loop_free(l); /* frees all of them, however many rounds that takes */
+    block_pool_trim(0);
+}
+
 static void test_report(void **state)
 {
     struct pair p;
@@ -623,6 +728,9 @@ int main(void)
         cmocka_unit_test(test_linger_drains),
         cmocka_unit_test(test_linger_sends_the_rest),
         cmocka_unit_test(test_linger_ends),
+        cmocka_unit_test(test_end_behind_the_bytes),
+        cmocka_unit_test(test_readable_is_told_while_it_is_true),
+        cmocka_unit_test(test_gone_in_every_queue),
         cmocka_unit_test(test_report),
     };
 

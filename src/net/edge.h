@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* edge.h - descriptors of which only news are told (EPOLLET): one that is ready and has to wait for
+ * its turn is not shown again at each look, so that a look costs what has happened since the last
+ * one, not what is waiting. For streams, which remember what they were told; everything else uses
+ * a watch.
+ *
+ * Threads: belong to their loop's thread. */
+#ifndef NET_EDGE_H
+#define NET_EDGE_H
+
+#include "net/loop.h"
+
+/* Intrusive. |fn| gets EDGE_* bits that have come on since it was last called: bytes or room may be
+ * there, until a read or write falls short. HANGUP: the peer has sent its last byte, or the
+ * connection is in error; comes with READ and WRITE, and no read that falls short means that
+ * nothing more is to be had. */
+struct edge {
+    void (*fn)(struct edge *e, unsigned events);
+};
+enum { EDGE_READ = 1, EDGE_WRITE = 2, EDGE_HANGUP = 4 };
+
+/* What |fd| is ready for by now is news, too. |e| must live until the end of the turn in which it
+ * was removed: events may have been fetched already, so |fn| may still be called. ERR_NOMEM,
+ * ERR_LIMIT. */
+NODISCARD enum err edge_add(struct loop *l, int fd, struct edge *e);
+/* Before |fd| is closed. */
+void edge_remove(struct loop *l, int fd);
+
+/* For the loop. */
+struct edges;
+NODISCARD enum err edges_new(struct loop *l, struct edges **ret);
+/* Ends with the loop's close callbacks. NULL is fine. */
+void edges_close(struct edges *s);
+
+#endif
