@@ -197,6 +197,7 @@ static void swap(struct icap_transaction *tx, struct icap_transaction *page)
     page->objects = NULL;
     page->slow = (struct icap_slow){0};
     page->slot_timer = (struct timer){0};
+    page->slot_due = false;
     tx->conn->tx = page;
 }
 
@@ -212,6 +213,8 @@ static void take_off(struct icap_transaction *tx, struct icap_detached *d, const
     tx->icap_status = tx->http_status = 0;
     memcpy(tx->follows, tx->id, sizeof tx->follows);
     memcpy(tx->id, id, sizeof tx->id);
+    if (tx->slot_due) /* no connection's turn will ask for the slot */
+        timer_set(s->env.loop, &tx->slot_timer, loop_now_ms(s->env.loop));
     DL_APPEND(s->detached, d);
     s->n_detached++;
     log_debug("icap", "id=%s service=%s: slow, a progress page for %s", tx->id,

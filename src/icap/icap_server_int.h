@@ -101,7 +101,7 @@ struct icap_transaction {
     uint64_t client;         /* whose */
     struct timer slot_timer; /* waits for one */
     unsigned slot_tries;
-    bool slot_refused;            /* none came free: to be answered when it is the client's turn */
+    bool slot_due;                /* it is time to ask again, when it is the client's turn */
     struct scan_result *result;   /* NULL until there is one */
     struct object_table *objects; /* NULL: one */
     bool strip_range;             /* the answer is the request without Range */

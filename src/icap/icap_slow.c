@@ -96,7 +96,7 @@ static void on_page_timer(struct timer *t)
     struct icap_transaction *tx = CONTAINER_OF(t, struct icap_transaction, slow.timer);
     struct icap_connection *c = tx->conn;
 
-    if ((tx->state == TX_FILE || tx->state == TX_SCAN) && !tx->slot_refused)
+    if (tx->state == TX_FILE || tx->state == TX_SCAN)
         (void)icap_progress_detach(tx); /* else it waits */
     icap_connection_pump(c);
 }

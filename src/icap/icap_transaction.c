@@ -481,31 +481,35 @@ static void tx_refuse_slot(struct icap_transaction *tx)
 
 /* No slot is free for this client: tries again for a little while, so that a burst passes and a
  * client that sends whatever it is told is not answered in a busy loop. */
+static void tx_ask_for_slot(struct icap_transaction *tx)
+{
+    const struct icap_server_environment *env = &tx->server->env;
+
+    tx->slot_due = false;
+    if (scan_slots_take(env->scans, tx->client))
+        tx_scan(tx);
+    else if (++tx->slot_tries < SLOT_TRIES)
+        timer_set(env->loop, &tx->slot_timer, next_try_ms(tx));
+    else
+        tx_refuse_slot(tx);
+}
+
+/* Hundreds may be due at the same time: not all in one turn, and others pass. */
 static void on_slot_timer(struct timer *t)
 {
     struct icap_transaction *tx = CONTAINER_OF(t, struct icap_transaction, slot_timer);
-    const struct icap_server_environment *env = &tx->server->env;
 
-    if (scan_slots_take(env->scans, tx->client)) {
-        tx_scan(tx);
-        tx_pump(tx); /* it may have been refused at once */
-    } else if (++tx->slot_tries < SLOT_TRIES) {
-        timer_set(env->loop, t, next_try_ms(tx));
-    } else if (tx->conn) {
-        tx->slot_refused = true;
+    tx->slot_due = true;
+    if (tx->conn)
         icap_connection_wake(tx->conn);
-    } else {
-        tx_refuse_slot(tx);
-    }
+    else
+        tx_ask_for_slot(tx);
 }
 
-/* Hundreds may be refused at the same time: not all in one turn, and others pass. */
 void icap_transaction_turn(struct icap_transaction *tx)
 {
-    if (!tx->slot_refused)
-        return;
-    tx->slot_refused = false;
-    tx_refuse_slot(tx);
+    if (tx->slot_due)
+        tx_ask_for_slot(tx);
 }
 
 static void tx_inspect_end(struct icap_transaction *tx)
