@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,6 +230,16 @@ static void free_engines(struct engines *engines)
             engine_filetype_done(&engines->list[i]);
 }
 
+/* A gateway that wakes a worker goes on with its other connections instead of giving way to it at
+ * once, and is not kept waiting by one that computes. Where the kernel does not have the policy
+ * everything works as without it. */
+static void give_way(void)
+{
+    const struct sched_param none = {0};
+
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+}
+
 static int serve(const struct options *o)
 {
     struct zygote_spec spec = o->zygote;
@@ -237,6 +248,7 @@ static int serve(const struct options *o)
     int code = EXIT_FAILURE;
 
     log_setup(STDERR_FILENO, LOG_LEVEL_INFO, LOG_FORMAT_TEXT, "worker");
+    give_way();
     /* What libc (for dates of certificates) and OpenSSL would read on first use: in a worker they
      * no longer can. */
     tzset();
