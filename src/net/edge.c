@@ -105,11 +105,11 @@ enum err edge_add(struct loop *l, int fd, struct edge *e)
     return OK;
 }
 
-void edge_remove(struct loop *l, int fd)
+void edge_close(struct loop *l, int fd)
 {
     struct edges *s = loop_edges(l);
 
-    (void)epoll_ctl(s->fd, EPOLL_CTL_DEL, fd, NULL);
+    (void)close(fd);
     if (--s->n == 0)
         uv_unref((uv_handle_t *)&s->poll);
 }

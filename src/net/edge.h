@@ -19,12 +19,12 @@ struct edge {
 };
 enum { EDGE_READ = 1, EDGE_WRITE = 2, EDGE_HANGUP = 4 };
 
-/* What |fd| is ready for by now is news, too. |e| must live until the end of the turn in which it
- * was removed: events may have been fetched already, so |fn| may still be called. ERR_NOMEM,
+/* What |fd| is ready for by now is news, too. |e| must live until the end of the turn in which |fd|
+ * was closed: events may have been fetched already, so |fn| may still be called. ERR_NOMEM,
  * ERR_LIMIT. */
 NODISCARD enum err edge_add(struct loop *l, int fd, struct edge *e);
-/* Before |fd| is closed. */
-void edge_remove(struct loop *l, int fd);
+/* Closes |fd|, which takes it out: it must not have been duplicated. */
+void edge_close(struct loop *l, int fd);
 
 /* For the loop. */
 struct edges;

@@ -250,8 +250,7 @@ static void release(struct stream *s)
     s->state = STREAM_GONE;
     stream_load_drop(s);
     chain_done(&s->out);
-    edge_remove(s->loop, s->fd);
-    (void)close(s->fd);
+    edge_close(s->loop, s->fd);
     s->fd = -1;
     free_if_gone(s);
 }

@@ -52,8 +52,7 @@ static int close_pair(void **state)
     struct told *t = *state;
 
     for (unsigned i = 0; i < 2; i++) {
-        edge_remove(the_loop, t[i].fd);
-        (void)close(t[i].fd);
+        edge_close(the_loop, t[i].fd);
     }
     assert_false(loop_turn(the_loop, true)); /* nothing left, and it does not hang */
     loop_free(the_loop);
@@ -134,8 +133,7 @@ static void many_at_once(void **state)
     for (unsigned i = 0; i < N; i++) {
         assert_int_equal(t[i].calls, 1);
         assert_true(t[i].events & EDGE_READ);
-        edge_remove(the_loop, t[i].fd);
-        (void)close(t[i].fd);
+        edge_close(the_loop, t[i].fd);
         (void)close(other[i]);
     }
 }
