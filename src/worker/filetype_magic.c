@@ -139,6 +139,19 @@ static NODISCARD bool map_file(const char *name, struct span *ret)
     return S_ISREG(st.st_mode);
 }
 
+/* A compiled file that is empty or has no tests, as a compiler leaves it that was cut short:
+ * libmagic reads the text instead, which we cannot. */
+static NODISCARD bool map_compiled(const char *name, struct span *ret)
+{
+    if (!map_file(name, ret))
+        return false;
+    if (!is_comment(*ret))
+        return true;
+    if (ret->n)
+        (void)munmap((void *)(uintptr_t)ret->p, ret->n);
+    return false;
+}
+
 /* What libmagic reads for |name|, as far as that is one plain file: what is compiled of it, or
  * itself. */
 static NODISCARD bool map_magic(const char *name, struct span *ret)
@@ -154,7 +167,11 @@ static NODISCARD bool map_magic(const char *name, struct span *ret)
     found = strstr(name, OTHER_KIND) || access(buf_cstr(&other), F_OK) == 0;
     buf_reset(&other);
     buf_fmt(&other, SPAN_FMT COMPILED, SPAN_ARG(stem));
-    found = !found && other.err == OK && (map_file(buf_cstr(&other), ret) || map_file(name, ret));
+    found = !found && other.err == OK;
+    if (found && access(buf_cstr(&other), F_OK) == 0)
+        found = map_compiled(buf_cstr(&other), ret);
+    else if (found)
+        found = map_file(name, ret);
     buf_done(&other);
     return found;
 }

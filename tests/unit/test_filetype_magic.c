@@ -193,6 +193,19 @@ static void test_samples(void **state)
     report("samples");
 }
 
+/* JPEG XR's number is asked for beyond the end, and "ends" what it said with the next test that
+ * holds, which is one that says nothing of its own: no subset shows that. */
+static void test_early_end(void **state)
+{
+    (void)state;
+    memset(bytes, ' ', 97);
+    memcpy(bytes, "aaaamoov", 8);
+    memcpy(bytes + 60, "RINEX", 5);
+    memcpy(bytes + 90, "WMPHOTO", 7);
+    ask_both((struct span){bytes, 97}, "early end");
+    report("early end");
+}
+
 /* ---- changes ---- */
 
 /* Each returns the new length of what is in |bytes|. */
@@ -478,6 +491,31 @@ static void test_compiled(void **state)
     remove_folder(folder);
 }
 
+/* A compiler that was cut short leaves a compiled file without tests: libmagic reads the text, and
+ * what is in there must not be missing. */
+static void test_compiled_without_tests(void **state)
+{
+    static const char *const contents[] = {"", "# nothing\n"};
+    char folder[sizeof folder_template];
+
+    (void)state;
+    make_folder(folder, OWN);
+    for (size_t i = 0; i < ARRAY_LEN(contents); i++) {
+        FILE *f = fopen("own.magic.mgc", "w");
+        struct filetype_magic *m;
+
+        assert_non_null(f);
+        assert_true(fputs(contents[i], f) >= 0);
+        assert_int_equal(fclose(f), 0);
+        m = load("own.magic:"
+                 "/usr/share/misc/magic.mgc");
+        assert_string_equal(filetype_magic_ask(m, SPAN("SALLY says")), "application/x-sally");
+        expect_counts(m, 1, 0);
+        filetype_magic_free(m);
+    }
+    remove_folder(folder);
+}
+
 /* Where libmagic may read something else than the file of that name, it is asked as a whole. */
 static void test_odd_names(void **state)
 {
@@ -524,7 +562,10 @@ static void test_two(void **state)
                             "0\tname\tgif\n>0\tstring\tGIF\tMine\n!:mime\tapplication/x-gif\n");
     compile_own();
     for (unsigned order = 0; order < 2; order++) {
-        m = load(order ? MAGIC_COMPILED ":own.magic" : "own.magic:" MAGIC_COMPILED);
+        m = load(order ? "/usr/share/misc/magic.mgc"
+                         ":own.magic"
+                       : "own.magic:"
+                         "/usr/share/misc/magic.mgc");
         magic = m;
         assert_string_equal(filetype_magic_ask(m, SPAN("SALLY says")), "application/x-sally");
         assert_string_equal(filetype_magic_ask(m, SPAN("USE me")), "application/x-me");
@@ -595,12 +636,14 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_early_end),
         cmocka_unit_test_setup(test_samples, set_up_one),
         cmocka_unit_test_setup(test_files, set_up_one),
         cmocka_unit_test_setup(test_changed_files, set_up_one),
         cmocka_unit_test_setup(test_planted, set_up_one),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_compiled),
+        cmocka_unit_test(test_compiled_without_tests),
         cmocka_unit_test(test_odd_names),
         cmocka_unit_test_setup(test_two, set_up_one),
         cmocka_unit_test(test_many),
