@@ -186,6 +186,8 @@ static enum err send_file(struct clamd_session *s)
     do
         n = sendmsg(s->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN)
+        stream_wait_for_room(s->stream);
     if (n < 0)
         return err_from_errno(errno);
     s->opened = true;
@@ -349,7 +351,7 @@ static void pump_in(struct clamd_session *s)
     }
     block_unref(b);
     if (e == OK)
-        take_reply(s); /* what waits behind it is told of again: the wait is level-triggered */
+        take_reply(s); /* what waits behind it is told of again */
     else if (e == ERR_NOMEM)
         lose(s, "%s", err_text(e));
     else if (e != ERR_AGAIN)

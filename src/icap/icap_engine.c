@@ -253,11 +253,6 @@ void icap_error_fields(struct icap_engine *e, struct span fields)
     e->error_fields = fields;
 }
 
-bool icap_peer_is_done(const struct icap_engine *e)
-{
-    return e->peer_closes && e->rq == RQ_CLOSED && !icap_is_busy(e);
-}
-
 void icap_close_after(struct icap_engine *e)
 {
     e->close_after = true;
@@ -343,7 +338,6 @@ static enum err check_request(struct icap_engine *e, struct icap_request *r, str
     if (e->lim->require_host && !head_count(h, SPAN("Host")))
         return fault_set(f, ERR_PROTO, 400, 0, "no Host");
     r->close = head_has_token(h, SPAN("Connection"), SPAN("close"));
-    e->peer_closes = r->close;
     TRY(check_encapsulated(e, r, f));
     TRY(check_preview(e, r, f));
     r->allow = icap_allow_parse(h);

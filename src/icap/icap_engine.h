@@ -166,8 +166,6 @@ void icap_pause(struct icap_engine *e, bool paused);
 /* Say Connection: close on the next answer and close after it; between requests close now. For
  * draining. */
 void icap_close_after(struct icap_engine *e);
-/* Has the client said Connection: close, and got its answer? It will send nothing more. */
-bool icap_peer_is_done(const struct icap_engine *e);
 /* Drop everything: WANT_CLOSE at once. */
 void icap_abort(struct icap_engine *e);
 

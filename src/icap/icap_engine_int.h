@@ -56,7 +56,6 @@ struct icap_engine {
     enum icap_event_kind fault_kind; /* ICAP_EV_NONE: no fault waits */
     bool close_after; /* the driver, the peer or a refusal wants the connection closed */
     bool peer_eof;
-    bool peer_closes; /* the last request said Connection: close */
     bool paused;      /* the driver does not read on purpose */
     bool discard;     /* no BODY events for the rest of this request */
     bool ieof;        /* the preview was the whole body */

@@ -240,26 +240,16 @@ void icap_server_check_drained(struct icap_server *s)
     }
 }
 
-/* How long to wait for the peer's end, so that its late bytes do not make the kernel take the
- * answer back. Not for one that has said it is done and of which nothing is left to read. */
-static uint64_t linger_ms(const struct icap_connection *c)
-{
-    bool silent = c->leftover.len == 0 && !stream_is_tls(c->stream) && !stream_may_read(c->stream);
-
-    if (c->aborted || icap_is_busy(c->engine))
-        return 0;
-    return silent && icap_peer_is_done(c->engine) ? 0 : LINGER_MS;
-}
-
 static void conn_close(struct icap_connection *c)
 {
     struct icap_server *s = c->server;
-    uint64_t linger = linger_ms(c);
+    bool clean = !c->aborted && !icap_is_busy(c->engine);
 
     if (c->tx)
         icap_transaction_finish(c->tx);
     timer_clear(s->env.loop, &c->timer);
-    stream_close(c->stream, linger);
+    /* Also where the client said Connection: close: some send bytes behind that all the same. */
+    stream_close(c->stream, clean ? LINGER_MS : 0);
     c->stream = NULL;
     icap_engine_free(c->engine);
     c->engine = NULL;

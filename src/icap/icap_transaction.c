@@ -508,7 +508,7 @@ static void on_slot_timer(struct timer *t)
 
 void icap_transaction_turn(struct icap_transaction *tx)
 {
-    if (tx->slot_due)
+    if (tx->slot_due && tx->state == TX_FILE)
         tx_ask_for_slot(tx);
 }
 

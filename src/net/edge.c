@@ -26,7 +26,9 @@ static unsigned edge_events(uint32_t events)
     unsigned ret = 0;
 
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        return EDGE_READ | EDGE_WRITE | EDGE_HANGUP;
+        return EDGE_READ | EDGE_WRITE | EDGE_SHORT;
+    if (events & EPOLLPRI)
+        ret |= EDGE_READ | EDGE_SHORT;
     if (events & EPOLLIN)
         ret |= EDGE_READ;
     if (events & EPOLLOUT)
@@ -66,14 +68,13 @@ enum err edges_new(struct loop *l, struct edges **ret)
         return ERR_BUSY; /* no descriptors left */
     }
     r = uv_poll_init(loop_uv(l), &s->poll, s->fd);
-    if (r == 0)
-        r = uv_poll_start(&s->poll, UV_READABLE, on_news);
     if (r != 0) {
         (void)close(s->fd);
         free(s);
         return err_from_errno(-r);
     }
     s->poll.data = s;
+    (void)uv_poll_start(&s->poll, UV_READABLE, on_news); /* fails for closing handles only */
     uv_unref((uv_handle_t *)&s->poll);
     *ret = s;
     return OK;
@@ -96,7 +97,8 @@ void edges_close(struct edges *s)
 enum err edge_add(struct loop *l, int fd, struct edge *e)
 {
     struct edges *s = loop_edges(l);
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = e};
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
+                             .data.ptr = e};
 
     if (epoll_ctl(s->fd, EPOLL_CTL_ADD, fd, &ev) != 0)
         return err_from_errno(errno);

@@ -11,17 +11,17 @@
 #include "net/loop.h"
 
 /* Intrusive. |fn| gets EDGE_* bits that have come on since it was last called: bytes or room may be
- * there, until a read or write falls short. HANGUP: the peer has sent its last byte, or the
- * connection is in error; comes with READ and WRITE, and no read that falls short means that
- * nothing more is to be had. */
+ * there, until a read or write falls short. SHORT: from now on only a read that finds nothing means
+ * that nothing is there, because what ends a read early may come before more bytes or the end: the
+ * peer has sent its last byte, or urgent ones, or the connection is in error. */
 struct edge {
     void (*fn)(struct edge *e, unsigned events);
 };
-enum { EDGE_READ = 1, EDGE_WRITE = 2, EDGE_HANGUP = 4 };
+enum { EDGE_READ = 1, EDGE_WRITE = 2, EDGE_SHORT = 4 };
 
 /* What |fd| is ready for by now is news, too. |e| must live until the end of the turn in which |fd|
  * was closed: events may have been fetched already, so |fn| may still be called. ERR_NOMEM,
- * ERR_LIMIT. */
+ * ERR_FULL. */
 NODISCARD enum err edge_add(struct loop *l, int fd, struct edge *e);
 /* Closes |fd|, which takes it out: it must not have been duplicated. */
 void edge_close(struct loop *l, int fd);

@@ -215,7 +215,7 @@ static bool consume(struct fresh *f, size_t n)
 }
 
 /* As long as the parser wants more, all that has come is header, and is taken off the socket: else
- * a level-triggered poll would show it again and again. */
+ * stream would tell of it again and again. */
 static void read_proxy_header(struct fresh *f)
 {
     struct proxy_bytes *h = f->proxy;

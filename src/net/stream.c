@@ -208,7 +208,7 @@ static void on_edge(struct edge *e, unsigned events)
     if (s->state == STREAM_GONE)
         return;
     s->ready |= events & (EDGE_READ | EDGE_WRITE);
-    s->hung_up |= events & EDGE_HANGUP;
+    s->may_fall_short |= events & EDGE_SHORT;
     if (events & EDGE_READ)
         s->dry = false;
     events = s->ready & wanted(s);
@@ -358,6 +358,13 @@ static enum err end_input(struct stream *s, enum err e)
     return e;
 }
 
+/* Nothing is there until an edge says so. */
+static void ran_dry(struct stream *s)
+{
+    s->dry = true;
+    s->ready &= ~(unsigned)EDGE_READ;
+}
+
 /* recv(2) and send(2) themselves: those of the C library are cancellation points, and pay for it
  * with two atomic operations on each side of the call. Nobody cancels a loop. */
 ssize_t stream_recv(struct stream *s, void *dst, size_t max)
@@ -371,9 +378,10 @@ ssize_t stream_recv(struct stream *s, void *dst, size_t max)
     do
         n = syscall(SYS_recvfrom, s->fd, dst, max, MSG_DONTWAIT, NULL, NULL);
     while (n < 0 && errno == EINTR);
-    s->dry = n < 0 || (n > 0 && (size_t)n < max && !s->hung_up);
-    if (s->dry)
-        s->ready &= ~(unsigned)EDGE_READ;
+    if (n < 0 || (n > 0 && (size_t)n < max && !s->may_fall_short))
+        ran_dry(s);
+    else
+        s->dry = false;
     return n;
 }
 
@@ -437,6 +445,8 @@ size_t stream_peek(struct stream *s, void *dst, size_t n)
     if (s->state != STREAM_CLEAR || s->in_err)
         return 0;
     got = recv(s->fd, dst, n, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN)
+        ran_dry(s);
     return got > 0 ? (size_t)got : 0;
 }
 
@@ -510,6 +520,11 @@ void stream_push(struct stream *s)
     enum err e = stream_flush(s);
 
     (void)e; /* sticky, or the watch goes on with it */
+}
+
+void stream_wait_for_room(struct stream *s)
+{
+    s->ready &= ~(unsigned)EDGE_WRITE;
 }
 
 bool stream_has_unsent(const struct stream *s)

@@ -56,6 +56,9 @@ NODISCARD enum err stream_write(struct stream *s, struct chain *c, uint64_t *ret
 /* OK when nothing taken is left here; ERR_AGAIN otherwise. */
 NODISCARD enum err stream_flush(struct stream *s);
 bool stream_has_unsent(const struct stream *s);
+/* The driver's own sendmsg(2), for what only it can send (descriptors), said EAGAIN: WRITABLE comes
+ * when there is room. */
+void stream_wait_for_room(struct stream *s);
 
 /* Which of READABLE, WRITABLE the driver wants to hear of, until it says otherwise; handles TLS's
  * own wants by itself, and tells of bytes that wait inside TLS. After ERR_EOF no more READABLE

@@ -43,7 +43,7 @@ struct stream {
     bool starved;             /* OpenSSL holds at most a part of a record */
     bool transport_eof;       /* the BIO has seen the FIN */
     bool dry;                 /* the last read(2) took all there was: wait before the next */
-    bool hung_up;             /* EDGE_HANGUP: nothing more will come than what is there */
+    bool may_fall_short;      /* EDGE_SHORT: a read that takes less than it could proves nothing */
     bool write_wants_read;    /* a write waits for bytes from the peer */
     bool must_shut, shut;     /* SHUT_WR is due after |out|; is done */
     enum err bio_err;         /* what a system call under OpenSSL said; OK: nothing */

@@ -4,6 +4,7 @@ over icap:// and over icaps://."""
 import hashlib
 import itertools
 import re
+import select
 import socket
 import ssl
 
@@ -622,6 +623,15 @@ class TestConnections:
         """Nextcloud sends a second last-chunk for an empty file."""
         with way.connect() as c:
             c.send(request("RESPMOD", way.url("inspect"), b"", fields=["Connection: close"]) + b"0\r\n\r\n")
+            assert c.read_reply("RESPMOD").status == 200
+            c.expect_closed()
+
+    def test_bytes_long_after_close_take_nothing_back(self, way):
+        """Late ones would draw a reset, which takes the answer out of the client's hands."""
+        with way.connect() as c:
+            c.send(request("RESPMOD", way.url("inspect"), b"", fields=["Connection: close"]))
+            assert select.select([c.sock], [], [], 20)[0]
+            c.send(b"0\r\n\r\n")
             assert c.read_reply("RESPMOD").status == 200
             c.expect_closed()
 
