@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sallyport/peer.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -56,9 +58,9 @@ int sallyport_report_new(const void *ssl, sallyport_report **ret_report);
 void sallyport_report_free(sallyport_report *report);
 /* -EINVAL when ret_how->size is too small. */
 int sallyport_report_how(const sallyport_report *report, sallyport_how *ret_how);
-/* WHO: the authenticated peer as one line of printable ASCII (subject of its certificate), or NULL:
- * not authenticated, even where the connection is protected. */
-const char *sallyport_report_peer(const sallyport_report *report);
+/* WHO: the authenticated peer, or NULL: nobody authenticated, even where the connection is
+ * protected. Lives as long as the report; a reference outlives it. */
+const sallyport_peer *sallyport_report_peer(const sallyport_report *report);
 /* The |i|-th reason; -ENOENT past the end. */
 int sallyport_report_why(const sallyport_report *report, size_t i, sallyport_why *ret_why);
 /* "none", "integrity", "weak", "strong". */

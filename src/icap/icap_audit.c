@@ -187,7 +187,8 @@ void icap_audit_finish(struct icap_transaction *tx)
 }
 
 void icap_audit_refused(struct icap_server *s, const struct listener_settings *li,
-                        const struct address *peer, enum err err, const char *why)
+                        const struct address *peer, enum err err, const char *why,
+                        const sallyport_report *report)
 {
     char client[ADDRESS_TEXT_MAX], id[RECORD_ID_LEN + 1];
     struct record r = {
@@ -197,6 +198,7 @@ void icap_audit_refused(struct icap_server *s, const struct listener_settings *l
         .listener = li->name,
         .error = err_code(err),
         .error_text = span_of(why),
+        .report = err == ERR_POLICY ? report : NULL, /* else there is no more to tell than |why| */
     };
 
     record_id(s->env.id_seed, s->loop_index, s->next_id++, id);

@@ -541,8 +541,8 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
     c->deaf = false;
     if (sallyport_report_how(stream_report(stream), &how) == 0)
         (void)span_copy(span_of(how.text), c->result.how, sizeof c->result.how);
-    (void)span_copy(span_of(sallyport_report_peer(stream_report(stream))), c->result.who,
-                    sizeof c->result.who);
+    (void)span_copy(span_of(sallyport_peer_text(sallyport_report_peer(stream_report(stream)))),
+                    c->result.who, sizeof c->result.who);
     err = icap_client_engine_new(&c->limits, loop_now_ms(c->loop), &c->engine);
     if (err == OK)
         err = c->has_options && !c->only_options ? send_file(c) : send_options(c);

@@ -447,13 +447,14 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
 }
 
 static void on_refused(void *arg, struct loop *l, const struct listener_settings *settings,
-                       const struct address *peer, enum err err, const char *why)
+                       const struct address *peer, enum err err, const char *why,
+                       const sallyport_report *report)
 {
     struct icap_server *s = ((struct icap_servers *)arg)->by_loop[loop_index(l)];
 
     atomic_fetch_add_explicit(&s->n_refused, 1, memory_order_relaxed);
     metrics_add(s->env.metrics, s->loop_index, s->refused[err <= ERR_ABORTED ? err : ERR_BUG], 1);
-    icap_audit_refused(s, settings, peer, err, why);
+    icap_audit_refused(s, settings, peer, err, why, report);
 }
 
 const struct listener_events icap_listener_events = {.open = on_open, .refused = on_refused};

@@ -271,6 +271,7 @@ NODISCARD enum err icap_answer_own(struct icap_transaction *tx, const struct ica
 /* ---- icap_audit.c ---- */
 void icap_audit_finish(struct icap_transaction *tx);
 void icap_audit_refused(struct icap_server *s, const struct listener_settings *li,
-                        const struct address *peer, enum err err, const char *why);
+                        const struct address *peer, enum err err, const char *why,
+                        const sallyport_report *report);
 
 #endif

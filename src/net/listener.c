@@ -95,12 +95,13 @@ static void accepted(struct listener *li, int fd, const struct address *peer)
     const char *why;
 
     if (!proxy && !fresh_is_allowed(li->settings, peer)) {
-        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_POLICY, FRESH_NOT_ALLOWED);
+        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_POLICY, FRESH_NOT_ALLOWED,
+                            NULL);
         (void)close(fd);
         return;
     }
     if (group_may_open(li->count, li->settings->connections_max, source, &why) != OK) {
-        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_BUSY, why);
+        li->events->refused(li->arg, li->loop, li->settings, peer, ERR_BUSY, why, NULL);
         (void)close(fd);
         return;
     }

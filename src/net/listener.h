@@ -59,9 +59,11 @@ struct listener_events {
     /* A connection that ended before it was open: |err| (ERR_TLS, ERR_TIMEOUT, ERR_POLICY,
      * ERR_PLAINTEXT, ERR_BUSY, ERR_PROTO for a bad PROXY header, ERR_RESET, ERR_NOMEM; ERR_EOF: it
      * came and went without a word, as health checks do), |why| a sentence. For records, logs and
-     * metrics; the connection needs no listener_connection_ended(). |peer|, |why|: for the call. */
+     * metrics; the connection needs no listener_connection_ended(). |report|: HOW and WHO, as far
+     * as it came; NULL before there was a stream. |peer|, |why|, |report|: for the call. */
     void (*refused)(void *arg, struct loop *l, const struct listener_settings *s,
-                    const struct address *peer, enum err err, const char *why);
+                    const struct address *peer, enum err err, const char *why,
+                    const sallyport_report *report);
 };
 
 /* The process's loops, for hand-over: each knows how many connections it carries. Freed after all

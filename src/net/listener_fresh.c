@@ -82,7 +82,7 @@ static void refuse(struct fresh *f, enum err e, const char *why, uint64_t linger
 
     fresh_free(f);
     group_count_down(li->member, li->count, source);
-    li->events->refused(li->arg, li->loop, settings, &peer, e, why);
+    li->events->refused(li->arg, li->loop, settings, &peer, e, why, stream_report(stream));
     stream_close(stream, linger_ms);
     listener_settings_unref(settings);
 }
@@ -303,7 +303,7 @@ void fresh_begin(struct listener *li, int fd, const struct address *peer,
         (void)close(fd);
         group_count_down(li->member, li->count, source);
         li->events->refused(li->arg, li->loop, settings, peer, ERR_NOMEM,
-                            "no memory for a connection");
+                            "no memory for a connection", NULL);
         listener_settings_unref(settings);
         return;
     }

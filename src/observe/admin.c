@@ -351,13 +351,15 @@ static void on_open(void *arg, struct loop *l, const struct accepted *from)
 }
 
 static void on_refused(void *arg, struct loop *l, const struct listener_settings *s,
-                       const struct address *peer, enum err err, const char *why)
+                       const struct address *peer, enum err err, const char *why,
+                       const sallyport_report *report)
 {
     char text[ADDRESS_TEXT_MAX];
 
     (void)arg;
     (void)l;
     (void)s;
+    (void)report;
     log_debug("admin", "refused %s: %s (%s)", address_text(peer, text), why, err_code(err));
 }
 

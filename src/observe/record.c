@@ -141,7 +141,7 @@ static void add_protection(struct json *j, const sallyport_report *report)
     add_word(j, "how", sallyport_level_name(how.level));
     add_text(j, "version", how.protocol);
     add_text(j, "cipher", how.cipher);
-    add_text(j, "peer", sallyport_report_peer(report));
+    add_text(j, "peer", sallyport_peer_text(sallyport_report_peer(report)));
     json_bool(j, "resumed", how.resumed != 0);
     json_close(j, '}');
 }

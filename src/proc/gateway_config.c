@@ -10,6 +10,7 @@ struct listener_holder {
     struct listener_settings base;
     struct gateway_config *config;
     struct cidr *cidrs;
+    sallyport_want *peers;
 };
 
 static void config_unref(struct gateway_config *c)
@@ -27,6 +28,7 @@ static void holder_destroy(struct listener_settings *s)
 
     tls_context_unref(h->base.tls);
     free(h->cidrs);
+    sallyport_want_free(h->peers);
     config_unref(h->config);
     free(h);
 }
@@ -77,6 +79,19 @@ static enum err cidrs_copy(const struct listener_config *l, struct listener_hold
     return OK;
 }
 
+static enum err peers_load(const struct listener_config *l, struct listener_holder *h)
+{
+    if (l->peers.n == 0)
+        return OK;
+    if (sallyport_want_new(&h->peers) != 0)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < l->peers.n; i++)
+        if (sallyport_want_peer_text(h->peers, l->peers.v[i]) != 0)
+            return ERR_NOMEM; /* that they mean something was seen by the check */
+    h->base.policy.want = h->peers;
+    return OK;
+}
+
 static enum err listener_load(struct gateway_config *c, const struct generation *g,
                               const struct listener_config *l, struct listener_settings **ret,
                               struct buf *why)
@@ -98,6 +113,8 @@ static enum err listener_load(struct gateway_config *c, const struct generation 
     atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
     enum err e = cidrs_copy(l, h);
 
+    if (e == OK)
+        e = peers_load(l, h);
     if (e == OK && tls)
         e = tls_load(g, tls, &h->base.tls, why);
     if (e) {

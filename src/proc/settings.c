@@ -4,10 +4,12 @@
 #include "proc/settings.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/reader.h"
 #include "net/address.h"
+#include "sallyport/want.h"
 
 static const struct config_names sandbox_names =
     CONFIG_NAMES({"best-effort", false}, {"required", true});
@@ -36,6 +38,19 @@ static const char *valid_listener_name(struct span text)
     if (span_eq(text, SPAN("admin")) || span_eq(text, SPAN("control")))
         return "not be 'admin' or 'control', which Sallyport uses itself";
     return valid_name(text);
+}
+
+static const char *valid_peer(struct span text)
+{
+    sallyport_want *want = NULL;
+    char *z = span_dup(text);
+    bool ok = z && sallyport_want_new(&want) == 0 && sallyport_want_peer_text(want, z) == 0;
+
+    sallyport_want_free(want);
+    free(z);
+    return ok ? NULL
+              : "be dns:NAME (or dns:*.DOMAIN), uri:URI (or uri:URI/*), email:ADDRESS, ip:ADDRESS, "
+                "dn:SUBJECT or key:SHA-256";
 }
 
 static const struct config_row log_rows[] = {
@@ -174,6 +189,13 @@ static const struct config_row listener_rows[] = {
     CONFIG_ENUM("require", struct listener_config, require, require_names, .fallback = "none",
                 .help = "Least protection of a connection; one below is refused, with the reason "
                         "in the records."),
+    CONFIG_STRINGS("peers", struct listener_config, peers, .max = SALLYPORT_WANT_PEERS_MAX,
+                   .valid = valid_peer,
+                   .help = "Whose client certificates are let in, by whole names: dns:, uri:, "
+                           "email: and ip: are its alternative names, dn: its subject, key: the "
+                           "SHA-256 of its public key. dns:*.DOMAIN stands for one more label, "
+                           "uri:.../* for all below, a star alone for any value in dn:CN=*,O=... "
+                           "Empty: everybody whom client-ca has certified."),
     CONFIG_BOOL("plaintext-outside-loopback", struct listener_config, plaintext_outside_loopback,
                 .fallback = "false",
                 .help = "Allow clear text on an address that other machines can reach: everybody "
@@ -301,6 +323,17 @@ static void check_protection(const struct listener_config *l, struct config_repo
                            "'plaintext-outside-loopback: true' to have it that way");
 }
 
+static void check_peers(const struct settings *s, const struct listener_config *l,
+                        struct config_report *r)
+{
+    const struct tls_config *tls = settings_tls(s, l);
+
+    if (l->peers.n > 0 && (!tls || !tls->client_ca))
+        (void)config_fault(r, l, "peers",
+                           "nobody has a name here that could be trusted: name a tls entry with "
+                           "client-ca");
+}
+
 static bool address_is_taken(const struct config_address *a, const struct config_address *b)
 {
     return a->kind == b->kind && a->kind != CONFIG_ADDRESS_NONE && a->port != 0 &&
@@ -313,6 +346,7 @@ static void check_listener(const struct settings *s, size_t i, struct config_rep
 
     check_tls_name(s, l, r);
     check_protection(l, r);
+    check_peers(s, l, r);
     for (size_t k = 0; k < i; k++)
         if (address_is_taken(&l->address, &s->listeners[k].address)) {
             (void)config_fault(r, l, "address", "listener '%s' has the same address",

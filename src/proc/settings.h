@@ -57,6 +57,7 @@ struct listener_config {
     enum listener_protocol protocol;
     const char *tls; /* name of a tls entry, or NULL */
     sallyport_level require;
+    struct config_strings peers;     /* sallyport_want_peer_text(); empty: all with a certificate */
     bool plaintext_outside_loopback; /* the row whose name says it */
     struct config_cidrs proxy_from;
     struct config_cidrs allow;          /* empty: everybody may connect */

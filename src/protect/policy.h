@@ -7,11 +7,12 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "sallyport/report.h"
+#include "sallyport/want.h"
 
 struct protect_policy {
-    sallyport_level require; /* at least */
-    bool peer;               /* an authenticated peer is needed */
+    sallyport_level require;    /* at least */
+    bool peer;                  /* an authenticated peer is needed */
+    const sallyport_want *want; /* and this; NULL: nothing more. Borrowed */
 };
 
 /* OK, or ERR_POLICY with |*ret_why| filled (its strings are static). Pure; any thread. */

@@ -51,7 +51,7 @@ static void write_text(sallyport_report *r)
     /* Cut off where it does not fit: the peer alone is bounded, and the line is for people. */
     (void)snprintf(r->text, sizeof r->text, "%s %s%s%s%s", r->protocol, r->cipher,
                    r->resumed ? ", resumed" : "", r->peer ? ", peer " : ", peer not authenticated",
-                   r->peer ? r->peer : "");
+                   r->peer ? sallyport_peer_text(r->peer) : "");
 }
 
 static void read_failed(sallyport_report *r)
@@ -97,7 +97,7 @@ void sallyport_report_free(sallyport_report *report)
 {
     if (!report || report == &clear_report)
         return;
-    free(report->peer);
+    sallyport_peer_unref(report->peer);
     free(report->whys);
     free(report);
 }
@@ -121,7 +121,7 @@ int sallyport_report_how(const sallyport_report *report, sallyport_how *ret_how)
     return 0;
 }
 
-const char *sallyport_report_peer(const sallyport_report *report)
+const sallyport_peer *sallyport_report_peer(const sallyport_report *report)
 {
     return report->peer;
 }
@@ -137,6 +137,24 @@ int sallyport_report_why(const sallyport_report *report, size_t i, sallyport_why
 
     *ret_why = (sallyport_why){.size = size, .code = w->code, .err = w->err, .text = w->text};
     return 0;
+}
+
+/* [required][got] */
+static const char *const level_why[REPORT_LEVELS][REPORT_LEVELS] = {
+    [SALLYPORT_INTEGRITY] = {"the connection is not protected; its integrity must be"},
+    [SALLYPORT_WEAK] = {         "the connection is not protected; it must be confidential",
+                             "the connection is not confidential; it must be"},
+    [SALLYPORT_STRONG] = { "the connection is not protected; strong protection is required",
+                             "the connection is not confidential; strong protection is required", "the connection is weakly protected; strong protection is required"},
+};
+
+const char *report_level_why(sallyport_level required, sallyport_level got)
+{
+    const char *text = (unsigned)required < REPORT_LEVELS && (unsigned)got < REPORT_LEVELS
+                           ? level_why[required][got]
+                           : NULL;
+
+    return text ? text : "the connection is protected less than required";
 }
 
 const char *sallyport_level_name(sallyport_level level)

@@ -7,7 +7,7 @@
 
 #include "sallyport/report.h"
 
-#define REPORT_PEER_MAX 512u
+#define REPORT_LEVELS   4u
 #define REPORT_WHYS_MAX 3u
 #define REPORT_TEXT_MAX 160u
 
@@ -22,12 +22,14 @@ struct sallyport_report {
     unsigned via;
     const char *protocol, *cipher; /* OpenSSL's static names */
     int resumed;
-    char *peer;
+    sallyport_peer *peer;
     struct report_why *whys; /* REPORT_WHYS_MAX, allocated with the first */
     size_t n_whys;
     char text[REPORT_TEXT_MAX];
 };
 
+/* Why a connection of level |got| is not what was |required|, which is more. */
+const char *report_level_why(sallyport_level required, sallyport_level got);
 /* All return 0 or -ENOMEM. Past the last place a reason is dropped: the first is the cause. */
 int report_add_why(sallyport_report *r, const char *code, int err, const char *text);
 /* After a handshake that ended well: WHO, or why nobody. */

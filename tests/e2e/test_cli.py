@@ -148,6 +148,16 @@ class TestCheck:
         assert done.returncode == 2
         assert ":10:16: " in done.stderr
 
+    @pytest.mark.parametrize("peers, text", [
+        ("[nobody]", "must be dns:NAME"), ("['dns:*.test']", "must be dns:NAME"), ("['dn:CN=a*']", "must be dns:NAME"),
+        ("['dns:a.test']", "name a tls entry with client-ca")])
+    def test_peers(self, config, certificates, peers, text):
+        certificate, key = certificates.server
+        text_of_it = GOOD.replace('name: clear, ', f"name: clear, tls: t, peers: {peers}, ")
+        done = run("check", "-c", config(text_of_it + f"tls:\n  - {{name: t, certificate: {certificate}, key: {key}}}\n"))
+        assert done.returncode == 2
+        assert text in done.stderr
+
     def test_rules_are_compiled(self, config, tmp_path):
         rules = tmp_path / "my rules.yar"
         path = config(GOOD + f"engines: {{yara: {{rules: ['{rules}']}}}}\n")

@@ -26,6 +26,7 @@ listeners:
   - {name: tls, address: "127.0.0.1:0", tls: server, require: strong}
   - {name: newest, address: "127.0.0.1:0", tls: newest, require: strong}
   - {name: mutual, address: "127.0.0.1:0", tls: mutual, require: strong}
+  - {name: known, address: "127.0.0.1:0", tls: mutual, require: strong, peers: ["dns:*.known.test", "dn:CN=friend"]}
   - {name: v6, address: "[::1]:0", tls: server, require: strong}
 services:
   - {name: echo, type: echo, path: /echo}
@@ -218,6 +219,25 @@ class TestClientCertificates:
         else:
             wrong = certificates.issue("client-server", usage="serverAuth")
         self.expect_refused(sallyport, context_for(certificates, TLS13, wrong), "certificate")
+
+    @pytest.mark.parametrize("name, alternative, in_", [
+        ("a", "DNS:proxy.known.test", True), ("friend", "DNS:elsewhere.test", True),
+        ("friends", "DNS:a.b.known.test", False), ("proxy.known.test", "DNS:elsewhere.test", False)])
+    def test_only_those_who_are_wanted(self, sallyport, certificates, name, alternative, in_):
+        """Whole names count, and those of the right kind; who is turned away is in the record, too."""
+        context = context_for(certificates, TLS13, certificates.issue(name, f"subjectAltName={alternative}", usage="clientAuth"))
+        since = len(sallyport.records())
+        if in_:
+            with IcapConnection(sallyport.address("known"), tls=context) as c:
+                assert c.ask("RESPMOD", sallyport.url("echo", "known"), b"x").status == 200
+            return
+        with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
+            with IcapConnection(sallyport.address("known"), tls=context) as c:
+                c.ask("RESPMOD", sallyport.url("echo", "known"), b"x")
+        record = sallyport.wait_record(lambda r: r["listener"] == "known" and r.get("error") == "policy", since=since)
+        assert "not wanted here" in record["error_text"]
+        assert record["protection"]["peer"] == f"CN={name}"
+        assert record["protection"]["how"] == "strong"
 
     def expect_refused(self, sallyport, context, text):
         """In TLS 1.3 the client learns of it at its first read."""

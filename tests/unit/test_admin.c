@@ -48,9 +48,10 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
 }
 
 static void on_refused(void *arg, struct loop *l, const struct listener_settings *s,
-                       const struct address *peer, enum err err, const char *why)
+                       const struct address *peer, enum err err, const char *why,
+                       const sallyport_report *report)
 {
-    admin_listener_events()->refused(arg, l, s, peer, err, why);
+    admin_listener_events()->refused(arg, l, s, peer, err, why, report);
 }
 
 static const struct listener_events events = {.open = on_open, .refused = on_refused};

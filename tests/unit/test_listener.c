@@ -53,7 +53,7 @@ static struct log_book {
     struct loop *open_on[CLIENTS_MAX];
     unsigned n_open, n_refused;
     enum err err;
-    char why[256], peer[ADDRESS_TEXT_MAX];
+    char why[256], peer[ADDRESS_TEXT_MAX], who[64];
 } book;
 
 static unsigned destroyed;
@@ -69,13 +69,18 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
 }
 
 static void on_refused(void *arg, struct loop *l, const struct listener_settings *s,
-                       const struct address *peer, enum err e, const char *why)
+                       const struct address *peer, enum err e, const char *why,
+                       const sallyport_report *report)
 {
     struct log_book *b = arg;
 
     (void)l;
     assert_string_equal(s->name, "edge");
     b->n_refused++;
+    (void)snprintf(b->who, sizeof b->who, "%s",
+                   report && sallyport_report_peer(report)
+                       ? sallyport_peer_text(sallyport_report_peer(report))
+                       : "");
     b->err = e;
     (void)snprintf(b->why, sizeof b->why, "%s", why);
     (void)address_host_text(peer, b->peer);
@@ -255,7 +260,9 @@ static void test_client_certificate(void **state)
     fd = test_connect(&site.at);
     ssl = handshake(&site, fd, known_client_tls);
     TURN_UNTIL(site.l, book.n_open == 1);
-    assert_string_equal(sallyport_report_peer(stream_report(book.open[0].stream)), "CN=tenant one");
+    assert_string_equal(
+        sallyport_peer_text(sallyport_report_peer(stream_report(book.open[0].stream))),
+        "CN=tenant one");
     SSL_free(ssl);
     (void)close(fd);
 
@@ -659,6 +666,45 @@ static void test_free_drops_handshakes(void **state)
     (void)close(fd);
 }
 
+/* Certified, but not wanted here: refused, and it is known who it was. */
+static void test_unwanted_peer(void **state)
+{
+    static const struct {
+        const char *wanted;
+        bool open;
+    } rows[] = {
+        {"dn:CN=tenant two", false},
+        {"dn:CN=*",          true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct site site;
+        struct listener_settings *s = settings_new(strict_tls);
+        sallyport_want *want = NULL;
+
+        assert_int_equal(sallyport_want_new(&want), 0);
+        assert_int_equal(sallyport_want_peer_text(want, "dns:other.example"), 0);
+        assert_int_equal(sallyport_want_peer_text(want, rows[i].wanted), 0);
+        s->policy.want = want;
+        site_open(&site, s);
+        int fd = test_connect(&site.at);
+        SSL *ssl = handshake(&site, fd, known_client_tls);
+
+        TURN_UNTIL(site.l, book.n_open + book.n_refused == 1);
+        assert_int_equal(book.n_open, rows[i].open);
+        if (!rows[i].open) {
+            assert_int_equal(book.err, ERR_POLICY);
+            assert_non_null(strstr(book.why, "somebody who is not wanted here"));
+            assert_string_equal(book.who, "CN=tenant one");
+        }
+        SSL_free(ssl);
+        (void)close(fd);
+        site_close(&site);
+        sallyport_want_free(want);
+    }
+}
+
 static void test_new_settings(void **state)
 {
     struct site site;
@@ -768,12 +814,14 @@ static void on_threaded_open(void *arg, struct loop *l, const struct accepted *a
 }
 
 static void on_threaded_refused(void *arg, struct loop *l, const struct listener_settings *s,
-                                const struct address *peer, enum err e, const char *why)
+                                const struct address *peer, enum err e, const char *why,
+                                const sallyport_report *report)
 {
     (void)arg;
     (void)l;
     (void)s;
     (void)peer;
+    (void)report;
     fail_msg("refused: %u %s", (unsigned)e, why);
 }
 
@@ -885,6 +933,7 @@ int main(void)
         cmocka_unit_test(test_policy_on_clear),
         cmocka_unit_test(test_tls),
         cmocka_unit_test(test_client_certificate),
+        cmocka_unit_test(test_unwanted_peer),
         cmocka_unit_test(test_plaintext_on_tls_port),
         cmocka_unit_test(test_noise_on_tls_port),
         cmocka_unit_test(test_gone_without_a_word),

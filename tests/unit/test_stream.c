@@ -591,6 +591,27 @@ static void test_end_behind_the_bytes(void **state)
     block_pool_trim(0);
 }
 
+/* Urgent data ends a read early; what stands behind it came with the same news. */
+static void test_urgent_bytes_hide_nothing(void **state)
+{
+    struct pair p;
+    struct end *b = &p.b;
+    int fds[2];
+
+    (void)state;
+    p.l = test_loop(&clock_system);
+    test_tcp_pair(fds);
+    assert_int_equal(send(fds[0], "before", 6, 0), 6);
+    assert_int_equal(send(fds[0], "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(fds[0], "behind", 6, 0), 6);
+    end_init(b, p.l, fds[1]);
+    TURN_UNTIL(p.l, b->got == 12);
+    end_done(b);
+    (void)close(fds[0]);
+    loop_free(p.l);
+    block_pool_trim(0);
+}
+
 static struct {
     struct stream *s;
     unsigned calls, got;
@@ -684,7 +705,8 @@ static void test_report(void **state)
     assert_int_equal(how.level, SALLYPORT_STRONG);
     assert_int_equal(how.via, SALLYPORT_VIA_TLS);
     assert_string_equal(how.text, "TLSv1.3 TLS_AES_128_GCM_SHA256, peer CN=localhost");
-    assert_string_equal(sallyport_report_peer(stream_report(p.a.s)), "CN=localhost");
+    assert_string_equal(sallyport_peer_text(sallyport_report_peer(stream_report(p.a.s))),
+                        "CN=localhost");
     assert_null(sallyport_report_peer(stream_report(p.b.s)));
     assert_true(stream_is_tls(p.a.s));
     pair_close(&p);
@@ -729,6 +751,7 @@ int main(void)
         cmocka_unit_test(test_linger_sends_the_rest),
         cmocka_unit_test(test_linger_ends),
         cmocka_unit_test(test_end_behind_the_bytes),
+        cmocka_unit_test(test_urgent_bytes_hide_nothing),
         cmocka_unit_test(test_readable_is_told_while_it_is_true),
         cmocka_unit_test(test_gone_in_every_queue),
         cmocka_unit_test(test_report),

@@ -67,13 +67,15 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
 }
 
 static void on_refused(void *arg, struct loop *l, const struct listener_settings *s,
-                       const struct address *peer, enum err e, const char *why)
+                       const struct address *peer, enum err e, const char *why,
+                       const sallyport_report *report)
 {
     (void)l;
     (void)s;
     (void)peer;
     (void)e;
     (void)why;
+    (void)report;
     ((struct scene *)arg)->n_refused++;
 }
 
@@ -412,10 +414,11 @@ static void test_tls(void **state)
         assert_int_equal(SSL_CTX_use_certificate(tls_context_ssl(server), expired.x509), 1);
         assert_int_equal(SSL_CTX_use_PrivateKey(tls_context_ssl(server), expired.key), 1);
     }
-    scene_open(
-        &sc, server,
-        (struct upstream_settings){
-            .tls = client_tls, .tls_name = row->tls_name, .policy = {row->require, row->peer}
+    scene_open(&sc, server,
+               (struct upstream_settings){
+                   .tls = client_tls,
+                   .tls_name = row->tls_name,
+                   .policy = {.require = row->require, .peer = row->peer}
     });
     ask(&sc, &a, false);
     TURN_UNTIL(sc.l, a.called);
@@ -439,10 +442,7 @@ static void test_policy_on_clear(void **state)
     struct ask a;
 
     (void)state;
-    scene_open(&sc, NULL,
-               (struct upstream_settings){
-                   .policy = {SALLYPORT_WEAK, false}
-    });
+    scene_open(&sc, NULL, (struct upstream_settings){.policy = {.require = SALLYPORT_WEAK}});
     ask(&sc, &a, false);
     TURN_UNTIL(sc.l, a.called);
     assert_int_equal(a.err, ERR_POLICY);
