@@ -191,7 +191,7 @@ static bool ip_matches(struct span pattern, struct span name)
     unsigned char bytes[16];
     size_t n = ip_bytes(pattern, bytes);
 
-    return n > 0 && n == name.n && memcmp(bytes, name.p, n) == 0;
+    return n > 0 && span_eq((struct span){(const char *)bytes, n}, name);
 }
 
 /* ---- distinguished names ---- */
