@@ -17,7 +17,7 @@
 #include "protect/peer_int.h"
 
 #define URI_MAX      2048u
-#define NAME_MAX_LEN 255u
+#define NAME_LEN_MAX 255u
 
 /* ---- attributes ---- */
 
@@ -80,11 +80,11 @@ static struct span lower(struct span s, char *dst)
 
 static bool add_dns(sallyport_peer *p, struct span s)
 {
-    char text[NAME_MAX_LEN];
+    char text[NAME_LEN_MAX + 1];
 
     if (span_ends(s, SPAN(".")))
         s.n--;
-    if (!is_printable(s) || s.n > sizeof text)
+    if (!is_printable(s) || s.n > NAME_LEN_MAX)
         return false;
     add_name(p, SALLYPORT_PEER_DNS, lower(s, text));
     return true;
@@ -92,10 +92,10 @@ static bool add_dns(sallyport_peer *p, struct span s)
 
 static bool add_email(sallyport_peer *p, struct span s)
 {
-    char text[NAME_MAX_LEN];
+    char text[NAME_LEN_MAX + 1];
     size_t at = s.n;
 
-    if (!is_printable(s) || s.n > sizeof text)
+    if (!is_printable(s) || s.n > NAME_LEN_MAX)
         return false;
     while (at > 0 && s.p[at - 1] != '@')
         at--;
