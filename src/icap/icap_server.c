@@ -12,10 +12,10 @@
 #include "icap/icap_engine_clock.h"
 #include "icap/icap_server_int.h"
 
-#define ROUNDS_MAX  16u          /* of one pump: no peer may starve the others */
-#define FEEDS_MAX   4u           /* of one round: of pipelined requests each takes one */
-#define PUMP_US     100u         /* of one pump; then others have their turn */
-#define OUTPUT_HIGH (128u << 10) /* answer bytes queued in the engine at once */
+#define ROUNDS_MAX  16u         /* of one pump: no peer may starve the others */
+#define FEEDS_MAX   4u          /* of one round: of pipelined requests each takes one */
+#define PUMP_US     100u        /* of one pump; then others have their turn */
+#define OUTPUT_HIGH (64u << 10) /* answer bytes queued in the engine at once */
 #define STARVED_MS  50u
 #define LINGER_MS   2000u
 #define FRESH_MS    2000u /* draining: how long a connection that was just made may begin to speak */

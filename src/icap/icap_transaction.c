@@ -10,7 +10,7 @@
 #include "icap/icap_server_int.h"
 
 #define FLOW_HIGH \
-    (128u << 10) /* answer bytes queued in the engine before the body waits in |body| */
+    (64u << 10) /* answer bytes queued in the engine before the body waits in |body| */
 
 #define SLOT_TRIES 10u /* for a scan slot, within scan_wait_ms */
 

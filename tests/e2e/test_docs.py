@@ -53,6 +53,7 @@ class Checker:
         self.dir = folder
         certificate, key = certificates.server
         shutil.copy(certificate, folder / "gateway.pem")
+        shutil.copy(certificates.ca, folder / "clients.pem")
         shutil.copy(key, folder / "gateway.key")
         shutil.copytree(ROOT / "examples" / "lists", folder / "lists")
         shutil.copytree(ROOT / "share" / "rules", folder / "rules")
