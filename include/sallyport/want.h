@@ -24,7 +24,7 @@ void sallyport_want_free(sallyport_want *want); /* NULL is fine */
 
 /* At least |level|, by one of the layers in |via| (SALLYPORT_VIA_*; 0: any). Said twice, the
  * stricter holds: the higher level, the layers that both name. -EINVAL for a level that does not
- * exist. */
+ * exist, or when no layer is left; nothing changes then. */
 int sallyport_want_protect(sallyport_want *want, sallyport_level level, unsigned via);
 /* An authenticated peer, whoever it is. */
 void sallyport_want_known_peer(sallyport_want *want);

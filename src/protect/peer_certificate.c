@@ -63,14 +63,6 @@ static void add_name(sallyport_peer *p, int kind, struct span value)
 
 /* ---- alternative names ---- */
 
-static bool is_printable(struct span s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~')
-            return false;
-    return s.n > 0;
-}
-
 static struct span lower(struct span s, char *dst)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -84,7 +76,7 @@ static bool add_dns(sallyport_peer *p, struct span s)
 
     if (span_ends(s, SPAN(".")))
         s.n--;
-    if (!is_printable(s) || s.n > NAME_LEN_MAX)
+    if (!peer_is_visible(s) || s.n > NAME_LEN_MAX)
         return false;
     add_name(p, SALLYPORT_PEER_DNS, lower(s, text));
     return true;
@@ -95,7 +87,7 @@ static bool add_email(sallyport_peer *p, struct span s)
     char text[NAME_LEN_MAX + 1];
     size_t at = s.n;
 
-    if (!is_printable(s) || s.n > NAME_LEN_MAX)
+    if (!peer_is_visible(s) || s.n > NAME_LEN_MAX)
         return false;
     while (at > 0 && s.p[at - 1] != '@')
         at--;
@@ -109,7 +101,7 @@ static bool add_email(sallyport_peer *p, struct span s)
 
 static bool add_uri(sallyport_peer *p, struct span s)
 {
-    if (!is_printable(s) || s.n > URI_MAX)
+    if (!peer_is_visible(s) || s.n > URI_MAX)
         return false;
     add_name(p, SALLYPORT_PEER_URI, s);
     return true;

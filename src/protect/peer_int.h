@@ -32,6 +32,8 @@ int peer_of_certificate(const X509 *cert, sallyport_peer **ret_peer, const char 
 /* The kind that stands before the colon of "dns:..."; 0: none that is known. */
 int peer_kind(struct span name);
 const char *peer_kind_name(int kind); /* NULL: not one to ask for */
+/* Something, and nothing but ASCII that can be seen: no space, no control character. */
+bool peer_is_visible(struct span s);
 /* A pattern of |kind| that means something? */
 bool peer_pattern_is_valid(int kind, struct span pattern);
 

@@ -37,7 +37,7 @@ const char *peer_kind_name(int kind)
     return NULL;
 }
 
-static bool is_visible(struct span s)
+bool peer_is_visible(struct span s)
 {
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] <= ' ' || s.p[i] > '~')
@@ -111,7 +111,7 @@ static bool is_uri_pattern(struct span pattern)
         if (!span_starts(rest, SPAN("//")) || span_find(span_sub(rest, 2, SIZE_MAX), '/') == 0)
             return false;
     }
-    return is_visible(pattern) && colon > 0 && colon + 1 < pattern.n &&
+    return peer_is_visible(pattern) && colon > 0 && colon + 1 < pattern.n &&
            span_find(fixed, '*') == fixed.n;
 }
 
@@ -157,7 +157,7 @@ static bool is_email_pattern(struct span pattern)
 {
     size_t at = at_sign(pattern);
 
-    return is_visible(pattern) && at > 0 && at < pattern.n &&
+    return peer_is_visible(pattern) && at > 0 && at < pattern.n &&
            is_dns_pattern(span_sub(pattern, at + 1, SIZE_MAX)) &&
            span_find(pattern, '*') == pattern.n;
 }

@@ -46,14 +46,16 @@ void sallyport_want_free(sallyport_want *want)
 
 int sallyport_want_protect(sallyport_want *want, sallyport_level level, unsigned via)
 {
+    unsigned both = !via ? want->via : want->via ? want->via & via : via;
+
     if ((unsigned)level >= REPORT_LEVELS || via & ~VIA_ALL)
+        return -EINVAL;
+    if (via && !both) /* no layer is left that both allow; 0 would be any */
         return -EINVAL;
     if (level > want->level)
         want->level = level;
-    if (via)
-        want->via = want->via ? want->via & via : via;
-    /* No layer is left that both allow: none will do, not any. */
-    return via && !want->via ? -EINVAL : 0;
+    want->via = both;
+    return 0;
 }
 
 void sallyport_want_known_peer(sallyport_want *want)

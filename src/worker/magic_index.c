@@ -9,7 +9,6 @@
 #include "worker/magic_need.h"
 #include "worker/magic_words.h"
 
-#define NONE UINT32_MAX
 /* Words that may stand further away are looked for one by one, and only when all else is met. */
 #define NEAR (2 * MAGIC_REGEX_MAX)
 

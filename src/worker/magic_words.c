@@ -10,7 +10,6 @@
 #define BUCKET_BITS 10u
 #define PLACES      2u /* offsets at which so many words stand that they are told by a first byte */
 #define EVERY_BYTE  256u
-#define NONE        UINT32_MAX
 #define FLAG_SETS   256u
 #define NEAR        16384u /* most words end there, if they are in a file at all */
 

@@ -41,7 +41,6 @@ static void peer_properties(const sallyport_peer *p)
     check(strlen(sallyport_peer_text(p)) <= PEER_TEXT_MAX && sallyport_peer_text(p)[0]);
     check(sallyport_peer_equal(p, p, SALLYPORT_SAME_NAME));
     check(sallyport_peer_equal(p, p, SALLYPORT_SAME_KEY));
-    /* Whoever has a subject is who the subject says, as it is written. */
     if (sallyport_peer_attr(p, SALLYPORT_PEER_KEY, 0, &bytes, &n) == 0)
         check(n == 32);
 }

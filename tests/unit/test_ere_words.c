@@ -208,8 +208,7 @@ static void test_system(void **state)
     unsigned patterns = 0, matches = 0;
 
     (void)state;
-    if (!magic_compiled_open(&m))
-        skip();
+    MAGIC_COMPILED_NEED(&m);
     for (uint32_t i = 0; i < m.base.files[0].n_tests; i++) {
         const struct magic_entry *e = &m.base.files[0].tests[i];
 

@@ -372,8 +372,7 @@ static void test_planted(void **state)
     uint64_t end = deadline_ms();
 
     (void)state;
-    if (!magic_compiled_open(&m))
-        skip();
+    MAGIC_COMPILED_NEED(&m);
     for (unsigned i = 0; !is_over(end); i++) {
         size_t n = plant_ground();
         char what[64];
@@ -507,8 +506,7 @@ static void test_compiled_without_tests(void **state)
         assert_non_null(f);
         assert_true(fputs(contents[i], f) >= 0);
         assert_int_equal(fclose(f), 0);
-        m = load("own.magic:"
-                 "/usr/share/misc/magic.mgc");
+        m = load("own.magic:" MAGIC_COMPILED);
         assert_string_equal(filetype_magic_ask(m, SPAN("SALLY says")), "application/x-sally");
         expect_counts(m, 1, 0);
         filetype_magic_free(m);
@@ -553,8 +551,7 @@ static void test_two(void **state)
     struct magic_compiled system;
 
     (void)state;
-    if (!magic_compiled_open(&system))
-        skip();
+    MAGIC_COMPILED_NEED(&system);
     magic_compiled_close(&system);
     make_folder(folder, OWN "0\tstring\t%PDF\tnot yours\n!:mime\tapplication/x-mine\n"
                             "0\tstring\tUSE\n>0\tuse\tgif\n>3\tuse\town\n"
@@ -562,10 +559,7 @@ static void test_two(void **state)
                             "0\tname\tgif\n>0\tstring\tGIF\tMine\n!:mime\tapplication/x-gif\n");
     compile_own();
     for (unsigned order = 0; order < 2; order++) {
-        m = load(order ? "/usr/share/misc/magic.mgc"
-                         ":own.magic"
-                       : "own.magic:"
-                         "/usr/share/misc/magic.mgc");
+        m = load(order ? MAGIC_COMPILED ":own.magic" : "own.magic:" MAGIC_COMPILED);
         magic = m;
         assert_string_equal(filetype_magic_ask(m, SPAN("SALLY says")), "application/x-sally");
         assert_string_equal(filetype_magic_ask(m, SPAN("USE me")), "application/x-me");

@@ -473,6 +473,7 @@ static void wants_join(void **state)
     assert_int_equal(sallyport_want_check(w, clear, &why), -ENOKEY);
     assert_string_equal(why.code, "need-tls");
     assert_int_equal(sallyport_want_protect(w, SALLYPORT_NONE, SALLYPORT_VIA_IPSEC), -EINVAL);
+    assert_int_equal(sallyport_want_check(w, clear, &why), -ENOKEY); /* as it was */
     sallyport_want_free(w);
     assert_int_equal(sallyport_want_new(&w), 0);
     assert_int_equal(sallyport_want_protect(w, SALLYPORT_NONE, SALLYPORT_VIA_IPSEC), 0);

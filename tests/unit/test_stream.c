@@ -568,48 +568,44 @@ static void test_linger_ends(void **state)
     loop_free(l);
 }
 
+/* What |fd| has sent by now arrives at one end of a loop: |n| bytes, and the end if |eof|. */
+static void expect_all(int fd, int at, uint64_t n, bool eof)
+{
+    struct loop *l = test_loop(&clock_system);
+    struct end e;
+
+    end_init(&e, l, at);
+    TURN_UNTIL(l, e.got == n && (e.read_end == ERR_EOF) == eof);
+    end_done(&e);
+    (void)close(fd);
+    loop_free(l);
+    block_pool_trim(0);
+}
+
 /* A FIN right behind the bytes is part of the same news, and no read that finds less than it could
  * take may hide it. */
 static void test_end_behind_the_bytes(void **state)
 {
-    struct pair p;
-    struct end *b = &p.b;
     int fds[2];
 
     (void)state;
-    p.l = test_loop(&clock_system);
     test_tcp_pair(fds);
     assert_int_equal(send(fds[0], "last words", 10, 0), 10);
     assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
-    end_init(b, p.l, fds[1]);
-    TURN_UNTIL(p.l, b->read_end);
-    assert_int_equal(b->read_end, ERR_EOF);
-    assert_int_equal(b->got, 10);
-    end_done(b);
-    (void)close(fds[0]);
-    loop_free(p.l);
-    block_pool_trim(0);
+    expect_all(fds[0], fds[1], 10, true);
 }
 
 /* Urgent data ends a read early; what stands behind it came with the same news. */
 static void test_urgent_bytes_hide_nothing(void **state)
 {
-    struct pair p;
-    struct end *b = &p.b;
     int fds[2];
 
     (void)state;
-    p.l = test_loop(&clock_system);
     test_tcp_pair(fds);
     assert_int_equal(send(fds[0], "before", 6, 0), 6);
     assert_int_equal(send(fds[0], "!", 1, MSG_OOB), 1);
     assert_int_equal(send(fds[0], "behind", 6, 0), 6);
-    end_init(b, p.l, fds[1]);
-    TURN_UNTIL(p.l, b->got == 12);
-    end_done(b);
-    (void)close(fds[0]);
-    loop_free(p.l);
-    block_pool_trim(0);
+    expect_all(fds[0], fds[1], 12, false);
 }
 
 static struct {
