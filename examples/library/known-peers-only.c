@@ -8,6 +8,7 @@
  * One connection after the other, on loopback. Port 0: any; it is printed. */
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ int main(int argc, char **argv)
             return 1;
         }
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    (void)signal(SIGPIPE, SIG_IGN); /* a client that hangs up ends its connection, not us */
     fd = listen_on(argv[1]);
     for (int client; fd >= 0 && (client = accept(fd, NULL, NULL)) >= 0;) {
         SSL *ssl = SSL_new(ctx);

@@ -87,7 +87,8 @@ static enum err check_texts(const struct exception *e, struct buf *why)
     TRY(check_text("signature", e->signature, sizeof e->signature, why));
     TRY(check_text("host", e->host, sizeof e->host, why));
     TRY(check_text("file", e->file, sizeof e->file, why));
-    return check_text("client", e->client, sizeof e->client, why);
+    TRY(check_text("client", e->client, sizeof e->client, why));
+    return check_text("tenant", e->tenant, sizeof e->tenant, why);
 }
 
 static enum err check_sha256(char *text, struct buf *why)
@@ -182,7 +183,7 @@ static enum err check_bypass(const struct exception *e, struct buf *why)
     if (!e->service[0])
         return exception_fault(why, "a bypass needs the name of a service: there is none for all "
                                     "of them");
-    if (e->sha256[0] || e->host[0] || e->signature[0] || e->file[0] || e->client[0])
+    if (e->sha256[0] || e->host[0] || e->signature[0] || e->file[0] || e->client[0] || e->tenant[0])
         return exception_fault(why, "a bypass is for a whole service and takes no conditions; use "
                                     "`sallyport exception` for single files, hosts or clients");
     return OK;
@@ -482,7 +483,8 @@ static bool conditions_hold(const struct exception_entry *n, const struct facts 
 {
     const struct exception *e = &n->e;
 
-    return (!e->client[0] || cidr_contains(&n->client, &f->client)) &&
+    return (!e->tenant[0] || span_eq(span_of(e->tenant), f->tenant)) &&
+           (!e->client[0] || cidr_contains(&n->client, &f->client)) &&
            (!e->sha256[0] || sha256_holds(e->sha256, f)) &&
            (!e->host[0] || host_match(span_of(e->host), f->host)) &&
            (!e->signature[0] || signature_holds(e->signature, f)) &&

@@ -6,7 +6,8 @@
  *
  * Journal lines:
  *   {"op":"add","id":"x7k2…","kind":"exception","created":"…Z","expires":"…Z","by":"root",
- *    "reason":"…", "service":"…","sha256":"…","signature":"…","host":"…","file":"…","client":"…"}
+ *    "reason":"…", "service":"…","sha256":"…","signature":"…","host":"…","file":"…","client":"…",
+ *    "tenant":"…"}
  *   {"op":"add","id":"…","kind":"bypass", … "service":"…"}
  *   {"op":"remove","id":"…","at":"…Z","by":"root"}
  *
@@ -32,7 +33,8 @@ struct exception {
     uint64_t created_wall_ms, expires_wall_ms;
     char by[64];                     /* who added it */
     char reason[EXCEPTION_TEXT_MAX]; /* why; required */
-    /* Conditions: all that are not empty must hold. An ALLOW has at least one besides |service|. */
+    /* Conditions: all that are not empty must hold. An ALLOW has at least one besides |service| and
+     * |tenant|. */
     char service[65];                 /* name of a service; "": every one (not for BYPASS) */
     char sha256[65];                  /* of the body, lower-case hex */
     char signature[FINDING_NAME_MAX]; /* glob: every finding that blocks has such a name */
@@ -40,6 +42,7 @@ struct exception {
     char file[EXCEPTION_TEXT_MAX]; /* glob over the plain file name, and over those of all files in
                                       a form; letters of any case */
     char client[64];               /* address or network of the user */
+    char tenant[65];               /* whose login it is */
 };
 
 #define EXCEPTION_REQUEST_MAX 8192u /* bytes of a request, and of a journal line */

@@ -39,6 +39,7 @@ static const struct text_member {
     {TEXT_MEMBER(host),      false, false},
           {TEXT_MEMBER(file),      false, false},
     {TEXT_MEMBER(client),    false, false},
+          {TEXT_MEMBER(tenant),    false, false},
 #undef TEXT_MEMBER
 };
 

@@ -23,6 +23,7 @@ void object_table_unref(struct object_table *t); /* NULL is fine */
 struct facts {
     /* From the heads. */
     struct address client; /* the user's: X-Client-IP where the peer may state it, else the peer */
+    struct span tenant;    /* whose login it is; empty: nobody's */
     struct span user;      /* as the peer states it, decoded; empty if not */
     struct span method;    /* "REQMOD" or "RESPMOD" */
     struct span host;      /* of the URL, in small letters, without port and closing dot */

@@ -504,6 +504,8 @@ static unsigned worker_engines(const struct inspection *s)
         engines |= WIRE_ENGINE_YARA;
     if (s->req.pipeline & 1u << PIPELINE_FILETYPE)
         engines |= WIRE_ENGINE_FILETYPE;
+    if (s->req.pipeline & 1u << PIPELINE_PRINTING)
+        engines |= WIRE_ENGINE_PRINTING;
     return engines || !s->plain ? engines | WIRE_ENGINE_UNPACK : 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inspection.h - one body through the pipeline of its service: verdict cache, jailed worker
- * (unpack, yara, filetype), clamd; their answers joined into one result. One inspector per loop.
+ * (unpack, yara, filetype, printing), clamd; their answers joined into one result. One inspector
+ * per loop.
  *
  * Threads: belongs to its loop's thread. */
 #ifndef ADAPT_INSPECTION_H

@@ -101,6 +101,14 @@ static bool globs_match(const struct config_strings *globs, struct span text, st
     return false;
 }
 
+static bool tenant_holds(const struct config_strings *names, struct span tenant)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (span_eq(span_of(names->v[i]), tenant))
+            return true;
+    return false;
+}
+
 static bool client_holds(const struct config_cidrs *nets, const struct address *a)
 {
     struct sockaddr_in in4;
@@ -151,6 +159,8 @@ static bool heads_hold(const struct rules *r, size_t at, const struct facts *f)
 {
     const struct rule_settings *v = &r->v[at];
 
+    if (v->tenant.n > 0 && !tenant_holds(&v->tenant, f->tenant))
+        return false;
     if (v->client.n > 0 && !client_holds(&v->client, &f->client))
         return false;
     if (v->user.n > 0 && (f->user.n == 0 || !globs_match(&v->user, f->user, f->steps)))

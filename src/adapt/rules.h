@@ -14,6 +14,7 @@ enum rule_then { RULE_ALLOW, RULE_BLOCK, RULE_NOTE, RULE_PIPELINE };
 struct rule_settings {
     const char *name;
     /* who */
+    struct config_strings tenant; /* names */
     struct config_cidrs client;
     struct config_strings user; /* globs */
     /* what */
@@ -32,7 +33,13 @@ struct rule_settings {
 extern const struct config_block rule_block;
 
 /* The engines that a pipeline may name, as bits 1 << PIPELINE_*. */
-enum pipeline_engine { PIPELINE_YARA, PIPELINE_FILETYPE, PIPELINE_CLAMAV, PIPELINE_URL };
+enum pipeline_engine {
+    PIPELINE_YARA,
+    PIPELINE_FILETYPE,
+    PIPELINE_CLAMAV,
+    PIPELINE_URL,
+    PIPELINE_PRINTING
+};
 extern const struct config_names pipeline_names;
 
 struct rules;
@@ -70,7 +77,7 @@ struct rule_match {
  *
  * `signature`: of an ALLOW, all findings that block must fit, and none be left out for room.
  *
- * A client, user or digest that is not known fits no value. A file name that is not known
+ * A tenant, client, user or digest that is not known fits no value. A file name that is not known
  * (facts.name_unknown) may be any: it holds for BLOCK and NOTE, and for no other.
  *
  * Without body facts a rule that needs them and otherwise matches stops the walk (|waits|). `file`

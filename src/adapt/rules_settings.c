@@ -3,9 +3,9 @@
 #include "adapt/rules.h"
 #include "adapt/url_normal.h"
 
-const struct config_names pipeline_names =
-    CONFIG_NAMES({"yara", PIPELINE_YARA}, {"filetype", PIPELINE_FILETYPE},
-                 {"clamav", PIPELINE_CLAMAV}, {"url", PIPELINE_URL});
+const struct config_names pipeline_names = CONFIG_NAMES(
+    {"yara", PIPELINE_YARA}, {"filetype", PIPELINE_FILETYPE}, {"printing", PIPELINE_PRINTING},
+    {"clamav", PIPELINE_CLAMAV}, {"url", PIPELINE_URL});
 static const struct config_names then_names = CONFIG_NAMES(
     {"allow", RULE_ALLOW}, {"block", RULE_BLOCK}, {"note", RULE_NOTE}, {"pipeline", RULE_PIPELINE});
 
@@ -71,6 +71,8 @@ static const struct config_row rule_rows[] = {
     CONFIG_STRING("name", struct rule_settings, name, .required = true, .min = 1, .max = 64,
                   .valid = valid_name,
                   .help = "Name of the rule in records and on the block page."),
+    CONFIG_STRINGS("tenant", struct rule_settings, tenant, .valid = valid_name,
+                   .help = "Tenants whose login it is."),
     CONFIG_CIDRS("client", struct rule_settings, client,
                  .help = "Addresses or networks of the user: X-Client-IP where the peer may state "
                          "it, or else the peer itself."),
@@ -132,8 +134,8 @@ static void check_pipeline(struct rule_settings *v, struct config_report *r)
 
 static bool has_conditions(const struct rule_settings *v)
 {
-    return v->client.n + v->user.n + v->method.n + v->host.n + v->url_list.n + v->type.n +
-                   v->file.n + v->sha256.n + v->signature.n >
+    return v->tenant.n + v->client.n + v->user.n + v->method.n + v->host.n + v->url_list.n +
+                   v->type.n + v->file.n + v->sha256.n + v->signature.n >
                0 ||
            v->larger > 0 || v->smaller > 0;
 }

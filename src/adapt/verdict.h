@@ -62,6 +62,7 @@ struct scan_result {
     bool
         incomplete; /* something that was asked could not look at all of it, whatever the verdict */
     uint32_t n_objects; /* in the body: 1, or the leaves of a multipart */
+    uint32_t pages;     /* that a printer would print once; 0: not known, or not asked for */
     uint64_t scan_us;   /* in the worker */
 };
 

@@ -35,6 +35,7 @@ struct kept {
     unsigned also;
     enum err err;
     uint32_t n_objects;
+    uint32_t pages;
     bool incomplete;
     uint64_t scan_us;
     struct object_table *objects;
@@ -165,6 +166,7 @@ static struct kept *kept_new(const struct verdict_key *key, const struct verdict
         .also = r->also,
         .err = r->err,
         .n_objects = r->n_objects,
+        .pages = r->pages,
         .incomplete = r->incomplete,
         .scan_us = r->scan_us,
         .objects = object_table_ref(v->objects),
@@ -223,6 +225,7 @@ static void kept_unfold(const struct kept *k, struct verdict_cache_value *ret)
                    .err = k->err,
                    .n_findings = k->n_findings,
                    .n_objects = k->n_objects,
+                   .pages = k->pages,
                    .incomplete = k->incomplete,
                    .scan_us = k->scan_us},
         .objects = k->objects,

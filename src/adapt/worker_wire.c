@@ -10,7 +10,7 @@
 
 /* First byte of every packet. Gateway and worker are installed together, but an upgrade can leave
  * an old zygote beside a new gateway for a moment: they must notice. */
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 
 #define ERR_ROW(id, value, class, status, code, text) +1
 enum {
@@ -98,6 +98,7 @@ static void write_result(struct writer *w, const struct scan_result *s)
     write_field(w, s->sniffed, sizeof s->sniffed);
     write_u32(w, s->n_objects);
     write_u8(w, s->incomplete);
+    write_u32(w, s->pages);
 }
 
 static void read_result(struct reader *r, struct scan_result *s)
@@ -120,6 +121,7 @@ static void read_result(struct reader *r, struct scan_result *s)
     read_field(r, s->sniffed, sizeof s->sniffed);
     s->n_objects = read_u32(r);
     s->incomplete = read_range(r, 2);
+    s->pages = read_u32(r);
     if (!r->err && !result_is_sound(s))
         r->err = ERR_SYNTAX;
 }

@@ -38,9 +38,15 @@ enum wire_kind {
 #define WIRE_NAME_MAX 255
 
 /* Bit mask. UNPACK: undo Content-Encoding and split multipart/form-data before the others look;
- * without it a body that has either is not inspected. FILETYPE: say what each object is. */
-enum wire_engine { WIRE_ENGINE_YARA = 1, WIRE_ENGINE_FILETYPE = 2, WIRE_ENGINE_UNPACK = 4 };
-#define WIRE_ENGINES_ALL 7u
+ * without it a body that has either is not inspected. FILETYPE: say what each object is. PRINTING:
+ * look at it as a printer does, and count its pages. */
+enum wire_engine {
+    WIRE_ENGINE_YARA = 1,
+    WIRE_ENGINE_FILETYPE = 2,
+    WIRE_ENGINE_UNPACK = 4,
+    WIRE_ENGINE_PRINTING = 8
+};
+#define WIRE_ENGINES_ALL 15u
 
 /* Limits on what unpacking may make; over one: CAUSE_NOT_INSPECTED. */
 struct wire_unpack {

@@ -12,6 +12,13 @@ enum err {
 #include "base/codes.def"
 };
 #undef ERR_ROW
+/* How many there are. */
+#define ERR_ROW(...) +1
+enum {
+    ERR_CODES = 0
+#include "base/codes.def"
+};
+#undef ERR_ROW
 
 /* The class, not the call site, decides what happens: PEER answers 4xx and closes, POLICY answers
  * and records, LOCAL answers 5xx or the configured action and logs, BUG logs loudly, BLOCKED is not

@@ -11,7 +11,8 @@ enum {
     EXIT_REFUSED = 1,  /* refused, infected, policy; also: could not be started */
     EXIT_USAGE = 2,    /* wrong arguments or configuration */
     EXIT_SECURITY = 3, /* the security that was asked for is not there */
-    EXIT_NETWORK = 4   /* no connection, or a peer that breaks its protocol */
+    EXIT_NETWORK = 4,  /* no connection, or a peer that breaks its protocol */
+    EXIT_LOGIN = 5     /* who asks could not be proved, where that is not part of a refusal */
 };
 
 struct command {
@@ -21,8 +22,10 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct command command_serve, command_check, command_scan, command_probe,
-    command_status, command_exception, command_bypass, command_cache, command_help, command_version;
+extern const struct command command_serve, command_check, command_scan, command_probe, command_why,
+    command_status, command_records, command_printers, command_exception, command_bypass,
+    command_cache, command_tenant, command_print, command_cancel, command_jobs, command_help,
+    command_version;
 /* Closed by NULL. */
 extern const struct command *const commands[];
 

@@ -19,6 +19,7 @@ enum {
     OPTION_HOST,
     OPTION_FILE,
     OPTION_CLIENT,
+    OPTION_TENANT,
     OPTION_FOR,
     OPTION_UNTIL,
     OPTION_REASON,
@@ -37,6 +38,7 @@ static const struct option options[] = {
     {"host", required_argument, NULL, OPTION_HOST},
     {"file", required_argument, NULL, OPTION_FILE},
     {"client", required_argument, NULL, OPTION_CLIENT},
+    {"tenant", required_argument, NULL, OPTION_TENANT},
     {"for", required_argument, NULL, OPTION_FOR},
     {"until", required_argument, NULL, OPTION_UNTIL},
     {"reason", required_argument, NULL, OPTION_REASON},
@@ -51,6 +53,7 @@ static const struct {
 } members[] = {
     {OPTION_SERVICE, "service"}, {OPTION_SHA256, "sha256"}, {OPTION_SIGNATURE, "signature"},
     {OPTION_HOST, "host"}, {OPTION_FILE, "file"}, {OPTION_CLIENT, "client"},
+    {OPTION_TENANT, "tenant"},
     {OPTION_FOR, "expires_in"}, {OPTION_UNTIL, "expires"}, {OPTION_REASON, "reason"},
 };
 /* clang-format on */
@@ -66,8 +69,8 @@ struct arguments {
 
 static void describe(const json_t *e, struct buf *out)
 {
-    static const char *const conditions[] = {"service", "sha256", "signature",
-                                             "host",    "file",   "client"};
+    static const char *const conditions[] = {"service", "sha256", "signature", "host",
+                                             "file",    "client", "tenant"};
 
     buf_fmt(out, "%s  until %s  by %s%s\n", ask_text(e, "id"), ask_text(e, "expires"),
             ask_text(e, "by"), json_is_true(json_object_get(e, "expired")) ? "  EXPIRED" : "");
@@ -140,6 +143,9 @@ static int add_record(struct arguments *a)
     if (code == EXIT_FINE && *ask_text(record, "service") &&
         !json_object_get(a->exception, "service"))
         code = add_member(a, "service", ask_text(record, "service"));
+    if (code == EXIT_FINE && *ask_text(record, "tenant") &&
+        !json_object_get(a->exception, "tenant"))
+        code = add_member(a, "tenant", ask_text(record, "tenant"));
     json_decref(record);
     return code;
 }
@@ -284,7 +290,8 @@ const struct command command_exception = {
         "  --signature NAME    files in which nothing else was found; '*' and '?' stand for any\n"
         "  --host NAME         from or to this host; .NAME: and those below it\n"
         "  --file NAME         files of this name; '*' and '?' stand for any\n"
-        "  --client ADDRESS    of this user's address or network\n\n"
+        "  --client ADDRESS    of this user's address or network\n"
+        "  --tenant NAME       of this tenant; with --id that of the record\n\n"
         "  --for TIME          how long: 30m, 8h, 7d; at most 90d\n"
         "  --until TIME        or until when: 2030-01-31T18:00:00Z\n"
         "  --reason TEXT       why; whoever lists the exceptions reads it\n"

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/client_tls.h"
+#include "cli/login.h"
 #include "cli/probe_int.h"
+#include "cli/probe_ipp_int.h"
 
-#define PEM_MAX       (4u << 20)
-#define PIECE         65536u
 #define SECONDS_MAX   600u
 #define TIMEOUT_S     10u
 #define MS_PER_SECOND 1000u
@@ -20,6 +19,9 @@ enum {
     OPTION_CERT,
     OPTION_KEY,
     OPTION_INSECURE,
+    OPTION_PASSWORD,
+    OPTION_PASSWORD_FILE,
+    OPTION_INSECURE_LOGIN,
     OPTION_NO_EICAR,
     OPTION_SERVICE,
     OPTION_TIMEOUT,
@@ -32,18 +34,23 @@ static const struct option options[] = {
     {"cert",              required_argument, NULL, OPTION_CERT},
     {"key",                  required_argument, NULL, OPTION_KEY},
     {"insecure-no-verify",no_argument, NULL, OPTION_INSECURE},
-    {"no-eicar",       no_argument, NULL, OPTION_NO_EICAR},
-    {"service",              required_argument, NULL, OPTION_SERVICE},
-    {"timeout",              required_argument, NULL, OPTION_TIMEOUT},
-    {"json",                  no_argument, NULL, OPTION_JSON},
-    {"help",                    no_argument, NULL, OPTION_HELP},
-    {0  },
+    {"password",       required_argument, NULL, OPTION_PASSWORD},
+    {"password-file",              required_argument, NULL, OPTION_PASSWORD_FILE},
+    {"insecure-login",              no_argument, NULL, OPTION_INSECURE_LOGIN},
+    {"no-eicar",                  no_argument, NULL, OPTION_NO_EICAR},
+    {"service",                    required_argument, NULL, OPTION_SERVICE},
+    {"timeout",   required_argument, NULL, OPTION_TIMEOUT},
+    {"json",         no_argument, NULL, OPTION_JSON},
+    {"help",              no_argument, NULL, OPTION_HELP},
+    {0                 },
 };
 
 struct probe_options {
-    const char *url, *ca, *cert, *key, *service;
+    const char *url; /* without a user */
+    const char *ca, *cert, *key, *service, *password_file;
+    struct login login;
     uint64_t seconds;
-    bool insecure, no_eicar, json;
+    bool insecure, insecure_login, no_eicar, json;
 };
 
 /* Texts that live as long as the probe. */
@@ -51,69 +58,18 @@ struct probe_texts {
     struct buf url, wrong_url, host, host_header;
 };
 
-/* ---- TLS ---- */
-
-static bool read_pem(const char *path, struct buf *out)
-{
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    ssize_t n = -1;
-
-    if (!path)
-        return true;
-    while (fd >= 0) {
-        char *room = buf_reserve(out, PIECE);
-
-        n = room ? read(fd, room, PIECE) : -1;
-        if (n <= 0)
-            break;
-        out->n += (size_t)n;
-    }
-    if (n != 0)
-        (void)fprintf(stderr, "sallyport probe: %s: %s\n", path, strerror(errno));
-    if (fd >= 0)
-        (void)close(fd);
-    return n == 0;
-}
-
-static int make_tls(const struct probe_options *o, struct tls_context **ret)
-{
-    /* The handshake takes any certificate, for it is the probe that judges it. */
-    struct tls_settings s = {.role = TLS_CLIENT, .insecure_no_verify = true};
-    struct buf ca, cert, key, why;
-    int code = EXIT_USAGE;
-
-    buf_init(&ca, PEM_MAX);
-    buf_init(&cert, PEM_MAX);
-    buf_init(&key, PEM_MAX);
-    buf_init(&why, 0);
-    if (read_pem(o->ca, &ca) && read_pem(o->cert, &cert) && read_pem(o->key, &key)) {
-        s.trust = buf_span(&ca);
-        s.certificate = buf_span(&cert);
-        s.key = buf_span(&key);
-        if (tls_context_new(&s, ret, &why) == OK)
-            code = EXIT_FINE;
-        else
-            (void)fprintf(stderr, "sallyport probe: TLS: %s\n", buf_cstr(&why));
-    }
-    buf_done(&ca);
-    buf_done(&cert);
-    buf_done(&key);
-    buf_done(&why);
-    return code;
-}
-
 /* ---- the URL ---- */
 
 static int refuse_url(const char *url, const char *why)
 {
-    static const char *const later[] = {"ipp://", "ipps://", "http://", "https://"};
+    static const char *const later[] = {"http://", "https://"};
 
     for (unsigned i = 0; i < ARRAY_LEN(later); i++)
         if (span_istarts(span_of(url), span_of(later[i])))
-            return command_wrong(
-                &command_probe, "%s is not probed yet; for now icap:// and icaps:// are", later[i]);
+            return command_wrong(&command_probe,
+                                 "%s is not probed yet; icap(s):// and ipp(s):// are", later[i]);
     return command_wrong(&command_probe, "%s: %s", url,
-                         why ? why : "not an icap:// or icaps:// URL");
+                         why ? why : "not an icap(s):// or ipp(s):// URL");
 }
 
 /* "icap://host:port", "/path", Host and a wrong path, from the URL and --service. */
@@ -136,7 +92,41 @@ static void fill_texts(const struct probe_options *o, const struct icap_uri *uri
         buf_text(&t->url, o->url);
 }
 
-static int fill_probe(struct probe *p, const struct probe_options *o, struct probe_texts *t)
+static int refuse_login(const char *why)
+{
+    (void)fprintf(stderr,
+                  "sallyport probe: no password is sent, because %s; --insecure-login if everybody "
+                  "may know it\n",
+                  why);
+    return EXIT_SECURITY;
+}
+
+static int make_tls(const struct probe_options *o, struct tls_context **ret)
+{
+    /* The handshake takes any certificate, for it is the probe that judges it. */
+    const struct client_tls_options tls = {
+        .ca = o->ca, .cert = o->cert, .key = o->key, .insecure = true};
+
+    if (o->login.user[0] && o->insecure && !o->insecure_login)
+        return refuse_login("with --insecure-no-verify anybody may be the server");
+    return client_tls_open(command_probe.name, &tls, ret);
+}
+
+static int log_in(struct probe *p, struct probe_options *o)
+{
+    int code = EXIT_FINE;
+
+    if (o->login.user[0])
+        code = login_read(&o->login, command_probe.name, o->password_file, p->target.host);
+    if (code == EXIT_FINE && o->login.user[0]) {
+        p->user = o->login.user;
+        p->authorization = o->login.value;
+        p->target.prove = !o->insecure_login;
+    }
+    return code;
+}
+
+static int fill_probe(struct probe *p, struct probe_options *o, struct probe_texts *t)
 {
     struct icap_uri uri;
     struct fault fault = {0};
@@ -153,6 +143,8 @@ static int fill_probe(struct probe *p, const struct probe_options *o, struct pro
         p->target.port = uri.port ? uri.port : uri.secure ? ICAPS_PORT : ICAP_PORT;
         if (uri.secure)
             code = make_tls(o, &p->target.tls);
+        else if (o->login.user[0] && !o->insecure_login)
+            code = refuse_login("icap:// is clear text");
         else if (o->ca || o->cert || o->insecure)
             code = command_wrong(&command_probe,
                                  "--ca, --cert and --insecure-no-verify are for icaps://");
@@ -167,12 +159,12 @@ static int fill_probe(struct probe *p, const struct probe_options *o, struct pro
     p->target.connect_ms = p->target.answer_ms = o->seconds * MS_PER_SECOND;
     p->eicar = !o->no_eicar;
     p->insecure = o->insecure;
-    return EXIT_FINE;
+    return log_in(p, o);
 }
 
 /* ---- the probe ---- */
 
-static bool probe_connection(struct probe *p)
+bool probe_connection(struct probe *p)
 {
     struct probe_talk k;
     const char *why = "";
@@ -211,6 +203,8 @@ static int probe_all(struct probe *p)
     probe_report_section(r, PROBE_SECTION_OPTIONS);
     if (!go_on)
         return probe_section_failed(r, PROBE_SECTION_TLS) ? EXIT_SECURITY : EXIT_NETWORK;
+    if (p->denied) /* what else there is would be 407, too */
+        return EXIT_REFUSED;
     probe_errors(p);
     probe_report_section(r, PROBE_SECTION_ERRORS);
     probe_adapt(p);
@@ -223,7 +217,7 @@ static int probe_all(struct probe *p)
     return probe_count(r, PROBE_FAIL) ? EXIT_REFUSED : EXIT_FINE;
 }
 
-static int probe(const struct probe_options *o)
+static int probe(struct probe_options *o)
 {
     struct probe p = {0};
     struct probe_texts t;
@@ -235,7 +229,7 @@ static int probe(const struct probe_options *o)
     buf_init(&t.host_header, 0);
     code = fill_probe(&p, o, &t);
     if (code == EXIT_FINE) {
-        p.report = probe_report_new(p.url, o->json);
+        p.report = probe_report_new(PROBE_ICAP, p.url, o->json);
         code = p.report ? probe_all(&p) : EXIT_NETWORK;
         if (p.report)
             probe_report_end(p.report);
@@ -249,6 +243,31 @@ static int probe(const struct probe_options *o)
     return code;
 }
 
+/* ---- printers ---- */
+
+static bool is_printer(const char *url)
+{
+    return span_istarts(span_of(url), SPAN("ipp://")) ||
+           span_istarts(span_of(url), SPAN("ipps://"));
+}
+
+static int probe_printer(const struct probe_options *o)
+{
+    const struct probe_ipp_options to = {
+        .url = o->url,
+        .tls = {.ca = o->ca, .cert = o->cert, .key = o->key, .insecure = o->insecure},
+        .ms = o->seconds * MS_PER_SECOND,
+        .json = o->json,
+    };
+
+    if (o->login.user[0])
+        return command_wrong(&command_probe, "a printer is probed without a user, and gets no "
+                                             "password; leave out what stands before @");
+    if (o->service || o->no_eicar)
+        return command_wrong(&command_probe, "--service and --no-eicar are for icap(s)://");
+    return probe_ipp(&to);
+}
+
 /* ---- the command line ---- */
 
 /* False: *ret_code says how to end. */
@@ -259,6 +278,9 @@ static bool take_option(struct probe_options *o, int c, int *ret_code)
     case OPTION_CERT: o->cert = optarg; return true;
     case OPTION_KEY: o->key = optarg; return true;
     case OPTION_INSECURE: o->insecure = true; return true;
+    case OPTION_PASSWORD: *ret_code = command_wrong(&command_probe, LOGIN_NO_OPTION); return false;
+    case OPTION_PASSWORD_FILE: o->password_file = optarg; return true;
+    case OPTION_INSECURE_LOGIN: o->insecure_login = true; return true;
     case OPTION_NO_EICAR: o->no_eicar = true; return true;
     case OPTION_SERVICE: o->service = optarg; return true;
     case OPTION_JSON: o->json = true; return true;
@@ -274,40 +296,72 @@ static bool take_option(struct probe_options *o, int c, int *ret_code)
     }
 }
 
-static int run(int argc, char **argv)
+static const char *mistake(const struct probe_options *o)
 {
-    struct probe_options o = {.seconds = TIMEOUT_S};
+    if (o->key && !o->cert)
+        return "--key needs --cert";
+    if (o->service && !span_is_field_value(span_of(o->service)))
+        return "--service is no path";
+    if ((o->password_file || o->insecure_login) && o->login.user[0] == '\0')
+        return "--password-file and --insecure-login need a user, as in icaps://user@host/service";
+    return NULL;
+}
+
+static int run_with(struct probe_options *o, struct buf *url, int argc, char **argv)
+{
+    const char *wrong = NULL;
     int c, code = EXIT_FINE;
 
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
-        if (!take_option(&o, c, &code))
+        if (!take_option(o, c, &code))
             return code;
     if (optind + 1 != argc)
         return command_wrong(&command_probe, "name one URL, such as icap://server.example/service");
-    if (!o.cert != !o.key)
-        return command_wrong(&command_probe, "--cert and --key go together");
-    if (o.service && !span_is_field_value(span_of(o.service)))
-        return command_wrong(&command_probe, "--service is no path");
-    o.url = argv[optind];
-    return probe(&o);
+    if (login_take_user(&o->login, argv[optind], url, &wrong))
+        wrong = mistake(o);
+    if (wrong)
+        return command_wrong(&command_probe, "%s", wrong);
+    o->url = buf_cstr(url);
+    return is_printer(o->url) ? probe_printer(o) : probe(o);
+}
+
+static int run(int argc, char **argv)
+{
+    struct probe_options o = {.seconds = TIMEOUT_S};
+    struct buf url;
+    int code;
+
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets with write(2) */
+    login_init(&o.login);
+    buf_init(&url, 0);
+    code = run_with(&o, &url, argc, argv);
+    login_wipe(&o.login);
+    buf_done(&url);
+    return code;
 }
 
 const struct command command_probe = {
     .name = "probe",
-    .summary = "say what is wrong with an ICAP server, anybody's",
+    .summary = "say what is wrong with an ICAP server or a printer, anybody's",
     .usage =
-        "sallyport probe icap(s)://HOST[:PORT]/SERVICE [--ca FILE] [--json]\n\n"
+        "sallyport probe icap(s)://[USER@]HOST[:PORT]/SERVICE [--ca FILE] [--json]\n"
+        "       sallyport probe ipp(s)://HOST[:PORT]/PATH [--ca FILE] [--json]\n\n"
         "  --service PATH          the service, in place of the one in the URL\n"
         "  --ca FILE               certificates (PEM) to trust, in place of the system's\n"
-        "  --cert FILE --key FILE  our own certificate and key (PEM), if the server wants one\n"
-        "  --insecure-no-verify    go on with a server that cannot prove who it is\n"
+        "  --cert FILE             our own certificate (PEM), if the server wants one\n"
+        "  --key FILE              its key (PEM), if it is not in the same file\n"
+        "  --insecure-no-verify    go on with a server that cannot prove who it is\n" LOGIN_USAGE
         "  --no-eicar              do not send the EICAR test file\n"
         "  --timeout S             seconds to wait for each connection and answer (10)\n"
         "  --json                  one JSON object in place of text\n\n"
         "Connects some twenty times and sends harmless requests, right ones and wrong ones. Each "
         "check has a\n"
-        "name that stays. Exit code 0: nothing failed (there may be warnings), 1: a check failed, "
+        "name that stays. A printer is asked what it is and how it protects itself; it gets no "
+        "job, and no\n"
+        "credentials. The password of USER comes from --password-file, from the environment "
+        "(SALLYPORT_PASSWORD),\n"
+        "or is asked for. Exit code 0: nothing failed (there may be warnings), 1: a check failed, "
         "2: usage,\n"
-        "3: TLS is not as it should be, 4: nobody answers, or not in ICAP.\n",
+        "3: TLS is not as it should be, 4: nobody answers, or not in ICAP or IPP.\n",
     .run = run,
 };

@@ -6,17 +6,12 @@
 #include "cli/cli.h"
 
 const struct command *const commands[] = {
-    &command_serve,
-    &command_check,
-    &command_scan,
-    &command_probe,
-    &command_status,
-    &command_exception,
-    &command_bypass,
-    &command_cache,
-    &command_help,
-    &command_version,
-    NULL,
+    &command_serve,   &command_check,    &command_scan,
+    &command_probe,   &command_why,      &command_status,
+    &command_records, &command_printers, &command_exception,
+    &command_bypass,  &command_cache,    &command_tenant,
+    &command_print,   &command_cancel,   &command_jobs,
+    &command_help,    &command_version,  NULL,
 };
 
 int command_usage(const struct command *c, bool failed)
@@ -61,7 +56,8 @@ static int general_help(FILE *to)
         (void)fprintf(to, "  %-9s  %s\n", commands[i]->name, commands[i]->summary);
     (void)fputs(
         "\n'sallyport help COMMAND' explains one. To see it work: sallyport serve --demo\n"
-        "Exit codes: 0 fine, 1 refused or infected, 2 usage, 3 missing security, 4 network.\n",
+        "Exit codes: 0 fine, 1 refused or infected, 2 usage, 3 missing security, 4 network, 5 "
+        "login.\n",
         to);
     return to == stdout ? EXIT_FINE : EXIT_USAGE;
 }

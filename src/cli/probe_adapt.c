@@ -146,7 +146,7 @@ static void try_small(struct probe *p, enum icap_method m, bool allow_204)
     }
     probe_answer_done(&a);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 /* ---- previews ---- */
@@ -183,7 +183,7 @@ static void try_ieof(struct probe *p, enum icap_method m)
         listen_on(p, &k, what, a.status);
     probe_answer_done(&a);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 /* ---- a large file ---- */
@@ -353,7 +353,7 @@ static void try_eicar(struct probe *p, enum icap_method m)
     }
     probe_answer_done(&a);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 /* ---- all of it ---- */

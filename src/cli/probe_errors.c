@@ -54,7 +54,7 @@ static void try_one(struct probe *p, const struct error_case *c)
         probe_bad(p->report, c->check, "%s: %s", c->what, k.why);
     probe_answer_done(&a);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 void probe_errors(struct probe *p)

@@ -17,6 +17,9 @@ struct probe {
     const char *host_header; /* Host: value */
     const char *wrong_url;   /* of a service that does not exist */
     bool eicar, insecure;
+    const char *user;          /* who asks; NULL: nobody */
+    const char *authorization; /* the secret with which; NULL: none, or it was refused once */
+    bool denied;               /* something was answered with 407 */
     /* What OPTIONS said. */
     unsigned methods; /* bit 1 << enum icap_method */
     bool has_preview;
@@ -38,6 +41,9 @@ void probe_note_form(struct probe *p, const char *what, const struct probe_answe
 void probe_add_head(const struct probe *p, struct buf *out, const char *method, const char *url,
                     const char *version, const char *fields);
 
+/* Wipes it: there may be a password in it. */
+void probe_request_done(struct buf *request);
+
 struct probe_request {
     enum icap_method method; /* REQMOD or RESPMOD */
     const char *name;        /* of the file */
@@ -50,6 +56,20 @@ struct probe_request {
 void probe_add_request(const struct probe *p, const struct probe_request *r, struct buf *out);
 /* What 100 Continue asks for; |from| and |n| of the body, and the last chunk with |last|. */
 void probe_add_chunk(struct buf *out, struct span bytes, bool last);
+
+/* Looks the host up and connects once, in clear text. False: nobody is there. */
+bool probe_connection(struct probe *p);
+
+/* ---- parts of probe_tls(), which probes of printers share ---- */
+
+/* A handshake: by our rules, or else by any. False: there is none. */
+bool probe_tls_first(struct probe *p, struct tls_peer *ret);
+/* Protocol, cipher, certificates, chain and name. */
+void probe_tls_look(struct probe *p, const struct tls_peer *peer);
+/* Are TLS 1.0 and 1.1 taken? */
+void probe_tls_old_versions(struct probe *p);
+/* Has the server proved who it is, well enough to be told something? With |insecure| it has. */
+bool probe_tls_content(struct probe *p);
 
 /* Each fills its section and says whether the next one makes sense. */
 bool probe_tls(struct probe *p);

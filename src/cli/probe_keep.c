@@ -45,7 +45,7 @@ static void try_keep_alive(struct probe *p)
     }
     probe_answer_done(&first);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 static void try_pipelining(struct probe *p)
@@ -74,7 +74,7 @@ static void try_pipelining(struct probe *p)
     probe_answer_done(&first);
     probe_answer_done(&second);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 static void try_close(struct probe *p)
@@ -95,7 +95,7 @@ static void try_close(struct probe *p)
                   "Connection: close, and %u seconds later it is still open", CLOSE_MS / 1000);
     probe_answer_done(&a);
     probe_talk_close(&k);
-    buf_done(&request);
+    probe_request_done(&request);
 }
 
 void probe_keep(struct probe *p)

@@ -270,6 +270,6 @@ bool probe_options(struct probe *p)
     probe_talk_close(&k);
     if (p->methods)
         ask_again(p, buf_span(&request));
-    buf_done(&request);
+    probe_request_done(&request);
     return e == OK;
 }

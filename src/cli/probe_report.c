@@ -19,19 +19,29 @@ struct check_row {
     [PROBE_##id] = {name, PROBE_SECTION_##section, PROBE_##severity, where, follows},
 static const struct check_row rows[PROBE_CHECKS] = {
 #include "cli/probe_checks.def"
+#include "cli/probe_ipp_checks.def"
 };
 #undef CHECK
 
+#define ICAP (1u << PROBE_ICAP)
+#define IPP  (1u << PROBE_IPP)
 static const struct {
     const char *name, *title;
+    unsigned protocols;
 } sections[PROBE_SECTIONS] = {
-    [PROBE_SECTION_CONNECTION] = {"connection", "Connection"               },
-    [PROBE_SECTION_TLS] = {"tls",        "TLS"                      },
-    [PROBE_SECTION_OPTIONS] = {"options",    "OPTIONS"                  },
-    [PROBE_SECTION_ERRORS] = {"errors",     "Errors"                   },
-    [PROBE_SECTION_ADAPT] = {"adaptation", "REQMOD and RESPMOD"       },
-    [PROBE_SECTION_KEEP] = {"keep-alive", "Connections that are kept"},
-    [PROBE_SECTION_ANSWERS] = {"answers",    "The form of all answers"  },
+    [PROBE_SECTION_CONNECTION] = {"connection", "Connection",                       ICAP | IPP},
+    [PROBE_SECTION_TLS] = {"tls",        "TLS",                              ICAP | IPP},
+    [PROBE_SECTION_OPTIONS] = {"options",    "OPTIONS",                          ICAP      },
+    [PROBE_SECTION_ERRORS] = {"errors",     "Errors",                           ICAP      },
+    [PROBE_SECTION_ADAPT] = {"adaptation", "REQMOD and RESPMOD",               ICAP      },
+    [PROBE_SECTION_KEEP] = {"keep-alive", "Connections that are kept",        ICAP      },
+    [PROBE_SECTION_ANSWERS] = {"answers",    "The form of all answers",          ICAP      },
+    [PROBE_SECTION_UPGRADE] = {"upgrade",    "TLS by upgrade",                   IPP       },
+    [PROBE_SECTION_IMPLICIT] = {"implicit",   "TLS from the first byte",          IPP       },
+    [PROBE_SECTION_CLEAR] = {"clear-text", "Clear text",                       IPP       },
+    [PROBE_SECTION_LOGIN] = {"login",      "Who asks",                         IPP       },
+    [PROBE_SECTION_PRINTER] = {"printer",    "What the printer says of itself",  IPP       },
+    [PROBE_SECTION_LISTS] = {"lists",      "What a list in the URI would get", IPP       },
 };
 
 static const char *const severities[] = {
@@ -44,18 +54,33 @@ struct probe_result {
 };
 
 struct probe_report {
+    enum probe_protocol protocol;
     const char *url;
     bool json;
     struct probe_result results[PROBE_CHECKS];
     struct buf notes[PROBE_SECTIONS]; /* lines, each closed by LF */
 };
 
-struct probe_report *probe_report_new(const char *url, bool json)
+/* Checks of the shared sections that make sense for ICAP alone: a port of printers may well take
+ * clear text, and who prints does not come so often that tickets would matter. */
+static bool is_of_icap(enum probe_check c)
+{
+    return c == PROBE_TLS_RESUMPTION || c == PROBE_TLS_CLEAR_TEXT;
+}
+
+static bool is_asked(const struct probe_report *r, enum probe_check c)
+{
+    return sections[rows[c].section].protocols & 1u << r->protocol &&
+           (r->protocol == PROBE_ICAP || !is_of_icap(c));
+}
+
+struct probe_report *probe_report_new(enum probe_protocol protocol, const char *url, bool json)
 {
     struct probe_report *r = calloc(1, sizeof *r);
 
     if (!r)
         return NULL;
+    r->protocol = protocol;
     r->url = url;
     r->json = json;
     for (unsigned i = 0; i < PROBE_SECTIONS; i++)
@@ -163,7 +188,7 @@ unsigned probe_count(const struct probe_report *r, enum probe_severity s)
     unsigned n = 0;
 
     for (unsigned i = 0; i < PROBE_CHECKS; i++)
-        n += r->results[i].severity == s;
+        n += is_asked(r, (enum probe_check)i) && r->results[i].severity == s;
     return n;
 }
 
@@ -275,7 +300,8 @@ static void print_json(const struct probe_report *r)
     json_u64(&j, "skipped", probe_count(r, PROBE_SKIPPED));
     json_open(&j, "checks", '[');
     for (unsigned i = 0; i < PROBE_CHECKS; i++)
-        add_check(&j, &rows[i], &r->results[i]);
+        if (is_asked(r, (enum probe_check)i))
+            add_check(&j, &rows[i], &r->results[i]);
     json_close(&j, ']');
     add_notes(&j, r);
     json_close(&j, '}');

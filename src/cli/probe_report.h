@@ -15,9 +15,18 @@ enum probe_section {
     PROBE_SECTION_ERRORS,
     PROBE_SECTION_ADAPT,
     PROBE_SECTION_KEEP,
-    PROBE_SECTION_ANSWERS
+    PROBE_SECTION_ANSWERS,
+    PROBE_SECTION_UPGRADE,
+    PROBE_SECTION_IMPLICIT,
+    PROBE_SECTION_CLEAR,
+    PROBE_SECTION_LOGIN,
+    PROBE_SECTION_PRINTER,
+    PROBE_SECTION_LISTS
 };
-#define PROBE_SECTIONS 7u
+#define PROBE_SECTIONS 13u
+
+/* Each has sections of its own; they share connecting and TLS. */
+enum probe_protocol { PROBE_ICAP, PROBE_IPP };
 
 /* Ordered: a worse one takes the place of a better one. */
 enum probe_severity { PROBE_SKIPPED, PROBE_OK, PROBE_WARN, PROBE_FAIL };
@@ -25,13 +34,14 @@ enum probe_severity { PROBE_SKIPPED, PROBE_OK, PROBE_WARN, PROBE_FAIL };
 #define CHECK(id, name, section, severity, where, follows) PROBE_##id,
 enum probe_check {
 #include "cli/probe_checks.def"
+#include "cli/probe_ipp_checks.def"
     PROBE_CHECKS
 };
 #undef CHECK
 
 struct probe_report;
 /* NULL without memory. |json|: nothing is printed before probe_report_end(). */
-struct probe_report *probe_report_new(const char *url, bool json);
+struct probe_report *probe_report_new(enum probe_protocol protocol, const char *url, bool json);
 void probe_report_free(struct probe_report *r);
 
 /* It is as it should be; it is not, in the way that the check's row rates; it was not tried. */

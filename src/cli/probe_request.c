@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe_request.c - the requests of a probe, and one exchange. */
+#include <string.h>
+
 #include "cli/probe_int.h"
 
 #define BODY_MAX (8u << 20)
 
+/* A larger one moves, and leaves what it had where it was. */
+#define HEAD_ROOM 8192u
+
+void probe_request_done(struct buf *request)
+{
+    if (request->p)
+        explicit_bzero(request->p, request->cap);
+    buf_done(request);
+}
+
 void probe_add_head(const struct probe *p, struct buf *out, const char *method, const char *url,
                     const char *version, const char *fields)
 {
-    buf_fmt(out,
-            "%s %s %s\r\nHost: %s\r\nUser-Agent: sallyport-probe/" SALLYPORT_VERSION "\r\n%s\r\n",
-            method, url, version, p->host_header, fields);
+    if (p->authorization)
+        (void)buf_reserve(out, HEAD_ROOM);
+    buf_fmt(out, "%s %s %s\r\nHost: %s\r\nUser-Agent: sallyport-probe/" SALLYPORT_VERSION "\r\n",
+            method, url, version, p->host_header);
+    if (p->authorization)
+        buf_fmt(out, "Authorization: %s\r\n", p->authorization);
+    buf_fmt(out, "%s\r\n", fields);
 }
 
 void probe_add_chunk(struct buf *out, struct span bytes, bool last)
@@ -114,6 +130,29 @@ void probe_note_form(struct probe *p, const char *what, const struct probe_answe
     }
 }
 
+/* A password that was refused is not said again: servers count. */
+static void note_login(struct probe *p, const char *what, const struct probe_answer *a)
+{
+    if (a->state != PROBE_ANSWER_DONE || a->status < 200)
+        return;
+    if (a->status == 407 && p->authorization)
+        probe_bad(p->report, PROBE_LOGIN, "%s: user '%s' is not accepted with this password (407)",
+                  what, p->user);
+    else if (a->status == 407)
+        probe_bad(p->report, PROBE_LOGIN,
+                  "%s: the server wants to know who asks (407); name the user in the URL, as in "
+                  "icaps://user@host/service",
+                  what);
+    else if (p->authorization)
+        probe_ok(p->report, PROBE_LOGIN, "user '%s' is let in", p->user);
+    else
+        probe_ok(p->report, PROBE_LOGIN, "the server does not ask who we are");
+    if (a->status == 407) {
+        p->denied = true;
+        p->authorization = NULL;
+    }
+}
+
 enum err probe_exchange(struct probe *p, struct probe_talk *k, const char *what,
                         struct span request, struct probe_answer *a)
 {
@@ -125,6 +164,7 @@ enum err probe_exchange(struct probe *p, struct probe_talk *k, const char *what,
     if (e != ERR_TIMEOUT)
         e = probe_talk_receive(k, a);
     probe_note_form(p, what, a);
+    note_login(p, what, a);
     return e;
 }
 

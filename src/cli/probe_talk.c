@@ -132,20 +132,49 @@ static enum err handshake(struct probe_talk *k)
     }
 }
 
+static enum err pipe_new(struct probe_talk *k, enum tls_pipe_rules rules)
+{
+    const struct probe_target *t = k->target;
+
+    if (tls_pipe_new(t->tls, t->host, k->fd, rules, &k->tls) != OK)
+        return fail(k, ERR_TLS, "TLS cannot be spoken to a server of that name");
+    return OK;
+}
+
+enum err probe_talk_start_tls(struct probe_talk *k, enum tls_pipe_rules rules)
+{
+    TRY(pipe_new(k, rules));
+    return handshake(k);
+}
+
 enum err probe_talk_open_tls(struct probe_talk *k, const struct probe_target *t,
                              enum tls_pipe_rules rules, const struct probe_talk *like)
 {
     TRY(probe_talk_open_clear(k, t));
-    if (tls_pipe_new(t->tls, t->host, k->fd, rules, &k->tls) != OK)
-        return fail(k, ERR_TLS, "TLS cannot be spoken to a server of that name");
+    TRY(pipe_new(k, rules));
     if (like && !tls_pipe_resume(k->tls, like->tls))
         return fail(k, ERR_MISSING, "the server gave no ticket");
     return handshake(k);
 }
 
+/* The handshake took any certificate. */
+static enum err prove(struct probe_talk *k)
+{
+    struct tls_peer peer;
+
+    tls_pipe_peer(k->tls, &peer);
+    if (peer.chain_ok && peer.name_ok)
+        return OK;
+    return fail(k, ERR_TLS, "the server has not proved who it is, and got no password");
+}
+
 enum err probe_talk_open(struct probe_talk *k, const struct probe_target *t)
 {
-    return t->tls ? probe_talk_open_tls(k, t, TLS_PIPE_LOOSE, NULL) : probe_talk_open_clear(k, t);
+    if (!t->tls)
+        return probe_talk_open_clear(k, t);
+    /* Whoever is in between may have made a loose one weak: no password goes over that. */
+    TRY(probe_talk_open_tls(k, t, t->prove ? TLS_PIPE_OURS : TLS_PIPE_LOOSE, NULL));
+    return t->prove ? prove(k) : OK;
 }
 
 void probe_talk_close(struct probe_talk *k)

@@ -16,6 +16,7 @@ struct probe_target {
     const char *host; /* without brackets; the name to verify, too */
     unsigned port;
     struct tls_context *tls; /* NULL: clear text */
+    bool prove; /* the server must prove who it is, on each connection: it is told a password */
     uint64_t connect_ms, answer_ms;
     /* probe_target_resolve() fills these. */
     struct address addresses[PROBE_ADDRESSES_MAX];
@@ -44,6 +45,9 @@ NODISCARD enum err probe_talk_open(struct probe_talk *k, const struct probe_targ
 NODISCARD enum err probe_talk_open_clear(struct probe_talk *k, const struct probe_target *t);
 NODISCARD enum err probe_talk_open_tls(struct probe_talk *k, const struct probe_target *t,
                                        enum tls_pipe_rules rules, const struct probe_talk *like);
+/* TLS on a connection that began in clear text, of which nothing is left unread. Errors as above.
+ */
+NODISCARD enum err probe_talk_start_tls(struct probe_talk *k, enum tls_pipe_rules rules);
 void probe_talk_close(struct probe_talk *k);
 
 /* Reads meanwhile what comes. ERR_EOF and ERR_RESET: the server takes no more; it may have answered

@@ -62,7 +62,7 @@ static void look_at_chain(struct probe *p, const struct tls_peer *peer)
         probe_ok(p->report, PROBE_TLS_CHAIN_INCOMPLETE, "no certificate is missing in between");
 }
 
-static void look_at_peer(struct probe *p, const struct tls_peer *peer)
+void probe_tls_look(struct probe *p, const struct tls_peer *peer)
 {
     bool old = strcmp(peer->protocol, "TLSv1.3") != 0 && strcmp(peer->protocol, "TLSv1.2") != 0;
 
@@ -90,7 +90,7 @@ static void look_at_peer(struct probe *p, const struct tls_peer *peer)
 /* ---- handshakes ---- */
 
 /* Ours first; if that does not do, anything. */
-static bool first_handshake(struct probe *p, struct tls_peer *ret)
+bool probe_tls_first(struct probe *p, struct tls_peer *ret)
 {
     struct probe_talk k;
     enum err e = probe_talk_open_tls(&k, &p->target, TLS_PIPE_OURS, NULL);
@@ -125,6 +125,12 @@ static void try_old(struct probe *p, enum tls_pipe_rules rules, const char *name
     probe_talk_close(&k);
 }
 
+void probe_tls_old_versions(struct probe *p)
+{
+    try_old(p, TLS_PIPE_ONLY_1_0, "TLS 1.0");
+    try_old(p, TLS_PIPE_ONLY_1_1, "TLS 1.1");
+}
+
 static void ask_options(struct probe *p, struct buf *out)
 {
     buf_init(out, 0);
@@ -144,7 +150,7 @@ static void try_resumption(struct probe *p)
     ask_options(p, &request);
     e = probe_fresh_exchange(p, &first, "OPTIONS", buf_span(&request), &a);
     probe_answer_done(&a);
-    buf_done(&request);
+    probe_request_done(&request);
     if (e == ERR_TLS)
         probe_bad(p->report, PROBE_TLS_HANDSHAKE, "after the handshake: %s", first.why);
     if (e != OK) {
@@ -171,9 +177,11 @@ static void try_clear_text(struct probe *p)
     struct probe_answer a;
     struct buf request;
     enum err e = probe_talk_open_clear(&k, &p->target);
+    struct probe nobody = *p;
 
+    nobody.authorization = NULL; /* a password never goes in clear text */
     probe_answer_init(&a, 1 << 20);
-    ask_options(p, &request);
+    ask_options(&nobody, &request);
     if (e == OK)
         e = probe_talk_send(&k, buf_span(&request));
     if (e == OK && probe_talk_receive(&k, &a) != OK)
@@ -186,12 +194,12 @@ static void try_clear_text(struct probe *p)
                  "clear text on the port of TLS is refused, with status %u", a.status);
     else
         probe_ok(p->report, PROBE_TLS_CLEAR_TEXT, "clear text on the port of TLS gets no answer");
-    buf_done(&request);
+    probe_request_done(&request);
     probe_answer_done(&a);
     probe_talk_close(&k);
 }
 
-static bool is_content(struct probe *p)
+bool probe_tls_content(struct probe *p)
 {
     static const enum probe_check who[] = {PROBE_TLS_CHAIN, PROBE_TLS_NAME, PROBE_TLS_EXPIRED,
                                            PROBE_TLS_WEAK_KEY, PROBE_TLS_SHA1};
@@ -215,13 +223,12 @@ bool probe_tls(struct probe *p)
             probe_skip(p->report, later[i], "icap:// is clear text");
         return true;
     }
-    if (!first_handshake(p, &peer))
+    if (!probe_tls_first(p, &peer))
         return false;
-    look_at_peer(p, &peer);
-    try_old(p, TLS_PIPE_ONLY_1_0, "TLS 1.0");
-    try_old(p, TLS_PIPE_ONLY_1_1, "TLS 1.1");
+    probe_tls_look(p, &peer);
+    probe_tls_old_versions(p);
     try_clear_text(p);
-    if (!is_content(p))
+    if (!probe_tls_content(p))
         return false;
     try_resumption(p);
     return true; /* OPTIONS will show what remains of it */

@@ -13,7 +13,10 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "cli/client_tls.h"
+#include "cli/login.h"
 #include "net/loop.h"
+#include "sallyport/want.h"
 
 #define SCAN_JOBS_MAX 64u
 #define SCAN_TAG_MAX  1024u
@@ -62,9 +65,13 @@ struct scanner {
 };
 
 struct scan_remote_options {
-    const char *url;
-    const char *ca; /* PEM file, or NULL: the system's */
-    bool insecure;  /* takes any certificate */
+    const char *url; /* without a user */
+    struct client_tls_options tls;
+    struct login *login;       /* whose user may be ""; filled by scan_remote_open() */
+    const char *password_file; /* or NULL */
+    bool insecure_login;       /* a password may go to anybody */
+    int require;               /* sallyport_level at least; -1: strong for icaps://, else none */
+    sallyport_want *want;      /* WHO it must be, or NULL */
     bool reqmod;
     unsigned jobs;       /* 0: 4 */
     uint64_t connect_ms; /* 0: 10 s */

@@ -38,6 +38,8 @@ static int exit_code_of(const struct scan_outcome *o)
     }
     if (o->unreadable)
         return EXIT_USAGE;
+    if (o->status == 403 || o->status == 407) /* nobody hindered us: we are not wanted */
+        return EXIT_REFUSED;
     return o->err == ERR_TLS || o->err == ERR_POLICY ? EXIT_SECURITY : EXIT_NETWORK;
 }
 

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/scan_int.h"
 #include "icap/icap_client.h"
 
-#define CA_MAX       (4u << 20)
 #define JOBS_DEFAULT 4u
 #define CONNECT_MS   10000u
 
@@ -20,13 +15,22 @@ struct remote_lane {
     struct remote *remote;
     struct icap_client *client;
     struct scan_file *file;
+    bool waits; /* for the lane that knocks */
+    struct task tell;
 };
+
+/* A wrong password must not be tried by every lane with every file: servers count, and lock users
+ * out. So one lane knocks, the others wait for what becomes of it. */
+enum remote_door { DOOR_UNKNOWN, DOOR_KNOCKED, DOOR_OPEN, DOOR_SHUT };
 
 struct remote {
     struct scanner base;
     struct arena mem;
     struct tls_context *tls;
     struct remote_lane lanes[SCAN_JOBS_MAX];
+    enum remote_door door;
+    struct remote_lane *knocks;
+    struct scan_outcome refused; /* with DOOR_SHUT: for every further file */
     char host[256], host_header[300];
     bool asked;
     char tag[ICAP_CLIENT_TEXT_MAX];
@@ -53,25 +57,114 @@ static void copy_tag(const char *istag, char *dst, size_t cap)
     (void)span_copy(tag, dst, cap);
 }
 
-static void on_done(void *arg, const struct icap_client_result *r)
+/* What the server said without a verdict, as one of our errors. */
+static enum err error_of(const struct icap_client_result *r)
 {
-    struct remote_lane *lane = arg;
-    struct remote *m = lane->remote;
-    struct scan_file *f = lane->file;
-    struct scan_outcome *o = f->out;
+    if (r->verdict != ICAP_CLIENT_ERROR)
+        return OK;
+    if (r->err)
+        return r->err;
+    switch (r->status) {
+    case 403:
+    case 407: return ERR_POLICY;
+    case 503: return ERR_BUSY;
+    default: return ERR_UPSTREAM;
+    }
+}
+
+static void fill(struct scan_outcome *o, const struct icap_client_result *r)
+{
     const char *reason = r->verdict == ICAP_CLIENT_ERROR ? r->why
                          : r->infection[0]               ? r->infection
                                                          : r->info;
 
-    lane->file = NULL;
     o->verdict = verdict_of(r);
-    o->err = r->verdict == ICAP_CLIENT_ERROR ? (r->err ? r->err : ERR_UPSTREAM) : OK;
+    o->err = error_of(r);
     o->status = r->status;
     o->http_status = r->http_status;
     o->us = r->us;
     (void)snprintf(o->reason, sizeof o->reason, "%s", reason);
     (void)snprintf(o->id, sizeof o->id, "%.60s", r->id);
     copy_tag(r->istag, o->tag, sizeof o->tag);
+}
+
+/* ---- the door ---- */
+
+static void on_done(void *arg, const struct icap_client_result *r);
+
+static void run_tell(struct task *t)
+{
+    struct remote_lane *lane = CONTAINER_OF(t, struct remote_lane, tell);
+    struct scan_file *f = lane->file;
+
+    lane->file = NULL;
+    f->done(f);
+}
+
+/* Ends the lane's file without the server, with |o|. */
+static void lane_end(struct remote_lane *lane, const struct scan_outcome *o)
+{
+    *lane->file->out = *o;
+    lane->tell.run = run_tell;
+    loop_defer(lane->remote->base.loop, &lane->tell);
+}
+
+static bool lane_begin(struct remote_lane *lane)
+{
+    const struct scan_file *f = lane->file;
+    const struct icap_client_file file = {.name = f->name, .fd = f->fd, .len = f->len};
+
+    return icap_client_scan(lane->client, &file, on_done, lane) == OK;
+}
+
+/* A lane that has waited goes on as the door is now. */
+static void lane_go_on(struct remote_lane *lane)
+{
+    static const struct scan_outcome no_memory = {
+        .verdict = SCAN_ERROR, .err = ERR_NOMEM, .reason = "no memory"};
+    struct remote *m = lane->remote;
+
+    if (m->door == DOOR_KNOCKED)
+        return;
+    lane->waits = false;
+    if (m->door == DOOR_SHUT) {
+        lane_end(lane, &m->refused);
+    } else if (!lane_begin(lane)) {
+        lane_end(lane, &no_memory);
+    } else if (m->door == DOOR_UNKNOWN) {
+        m->door = DOOR_KNOCKED;
+        m->knocks = lane;
+    }
+}
+
+static void look_at_door(struct remote *m, const struct remote_lane *lane,
+                         const struct icap_client_result *r)
+{
+    if (r->verdict == ICAP_CLIENT_ERROR && r->status == 407) {
+        m->door = DOOR_SHUT;
+        fill(&m->refused, r);
+        m->refused.id[0] = '\0';
+        m->refused.us = 0;
+    } else if (m->door == DOOR_KNOCKED && lane == m->knocks) {
+        /* Trouble on the way to the server says nothing about the door. */
+        m->door = r->status ? DOOR_OPEN : DOOR_UNKNOWN;
+    }
+    for (unsigned i = 0; i < m->base.jobs; i++)
+        if (m->lanes[i].waits)
+            lane_go_on(&m->lanes[i]);
+}
+
+/* ---- a file ---- */
+
+static void on_done(void *arg, const struct icap_client_result *r)
+{
+    struct remote_lane *lane = arg;
+    struct remote *m = lane->remote;
+    struct scan_file *f = lane->file;
+
+    lane->file = NULL;
+    fill(f->out, r);
+    look_at_door(m, lane, r);
     if (r->how[0]) {
         (void)snprintf(m->base.how, sizeof m->base.how, "%s", r->how);
         (void)snprintf(m->base.who, sizeof m->base.who, "%s", r->who);
@@ -83,10 +176,19 @@ static bool remote_start_file(struct scanner *s, unsigned n, struct scan_file *f
 {
     struct remote *m = CONTAINER_OF(s, struct remote, base);
     struct remote_lane *lane = &m->lanes[n];
-    struct icap_client_file file = {.name = f->name, .fd = f->fd, .len = f->len};
 
     lane->file = f;
-    return icap_client_scan(lane->client, &file, on_done, lane) == OK;
+    switch (m->door) {
+    case DOOR_OPEN: return lane_begin(lane);
+    case DOOR_SHUT: lane_end(lane, &m->refused); return true;
+    case DOOR_KNOCKED: lane->waits = true; return true;
+    case DOOR_UNKNOWN: break;
+    }
+    if (!lane_begin(lane))
+        return false;
+    m->door = DOOR_KNOCKED;
+    m->knocks = lane;
+    return true;
 }
 
 static void on_asked(void *arg, const struct icap_client_result *r)
@@ -94,6 +196,7 @@ static void on_asked(void *arg, const struct icap_client_result *r)
     struct remote *m = arg;
 
     m->asked = true;
+    look_at_door(m, NULL, r);
     if (r->verdict != ICAP_CLIENT_ERROR)
         copy_tag(r->istag, m->tag, sizeof m->tag);
 }
@@ -125,78 +228,72 @@ static void remote_close(struct scanner *s)
     free(m);
 }
 
-static bool read_file(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = -1;
-
-    if (fd < 0)
-        return false;
-    for (;;) {
-        char *room = buf_reserve(out, 65536);
-
-        n = room ? read(fd, room, 65536) : -1;
-        if (n <= 0)
-            break;
-        out->n += (size_t)n;
-    }
-    (void)close(fd);
-    return n == 0;
-}
-
 static int fail(int code, const char *what, const char *why)
 {
     (void)fprintf(stderr, "sallyport scan: %s: %s\n", what, why);
     return code;
 }
 
-static int make_tls(struct remote *m, const struct scan_remote_options *o)
+/* Where a password would go: NULL, or why it does not. */
+static const char *login_unsafe(const struct scan_remote_options *o, bool secure)
 {
-    struct tls_settings s = {.role = TLS_CLIENT, .insecure_no_verify = o->insecure};
-    struct buf ca, why;
-    int code = EXIT_FINE;
+    if (o->insecure_login)
+        return NULL;
+    if (!secure)
+        return "icap:// is clear text, in which a password does not go over the net; use icaps://, "
+               "or --insecure-login if everybody may know it";
+    if (o->tls.insecure)
+        return "with --insecure-no-verify anybody may be the server, and would get the password; "
+               "use --ca, or --insecure-login if everybody may know it";
+    return NULL;
+}
 
-    buf_init(&ca, CA_MAX);
-    buf_init(&why, 0);
-    if (o->ca && !read_file(o->ca, &ca))
-        code = fail(EXIT_USAGE, o->ca, strerror(errno));
-    s.trust = buf_span(&ca);
-    if (code == EXIT_FINE && tls_context_new(&s, &m->tls, &why) != OK)
-        code = fail(EXIT_USAGE, o->ca ? o->ca : "TLS", buf_cstr(&why));
-    buf_done(&ca);
-    buf_done(&why);
-    return code;
+static int log_in(const struct remote *m, const struct scan_remote_options *o, bool secure)
+{
+    const char *unsafe = login_unsafe(o, secure);
+
+    if (o->login->user[0] == '\0')
+        return EXIT_FINE;
+    if (unsafe)
+        return fail(EXIT_SECURITY, o->url, unsafe);
+    return login_read(o->login, command_scan.name, o->password_file, m->host);
+}
+
+static sallyport_level level_of(const struct scan_remote_options *o, bool secure)
+{
+    if (o->require >= 0)
+        return (sallyport_level)o->require;
+    return secure && !o->tls.insecure ? SALLYPORT_STRONG : SALLYPORT_NONE;
+}
+
+static unsigned port_of(const struct icap_uri *uri)
+{
+    if (uri->port)
+        return uri->port;
+    return uri->secure ? ICAPS_PORT : ICAP_PORT;
 }
 
 static int make_clients(struct remote *m, const struct scan_remote_options *o,
                         const struct icap_uri *uri)
 {
-    struct icap_client_settings s = {
-        .upstream =
-            {
-                       .host = m->host,
-                       .port = uri->port     ? uri->port
-                        : uri->secure ? ICAPS_PORT
-                                      : ICAP_PORT,
-                       .policy = {.require =
-                               uri->secure && !o->insecure ? SALLYPORT_STRONG : SALLYPORT_NONE},
-                       .connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS,
-                       .idle_ms = 30000,
-                       .idle_max = 1,
-                       },
+    const struct icap_client_settings s = {
+        .upstream = {.host = m->host,
+                     .port = port_of(uri),
+                     .tls = m->tls,
+                     .policy = {.require = level_of(o, uri->secure), .want = o->want},
+                     .connect_ms = o->connect_ms ? o->connect_ms : CONNECT_MS,
+                     .idle_ms = 30000,
+                     .idle_max = 1},
         .uri = o->url,
         .host_header = m->host_header,
         .method = o->reqmod ? ICAP_REQMOD : ICAP_RESPMOD,
+        .login = {.user = o->login->user,
+                     .authorization = o->login->value[0] ? o->login->value : NULL,
+                     .insecure = o->insecure_login},
         .file_ms = o->file_ms,
     };
 
-    if (uri->secure) {
-        int code = make_tls(m, o);
-
-        if (code != EXIT_FINE)
-            return code;
-        s.upstream.tls = m->tls;
-    }
+    m->door = s.login.authorization ? DOOR_UNKNOWN : DOOR_OPEN;
     for (unsigned i = 0; i < m->base.jobs; i++) {
         m->lanes[i].remote = m;
         if (icap_client_new(m->base.loop, &s, &m->lanes[i].client) != OK)
@@ -210,6 +307,7 @@ static int remote_start(struct remote *m, const struct scan_remote_options *o)
     struct icap_uri uri;
     struct fault fault = {0};
     bool literal;
+    int code;
 
     if (icap_uri_parse(span_of(o->url), &m->mem, &uri, &fault) != OK ||
         uri.host.n >= sizeof m->host)
@@ -222,6 +320,11 @@ static int remote_start(struct remote *m, const struct scan_remote_options *o)
 
         (void)snprintf(m->host_header + n, sizeof m->host_header - n, ":%u", uri.port);
     }
+    code = log_in(m, o, uri.secure);
+    if (code == EXIT_FINE && uri.secure)
+        code = client_tls_open(command_scan.name, &o->tls, &m->tls);
+    if (code != EXIT_FINE)
+        return code;
     if (loop_new(0, &clock_system, &m->base.loop) != OK)
         return fail(EXIT_NETWORK, o->url, "no memory");
     return make_clients(m, o, &uri);

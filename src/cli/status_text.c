@@ -51,10 +51,31 @@ static void warn_bypasses(const json_t *root, struct buf *out)
     }
 }
 
+/* A listener that waits is why the gateway is not ready, and that was said. */
+static void warn_certificates(const json_t *root, struct buf *out)
+{
+    size_t i;
+    const json_t *t;
+
+    json_array_foreach(json_object_get(root, "tls"), i, t)
+    {
+        if (is_true(t, "refused") && !is_true(t, "waits"))
+            buf_fmt(out, "CERTIFICATE FILES OF tls %s ARE NOT IN USE: %s\n", ask_text(t, "name"),
+                    ask_text(t, "why"));
+        if (is_true(t, "expires_soon") && number(t, "days_left") < 0)
+            buf_fmt(out, "THE CERTIFICATE OF tls %s HAS EXPIRED on %s\n", ask_text(t, "name"),
+                    ask_text(t, "not_after"));
+        else if (is_true(t, "expires_soon"))
+            buf_fmt(out, "THE CERTIFICATE OF tls %s EXPIRES on %s, days left: %lld\n",
+                    ask_text(t, "name"), ask_text(t, "not_after"), number(t, "days_left"));
+    }
+}
+
 static void add_warnings(const json_t *root, struct buf *out)
 {
     const json_t *clamd = json_object_get(json_object_get(root, "inspection"), "clamd");
 
+    warn_certificates(root, out);
     warn_bypasses(root, out);
     if (clamd && !is_true(clamd, "up"))
         buf_fmt(out, "CLAMAV IS DOWN since %s: %s\n", ask_text(clamd, "since"),
@@ -126,8 +147,26 @@ static void add_listeners(const json_t *root, struct buf *out)
 
     json_array_foreach(json_object_get(root, "listeners"), i, l)
     {
-        buf_fmt(out, "listener  %-12s %-28s %s\n", ask_text(l, "name"), ask_text(l, "address"),
-                is_true(l, "tls") ? "TLS" : "clear");
+        buf_fmt(out, "listener  %-12s %-28s %s%s\n", ask_text(l, "name"), ask_text(l, "address"),
+                is_true(l, "tls") ? "TLS" : "clear",
+                is_true(l, "waits") ? ", CLOSED: waits for its certificate" : "");
+    }
+}
+
+static void add_certificates(const json_t *root, struct buf *out)
+{
+    size_t i;
+    const json_t *t;
+
+    json_array_foreach(json_object_get(root, "tls"), i, t)
+    {
+        buf_fmt(out, "tls       %-12s %-28s ", ask_text(t, "name"), ask_text(t, "source"));
+        if (is_true(t, "waits"))
+            buf_fmt(out, "WAITS: %s\n", ask_text(t, "why"));
+        else
+            buf_fmt(out, "%s, until %s (%lld days), serial %s, reloads %lld\n",
+                    ask_text(t, "subject"), ask_text(t, "not_after"), number(t, "days_left"),
+                    ask_text(t, "serial"), number(t, "reloads"));
     }
 }
 
@@ -238,6 +277,7 @@ void status_text(const json_t *root, struct buf *out)
     buf_fmt(out, "sandbox   %s\n", ask_text(root, "sandbox"));
     add_engines(root, out);
     add_listeners(root, out);
+    add_certificates(root, out);
     add_services(root, out);
     add_loops(root, out);
     add_budgets(root, out);

@@ -138,6 +138,7 @@ struct config_row {
     enum config_kind kind;
     bool required;
     bool restart; /* a change needs a new generation of the gateway process, no live swap */
+    bool single;  /* lists of texts: a text is a list of one */
     bool secret;  /* printed as "(set)", never quoted in a complaint */
 };
 
@@ -279,6 +280,16 @@ enum err config_fault_at(struct config_report *r, const void *block, const char 
 /* A complaint that does not fail the load. */
 PRINTF(4, 5)
 void config_warn(struct config_report *r, const void *block, const char *key, const char *fmt, ...);
+/* How much was complained of so far. */
+struct config_mark {
+    size_t n, n_errors;
+};
+struct config_mark config_report_mark(const struct config_report *r);
+/* The first error since |mark|; NULL: there was none (or no room for its text). Lives as long as
+ * |r|. */
+const char *config_report_since(const struct config_report *r, const struct config_mark *mark);
+/* Takes the errors since |mark| back, for whoever has found another way; warnings stay. */
+void config_report_rewind(struct config_report *r, const struct config_mark *mark);
 /* Was |key| written in the text (and not filled by its default)? */
 bool config_is_set(const struct config_report *r, const void *block, const char *key);
 /* During a load: where check() callbacks allocate what must live as long as the struct. */

@@ -118,7 +118,7 @@ bool config_kind_is_number(enum config_kind kind);
 /* Bytes of one element of a list of texts. */
 size_t config_element_size(enum config_kind kind);
 /* "size", "list of paths": for the manual. */
-const char *config_kind_text(enum config_kind kind);
+const char *config_kind_text(const struct config_row *row);
 
 /* ---- config_rows.c ---- */
 

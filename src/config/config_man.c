@@ -197,7 +197,7 @@ static void man_row(struct buf *out, const struct section *s, const struct confi
     buf_text(out, ".It Ic");
     roff_arg(out, span_of(row->name));
     buf_text(out, " : Ar");
-    roff_arg(out, span_of(config_kind_text(row->kind)));
+    roff_arg(out, span_of(config_kind_text(row)));
     buf_char(out, '\n');
     if (row->help)
         roff_sentence(out, span_of(row->help));
@@ -256,7 +256,7 @@ static void markdown_type(struct buf *out, const struct config_row *row)
     char room[160];
     struct writer w = writer_of(room, sizeof room);
 
-    cell_print(out, span_of(config_kind_text(row->kind)));
+    cell_print(out, span_of(config_kind_text(row)));
     for (size_t i = 0; row->names && i < row->names->n; i++)
         buf_fmt(out, "%s `%s`", i ? "," : ":", row->names->v[i].name);
     config_limits_format(row, &w);

@@ -150,6 +150,32 @@ void config_caution(struct config_report *r, const struct config_node *at, const
     va_end(ap);
 }
 
+/* ---- taking back ---- */
+
+struct config_mark config_report_mark(const struct config_report *r)
+{
+    return (struct config_mark){.n = r->n, .n_errors = r->n_errors};
+}
+
+const char *config_report_since(const struct config_report *r, const struct config_mark *mark)
+{
+    for (size_t i = mark->n; i < r->n; i++)
+        if (!r->v[i].warning)
+            return r->v[i].text;
+    return NULL;
+}
+
+void config_report_rewind(struct config_report *r, const struct config_mark *mark)
+{
+    size_t kept = mark->n;
+
+    for (size_t i = mark->n; i < r->n; i++)
+        if (r->v[i].warning)
+            r->v[kept++] = r->v[i];
+    r->n = kept;
+    r->n_errors = mark->n_errors;
+}
+
 /* ---- places ---- */
 
 enum err config_place_add(struct config_report *r, const void *value, const struct config_block *b,

@@ -75,7 +75,7 @@ static bool list_check(struct config_report *r, const struct config_row *row,
     struct writer range = writer_of(room, sizeof room);
 
     if (n->kind != CONFIG_NODE_LIST && !config_node_is_empty(n)) {
-        complain_shape(r, row, n, "a list");
+        complain_shape(r, row, n, row->single ? "a text or a list" : "a list");
         return false;
     }
     if (n->n >= row->min && (!row->max || n->n <= row->max))
@@ -100,20 +100,23 @@ static enum err set_read(struct config_report *r, const struct config_row *row,
 static enum err texts_read(struct config_report *r, const struct config_row *row,
                            const struct config_node *n, void *field)
 {
-    size_t size = config_element_size(row->kind);
+    bool single = row->single && n->kind == CONFIG_NODE_TEXT && !config_node_is_empty(n);
+    size_t size = config_element_size(row->kind), count = single ? 1 : n->n;
     char *v, *at;
 
-    if (!list_check(r, row, n))
+    if (!single && !list_check(r, row, n))
         return OK;
-    v = at = arena_array(r->out, n->n, size);
+    v = at = arena_array(r->out, count, size);
     if (!v)
         return ERR_NOMEM;
-    for (const struct config_node *c = n->first; c; c = c->next, at += size)
+    if (single)
+        TRY(text_read(r, row, n, false, at));
+    for (const struct config_node *c = single ? NULL : n->first; c; c = c->next, at += size)
         TRY(text_read(r, row, c, true, at));
     if (row->kind == CONFIG_KIND_CIDRS)
-        *(struct config_cidrs *)field = (struct config_cidrs){(const void *)v, n->n};
+        *(struct config_cidrs *)field = (struct config_cidrs){(const void *)v, count};
     else
-        *(struct config_strings *)field = (struct config_strings){(const void *)v, n->n};
+        *(struct config_strings *)field = (struct config_strings){(const void *)v, count};
     return OK;
 }
 

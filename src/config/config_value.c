@@ -47,9 +47,9 @@ size_t config_element_size(enum config_kind kind)
     return kind == CONFIG_KIND_CIDRS ? sizeof(struct config_cidr) : sizeof(const char *);
 }
 
-const char *config_kind_text(enum config_kind kind)
+const char *config_kind_text(const struct config_row *row)
 {
-    switch (kind) {
+    switch (row->kind) {
     case CONFIG_KIND_BOOL: return "true | false";
     case CONFIG_KIND_COUNT: return "number";
     case CONFIG_KIND_SIZE: return "size";
@@ -58,8 +58,8 @@ const char *config_kind_text(enum config_kind kind)
     case CONFIG_KIND_SET: return "list of words";
     case CONFIG_KIND_STRING: return "text";
     case CONFIG_KIND_PATH: return "path";
-    case CONFIG_KIND_STRINGS: return "list of texts";
-    case CONFIG_KIND_PATHS: return "list of paths";
+    case CONFIG_KIND_STRINGS: return row->single ? "text, or list of texts" : "list of texts";
+    case CONFIG_KIND_PATHS: return row->single ? "path, or list of paths" : "list of paths";
     case CONFIG_KIND_ADDRESS:
     case CONFIG_KIND_UPSTREAM: return "address";
     case CONFIG_KIND_CIDRS: return "list of networks";

@@ -4,9 +4,11 @@
 #include "base/json.h"
 #include "icap/icap_server_int.h"
 
-#define FIELDS_MAX  (8u << 10)
-#define FIELDS_ROOM 512u /* for those of nearly every answer */
-#define PAGE_MAX    (16u << 10)
+#define FIELDS_MAX   (8u << 10)
+#define FIELDS_ROOM  512u /* for those of nearly every answer */
+#define PAGE_MAX     (16u << 10)
+#define REFUSED_REST (64u << 10)
+#define CHALLENGE    "Basic realm=\"sallyport\", charset=\"UTF-8\""
 
 /* Threat names and the like come from rules and hostile files: what a header may carry of them. ';'
  * ends an item of X-Infection-Found. */
@@ -48,7 +50,7 @@ static struct icap_reply reply_for(const struct icap_transaction *tx, unsigned s
 {
     return (struct icap_reply){
         .status = status,
-        .istag = tx->service ? span_of(tx->service->istag) : SPAN_NONE,
+        .istag = span_of(tx->istag),
         .close = tx->server->draining,
     };
 }
@@ -57,7 +59,12 @@ static struct icap_reply reply_for(const struct icap_transaction *tx, unsigned s
  * connection, and the client is told so. */
 static bool leaves_too_much(const struct icap_transaction *tx)
 {
-    return icap_rest(tx->conn->engine) > tx->snapshot->limits->discard_max;
+    uint64_t max = tx->snapshot->limits->discard_max;
+
+    /* Nobody knows who sends it. */
+    if (tx->icap_status == 407 && max > REFUSED_REST)
+        max = REFUSED_REST;
+    return icap_rest(tx->conn->engine) > max;
 }
 
 static enum err answer_head(struct icap_transaction *tx, struct icap_reply *r, struct buf *fields)
@@ -128,8 +135,10 @@ enum err icap_answer_options(struct icap_transaction *tx)
     buf_init_on(&b, room, sizeof room, FIELDS_MAX);
     add_common(tx, &b);
     add_methods(&b, set->methods);
-    add_field(&b, SPAN("Service: Sallyport " SALLYPORT_VERSION " "), set->name);
-    add_field(&b, SPAN("Service-ID: "), set->name);
+    add_field(&b, SPAN("Service: Sallyport " SALLYPORT_VERSION " "),
+              tx->anonymous ? "" : set->name);
+    if (!tx->anonymous)
+        add_field(&b, SPAN("Service-ID: "), set->name);
     if (set->connections_max)
         add_number(&b, SPAN("Max-Connections: "), set->connections_max);
     add_number(&b, SPAN("Options-TTL: "), set->options_ttl_s);
@@ -158,6 +167,10 @@ enum err icap_answer_error(struct icap_transaction *tx, unsigned status, bool cl
     add_common(tx, &b);
     if (status == 503)
         buf_text(&b, "Retry-After: 5\r\n");
+    /* RFC 9110 11.7.1 wants the first with a 407; clients that follow the Secure ICAP draft answer
+     * with Authorization, which is the second's. */
+    if (status == 407)
+        buf_text(&b, "Proxy-Authenticate: " CHALLENGE "\r\nWWW-Authenticate: " CHALLENGE "\r\n");
     if (tx->has_verdict)
         buf_text(&b, "X-Response-Info: Error\r\n");
     return answer_head(tx, &r, &b);

@@ -44,7 +44,7 @@ static void count(struct icap_transaction *tx, uint64_t bytes_in, uint64_t bytes
     atomic_fetch_add_explicit(&s->n_transactions, 1, memory_order_relaxed);
     if (tx->err)
         metrics_add(s->env.metrics, s->loop_index,
-                    s->failed[tx->err <= ERR_ABORTED ? tx->err : ERR_BUG], 1);
+                    s->failed[(unsigned)tx->err < ERR_CODES ? tx->err : ERR_BUG], 1);
     if (!tx->service)
         return;
     metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.bytes_in, bytes_in);
@@ -132,7 +132,7 @@ static void describe_detached(struct icap_transaction *tx, struct record *r)
     r->listener = tx->detached->listener;
     if (tx->err)
         metrics_add(tx->server->env.metrics, tx->server->loop_index,
-                    tx->server->failed[tx->err <= ERR_ABORTED ? tx->err : ERR_BUG], 1);
+                    tx->server->failed[(unsigned)tx->err < ERR_CODES ? tx->err : ERR_BUG], 1);
 }
 
 void icap_audit_finish(struct icap_transaction *tx)
@@ -149,6 +149,8 @@ void icap_audit_finish(struct icap_transaction *tx)
         .time_wall_ms = tx->start_wall_ms,
         .client_ip = about ? span_of(about->client_ip) : SPAN_NONE,
         .user = about ? span_of(about->user) : SPAN_NONE,
+        .tenant = tx->tenant ? tx->tenant->name : NULL,
+        .session = tx->session ? session_id(tx->session) : NULL,
         .service = tx->service ? tx->service->set->name : NULL,
         .method = tx->has_method ? icap_method_name(tx->method) : NULL,
         .url_host = about ? span_of(about->host) : SPAN_NONE,

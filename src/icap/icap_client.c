@@ -8,14 +8,29 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "icap/icap_client_status.h"
+
 #define HEAD_MAX     8192u
 #define PREVIEW_MAX  4096u
 #define OUTPUT_PIECE (8u << 20) /* file bytes queued in the engine at once */
 #define DIGEST_PIECE 65536u
 #define SHA256_LEN   32u
 #define ROUNDS_MAX   16u /* of one pump: the loop has others to serve */
+/* draft-cameron-secure-icap-bcp-00: no session, and no TLS session, is older than an hour. */
+#define LOGIN_MS_MAX (55u * 60u * 1000u)
+#define DENIED_MAX   2u /* 407 in a row */
+#define PAUSES_MAX   3u /* of one file, before a busy server is asked again */
+#define PAUSE_MS_MAX 30000u
+#define PAUSE_MS_MIN 500u /* Retry-After: 0 */
 
-enum client_state { CLIENT_IDLE, CLIENT_CONNECT, CLIENT_OPTIONS, CLIENT_NEXT, CLIENT_FILE };
+enum client_state {
+    CLIENT_IDLE,
+    CLIENT_CONNECT,
+    CLIENT_PAUSE, /* the server was busy */
+    CLIENT_OPTIONS,
+    CLIENT_NEXT, /* the next request, once the engine has let go of the last answer */
+    CLIENT_FILE
+};
 
 struct icap_client {
     struct loop *loop;
@@ -32,6 +47,11 @@ struct icap_client {
     bool deaf;                      /* the server takes no more, but may have answered */
     bool has_options, use_preview;
     bool only_options; /* no file, somebody just wants to know */
+    bool again;        /* the answer that is being read is no result: ask once more */
+    unsigned denied;   /* 407 in a row */
+    unsigned pauses;
+    uint64_t pause_ms; /* with |again|: not before */
+    uint64_t since_ms; /* when the connection was made; there is one at a time */
     uint64_t give_up_ms;
     uint64_t preview;
     struct icap_client_file file;
@@ -47,6 +67,7 @@ struct icap_client {
 };
 
 static void client_connect(struct icap_client *c, bool fresh);
+static void set_timer(struct icap_client *c, uint64_t at_ms);
 
 /* ---- the end of a file ---- */
 
@@ -123,10 +144,23 @@ static void add_percent(struct buf *b, struct span name)
 
 static enum err send_request(struct icap_client *c, struct icap_client_request *r)
 {
+    char room[HEAD_MAX];
+    struct buf fields;
+    enum err e;
+
+    buf_init_on(&fields, room, sizeof room, sizeof room);
+    buf_text(&fields, "User-Agent: sallyport/" SALLYPORT_VERSION "\r\n");
+    if (c->set.login.authorization) {
+        buf_text(&fields, "Authorization: ");
+        buf_text(&fields, c->set.login.authorization);
+        buf_text(&fields, "\r\n");
+    }
     r->uri = span_of(c->set.uri);
     r->host = span_of(c->set.host_header);
-    r->fields = SPAN("User-Agent: sallyport/" SALLYPORT_VERSION "\r\n");
-    return icap_client_request(c->engine, r);
+    r->fields = buf_span(&fields);
+    e = fields.err ? fields.err : icap_client_request(c->engine, r);
+    explicit_bzero(room, sizeof room);
+    return e;
 }
 
 static enum err send_options(struct icap_client *c)
@@ -165,12 +199,18 @@ static enum err send_file(struct icap_client *c)
     r.http_response = respmod ? buf_span(&response) : SPAN_NONE;
     c->state = CLIENT_FILE;
     c->queued = 0;
+    c->result.body_len = 0;
     e = request.err ? request.err : response.err;
     if (e == OK)
         e = send_request(c, &r);
     buf_done(&request);
     buf_done(&response);
     return e;
+}
+
+static enum err send_next(struct icap_client *c)
+{
+    return c->has_options && !c->only_options ? send_file(c) : send_options(c);
 }
 
 /* Keeps some of the file queued in the engine; never all of a large one. */
@@ -214,10 +254,12 @@ static void on_options(struct icap_client *c, const struct icap_client_reply *r)
 {
     struct span preview = head_value(r->icap, SPAN("Preview"));
 
-    if (c->only_options) {
+    if (c->only_options || r->status == 407) {
         c->result.status = r->status;
         copy_header(r->icap, SPAN("ISTag"), c->result.istag);
     }
+    if (r->status == 407)
+        return;
     c->has_options = true;
     if (r->status == 200 && preview.p && span_u64(preview, UINT32_MAX, &c->preview) == OK) {
         c->use_preview = true;
@@ -226,10 +268,42 @@ static void on_options(struct icap_client *c, const struct icap_client_reply *r)
     }
 }
 
+/* RFC 9110 15.5.8: the request may be repeated. We have said who we are, so either the server's
+ * session has ended or it does not want us; the second time it is the latter. */
+static bool is_renewal(struct icap_client *c, const struct icap_client_reply *r)
+{
+    if (r->status != 407) {
+        c->denied = 0;
+        return false;
+    }
+    return c->set.login.authorization && ++c->denied < DENIED_MAX &&
+           icap_client_takes_basic(r->icap);
+}
+
+static bool is_pause(struct icap_client *c, const struct icap_client_reply *r)
+{
+    uint64_t s, ms;
+
+    if (r->status != 503 || c->pauses >= PAUSES_MAX || !icap_client_retry_after(r->icap, &s))
+        return false;
+    ms = s ? s * 1000 : PAUSE_MS_MIN;
+    if (ms > PAUSE_MS_MAX || c->give_up_ms - loop_now_ms(c->loop) <= ms)
+        return false;
+    c->pauses++;
+    c->pause_ms = loop_now_ms(c->loop) + ms;
+    return true;
+}
+
 static void on_reply(struct icap_client *c)
 {
     const struct icap_client_reply *r = icap_client_reply(c->engine);
 
+    c->pause_ms = 0;
+    c->again = is_renewal(c, r) || is_pause(c, r);
+    if (c->again)
+        return;
+    icap_client_status_text(r->icap, c->set.login.authorization ? c->set.login.user : NULL,
+                            c->set.upstream.tls == NULL, c->result.why, sizeof c->result.why);
     if (c->state == CLIENT_OPTIONS) {
         on_options(c, r);
         return;
@@ -247,7 +321,7 @@ static void on_reply(struct icap_client *c)
 
 static void on_body(struct icap_client *c, struct slice s)
 {
-    if (c->state == CLIENT_FILE) {
+    if (c->state == CLIENT_FILE && !c->again) {
         (void)EVP_DigestUpdate(c->sha, slice_span(s).p, s.len);
         c->result.body_len += s.len;
     }
@@ -310,10 +384,8 @@ static bool judge_status(struct icap_client *c)
 
     /* 202 is some sandboxes' word for "still looking": no verdict. */
     r->verdict = r->status / 100 == 2 && r->status != 202 ? ICAP_CLIENT_PASS : ICAP_CLIENT_ERROR;
-    if (r->status == 202)
-        (void)snprintf(r->why, sizeof r->why, "the server has not finished its inspection (202)");
-    else if (r->verdict == ICAP_CLIENT_ERROR)
-        (void)snprintf(r->why, sizeof r->why, "the server answered ICAP status %u", r->status);
+    if (r->verdict == ICAP_CLIENT_PASS)
+        r->why[0] = '\0';
     return r->verdict == ICAP_CLIENT_PASS;
 }
 
@@ -333,25 +405,58 @@ static void judge(struct icap_client *c)
     }
 }
 
+/* May the connection carry another request? Not when the server said no, not when it has answered
+ * early, for the rest of a request cannot be taken back, and not when its login is about to end. */
+static bool may_keep(struct icap_client *c)
+{
+    bool old = c->set.login.authorization && loop_now_ms(c->loop) - c->since_ms >= LOGIN_MS_MAX;
+
+    return !old && icap_client_reply(c->engine)->keep_alive && !c->deaf &&
+           (icap_client_wants(c->engine) & ICAP_WANT_READ) &&
+           icap_client_output(c->engine)->len == 0;
+}
+
+/* The next request, or the same one again, here or on a connection of its own. */
+static void go_on(struct icap_client *c)
+{
+    if (may_keep(c)) {
+        c->state = CLIENT_NEXT;
+        c->reused = true;
+        c->answered = false;
+        return;
+    }
+    drop_connection(c, false);
+    client_connect(c, true);
+}
+
+static void ask_again(struct icap_client *c)
+{
+    c->again = false;
+    if (c->pause_ms == 0) {
+        go_on(c);
+        return;
+    }
+    drop_connection(c, may_keep(c));
+    c->state = CLIENT_PAUSE;
+    set_timer(c, c->pause_ms);
+}
+
 static void on_end(struct icap_client *c)
 {
-    bool keep = icap_client_reply(c->engine)->keep_alive;
+    bool keep = may_keep(c);
 
-    if (c->only_options) {
+    if (c->again) {
+        ask_again(c);
+        return;
+    }
+    if (c->only_options || (c->state == CLIENT_OPTIONS && !c->has_options)) {
         (void)judge_status(c);
         drop_connection(c, keep);
         client_finish(c);
         return;
     }
-    if (c->state == CLIENT_OPTIONS && keep) {
-        c->state = CLIENT_NEXT; /* once the engine has let go of this answer */
-        c->reused = true;
-        c->answered = false;
-        return;
-    }
     if (c->state == CLIENT_OPTIONS) {
-        drop_connection(c, false);
-        client_connect(c, true);
+        go_on(c);
         return;
     }
     judge(c);
@@ -430,14 +535,17 @@ static bool client_read(struct icap_client *c, bool *moved)
     block_unref(b);
     if (e == ERR_AGAIN)
         return true;
+    if (e == ERR_TLS && stream_is_cut(c->stream))
+        e = ERR_EOF; /* no answer ends with the connection, so nothing can be cut off unseen */
     if (e == ERR_EOF) {
         icap_client_eof(c->engine);
         if (!client_events(c, moved))
             return false;
     }
     client_broke(c, e,
-                 e == ERR_EOF ? "the server closed the connection without a whole answer"
-                              : err_text(e));
+                 e == ERR_EOF   ? "the server closed the connection without a whole answer"
+                 : e == ERR_TLS ? stream_error(c->stream)
+                                : err_text(e));
     return false;
 }
 
@@ -464,7 +572,7 @@ static bool client_round(struct icap_client *c, bool *moved)
     enum err e = OK;
 
     if (c->state == CLIENT_NEXT && icap_client_is_idle(c->engine)) {
-        e = send_file(c);
+        e = send_next(c);
         *moved = true;
     }
     if (e == OK)
@@ -513,7 +621,10 @@ static void on_timer(struct timer *t)
     struct icap_client *c = CONTAINER_OF(t, struct icap_client, timer);
 
     if (loop_now_ms(c->loop) < c->give_up_ms) {
-        client_pump(c);
+        if (c->state == CLIENT_PAUSE)
+            client_connect(c, false);
+        else
+            client_pump(c);
         return;
     }
     if (c->ticket)
@@ -523,6 +634,15 @@ static void on_timer(struct timer *t)
 }
 
 /* ---- connecting ---- */
+
+/* Belt and braces: what the pool was told to demand is one thing, what leaves here another. */
+static bool may_say_who(const struct icap_client *c, const sallyport_how *how)
+{
+    const sallyport_report *report = stream_report(c->stream);
+
+    return !c->set.login.authorization || c->set.login.insecure ||
+           (how->level >= SALLYPORT_WEAK && sallyport_report_peer(report));
+}
 
 static void on_connected(void *arg, struct stream *stream, bool reused, enum err err,
                          const char *why)
@@ -537,15 +657,23 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
     }
     c->stream = stream;
     c->reused = reused;
+    if (!reused)
+        c->since_ms = loop_now_ms(c->loop);
     c->answered = false;
     c->deaf = false;
     if (sallyport_report_how(stream_report(stream), &how) == 0)
         (void)span_copy(span_of(how.text), c->result.how, sizeof c->result.how);
     (void)span_copy(span_of(sallyport_peer_text(sallyport_report_peer(stream_report(stream)))),
                     c->result.who, sizeof c->result.who);
+    if (!may_say_who(c, &how)) {
+        client_fail(c, ERR_POLICY,
+                    "no password was sent: the connection is not encrypted, or the server has not "
+                    "proved who it is");
+        return;
+    }
     err = icap_client_engine_new(&c->limits, loop_now_ms(c->loop), &c->engine);
     if (err == OK)
-        err = c->has_options && !c->only_options ? send_file(c) : send_options(c);
+        err = send_next(c);
     if (err) {
         client_fail(c, err, "the request could not be written");
         return;
@@ -634,6 +762,7 @@ static enum err client_start(struct icap_client *c, icap_client_fn done, void *a
     c->done = done;
     c->arg = arg;
     c->retried = false;
+    c->denied = c->pauses = 0;
     c->result = (struct icap_client_result){0};
     c->start_us = loop_now_us(c->loop);
     c->give_up_ms = c->set.file_ms ? loop_now_ms(c->loop) + c->set.file_ms : UINT64_MAX;

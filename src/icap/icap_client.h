@@ -11,11 +11,22 @@
 
 struct icap_client;
 
+/* Who asks (RFC 7617, draft-cameron-secure-icap-bcp-00): goes with every request, because servers
+ * differ in which ones they look at, and only over a connection that is confidential and whose
+ * server is authenticated. */
+struct icap_client_login {
+    const char *user;          /* for sentences */
+    const char *authorization; /* value of the field, "Basic ..."; NULL: nobody. A secret, which its
+                                  owner wipes */
+    bool insecure;             /* goes over any connection */
+};
+
 struct icap_client_settings {
     struct upstream_settings upstream;
     const char *uri;         /* icap(s)://host[:port]/path, as it goes on the wire */
     const char *host_header; /* Host: value */
     enum icap_method method; /* ICAP_RESPMOD or ICAP_REQMOD; what files are wrapped in */
+    struct icap_client_login login;
     uint64_t
         file_ms; /* one file or OPTIONS, connecting and all; 0: as the engine's limits have it */
 };
@@ -58,7 +69,10 @@ NODISCARD enum err icap_client_new(struct loop *l, const struct icap_client_sett
 void icap_client_free(struct icap_client *c);
 /* |done| once, never inside the call. ERR_BUG while another file is under way. The first file asks
  * OPTIONS first, for the preview. A kept connection that dies before the first byte of an answer is
- * replaced once. */
+ * replaced once. With a login a 407 is answered by the same request once more, from the first byte
+ * of the file: a session of the server may have ended, also in the middle of a file; the second 407
+ * in a row is the result. A 503 that says when to come back, and soon, is taken at its word, three
+ * times. */
 NODISCARD enum err icap_client_scan(struct icap_client *c, const struct icap_client_file *f,
                                     icap_client_fn done, void *arg);
 /* Asks OPTIONS alone: PASS for a 2xx answer, with its |status| and |istag|; ERROR otherwise. Like

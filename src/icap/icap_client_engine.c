@@ -4,8 +4,11 @@
 
 #include <stdlib.h>
 
+#include "base/deadline.h"
 #include "icap/icap_client_engine_int.h"
-#include "icap/icap_engine_clock.h"
+
+/* What a transaction left behind is given back after so long a pause. */
+#define REST_MS 1000u
 
 /* ---- states and events ---- */
 
@@ -41,8 +44,8 @@ static void drop_events(struct icap_client_engine *e)
 static void release_now(struct icap_client_engine *e)
 {
     arena_reset(&e->mem);
-    icap_gather_done(&e->icap_head);
-    icap_gather_done(&e->http_heads);
+    head_gather_done(&e->icap_head);
+    head_gather_done(&e->http_heads);
     chunk_decoder_done(&e->chunks);
     chunk_decoder_init(&e->chunks);
     e->reply = NULL;
@@ -96,7 +99,7 @@ enum err icap_client_engine_new(const struct icap_limits *lim, uint64_t now_ms,
     e->now = e->t_idle = now_ms;
     e->resting = true;
     arena_init(&e->mem, lim->memory_max);
-    icap_out_init(&e->out);
+    http_out_init(&e->out);
     chain_init(&e->rest, 0);
     chunk_decoder_init(&e->chunks);
     *ret = e;
@@ -110,7 +113,7 @@ void icap_client_engine_free(struct icap_client_engine *e)
     drop_events(e);
     release_now(e);
     arena_done(&e->mem);
-    icap_out_done(&e->out);
+    http_out_done(&e->out);
     chain_done(&e->rest);
     free(e);
 }
@@ -118,7 +121,7 @@ void icap_client_engine_free(struct icap_client_engine *e)
 void icap_client_abort(struct icap_client_engine *e)
 {
     drop_events(e);
-    icap_out_done(&e->out);
+    http_out_done(&e->out);
     chain_done(&e->rest);
     e->fault_waits = false;
     e->cw = CW_NONE;
@@ -132,7 +135,7 @@ void icap_client_fail(struct icap_client_engine *e, const struct fault *f)
 {
     bool first = e->fault.err == OK;
 
-    icap_out_done(&e->out);
+    http_out_done(&e->out);
     chain_done(&e->rest);
     e->cw = CW_NONE;
     e->open = false;
@@ -157,7 +160,7 @@ static void answer_over(struct icap_client_engine *e)
     chain_done(&e->rest);
     e->cw = e->body_ended ? CW_NONE : CW_DROP; /* pieces may still be under way to us */
     if (!keep)
-        icap_out_done(&e->out);
+        http_out_done(&e->out);
     icap_client_set(e, keep ? CR_IDLE : CR_CLOSED);
 }
 
@@ -189,7 +192,7 @@ static bool in_preview(const struct icap_client_engine *e)
 /* 100 (RFC 3507 4.5). One that comes after ieof is passed over (errata EID 5893), once. */
 static enum err go_on(struct icap_client_engine *e, struct fault *f)
 {
-    icap_gather_done(&e->icap_head);
+    head_gather_done(&e->icap_head);
     arena_reset(&e->mem);
     if (e->cw == CW_IEOF && !e->ignored) {
         e->ignored = true;
@@ -276,7 +279,7 @@ static enum err read_head(struct icap_client_engine *e, struct slice *left, stru
     if (e->icap_head.text.n == 0)
         e->t_head = e->now;
     e->answered = true;
-    err = icap_gather_head(&e->icap_head, left, &lim, &text, f);
+    err = head_gather_head(&e->icap_head, left, &lim, &text, f);
     if (err)
         return err == ERR_AGAIN ? OK : err;
     h = ARENA_NEW(&e->mem, struct head);
@@ -314,7 +317,7 @@ static enum err heads_done(struct icap_client_engine *e, struct span text, struc
 static enum err read_heads(struct icap_client_engine *e, struct slice *left, struct fault *f)
 {
     struct span text;
-    enum err err = icap_gather_bytes(&e->http_heads, left, icap_slots_len(&e->list), &text, f);
+    enum err err = head_gather_bytes(&e->http_heads, left, icap_slots_len(&e->list), &text, f);
 
     if (err)
         return err == ERR_AGAIN ? OK : err;
@@ -436,7 +439,7 @@ struct chain *icap_client_output(struct icap_client_engine *e)
 
 void icap_client_sent(struct icap_client_engine *e, uint64_t n)
 {
-    icap_out_sent(&e->out, n);
+    http_out_sent(&e->out, n);
     e->t_out = e->now;
 }
 
@@ -461,11 +464,13 @@ bool icap_client_is_idle(const struct icap_client_engine *e)
 static uint64_t read_deadline(const struct icap_client_engine *e)
 {
     switch (e->cr) {
-    case CR_IDLE: return icap_after(e->t_idle, e->lim->idle_ms);
-    case CR_HEAD: return e->icap_head.text.n ? icap_after(e->t_head, e->lim->head_ms) : UINT64_MAX;
+    case CR_IDLE: return deadline_after(e->t_idle, e->lim->idle_ms);
+    case CR_HEAD:
+        return e->icap_head.text.n ? deadline_after(e->t_head, e->lim->head_ms) : UINT64_MAX;
     case CR_HEADS:
     case CR_BODY:
-    case CR_TRAILERS: return queue_full(e) ? UINT64_MAX : icap_after(e->t_in, e->lim->body_idle_ms);
+    case CR_TRAILERS:
+        return queue_full(e) ? UINT64_MAX : deadline_after(e->t_in, e->lim->body_idle_ms);
     case CR_CLOSED:
     case CR_STATES: break;
     }
@@ -474,25 +479,25 @@ static uint64_t read_deadline(const struct icap_client_engine *e)
 
 static uint64_t write_deadline(const struct icap_client_engine *e)
 {
-    return e->out.chain.len ? icap_after(e->t_out, e->lim->write_idle_ms) : UINT64_MAX;
+    return e->out.chain.len ? deadline_after(e->t_out, e->lim->write_idle_ms) : UINT64_MAX;
 }
 
 static uint64_t transaction_deadline(const struct icap_client_engine *e)
 {
-    return e->open ? icap_after(e->t_begin, e->lim->transaction_ms) : UINT64_MAX;
+    return e->open ? deadline_after(e->t_begin, e->lim->transaction_ms) : UINT64_MAX;
 }
 
 static uint64_t rest_deadline(const struct icap_client_engine *e)
 {
     bool can_rest = e->cr == CR_IDLE && !e->resting && e->out.chain.len == 0 && e->q_n == 0;
 
-    return can_rest ? icap_after(e->t_idle, ICAP_REST_MS) : UINT64_MAX;
+    return can_rest ? deadline_after(e->t_idle, REST_MS) : UINT64_MAX;
 }
 
 uint64_t icap_client_deadline(const struct icap_client_engine *e)
 {
-    return icap_earlier(icap_earlier(read_deadline(e), write_deadline(e)),
-                        icap_earlier(transaction_deadline(e), rest_deadline(e)));
+    return deadline_earlier(deadline_earlier(read_deadline(e), write_deadline(e)),
+                            deadline_earlier(transaction_deadline(e), rest_deadline(e)));
 }
 
 void icap_client_tick(struct icap_client_engine *e, uint64_t now_ms)
@@ -515,6 +520,6 @@ void icap_client_tick(struct icap_client_engine *e, uint64_t now_ms)
         return;
     release(e);
     arena_done(&e->mem);
-    icap_out_rest(&e->out);
+    http_out_rest(&e->out);
     e->resting = true;
 }

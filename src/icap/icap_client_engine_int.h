@@ -7,9 +7,10 @@
 #include <assert.h>
 
 #include "http/chunk.h"
+#include "http/head_gather.h"
+#include "http/http_out.h"
 #include "icap/icap_client_engine.h"
-#include "icap/icap_engine_in.h"
-#include "icap/icap_engine_out.h"
+#include "icap/icap_slots.h"
 
 /* The reading half: name, and the states that may follow (any may be followed by CLOSED). */
 #define ICAP_CR_STATES(X)                                                \
@@ -44,7 +45,7 @@ struct icap_client_queued {
 
 struct icap_client_engine {
     const struct icap_limits *lim;
-    struct icap_out out;
+    struct http_out out;
     enum icap_cr cr;
     enum icap_cw cw;
     unsigned char q_first, q_n;
@@ -64,8 +65,8 @@ struct icap_client_engine {
     struct chain rest; /* raw body behind the preview */
     /* the answer */
     struct arena mem;
-    struct icap_gather icap_head;
-    struct icap_gather http_heads;
+    struct head_gather icap_head;
+    struct head_gather http_heads;
     struct icap_encapsulated list;
     struct icap_client_reply *reply; /* in |mem| */
     bool told;                       /* REPLY is queued */

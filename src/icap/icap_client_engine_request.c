@@ -3,6 +3,8 @@
 #include "base/reader.h"
 #include "icap/icap_client_engine_int.h"
 
+#define HEAD_ROOM 512u /* for what is not the caller's */
+
 /* ---- heads ---- */
 
 static bool is_uri(struct span s)
@@ -119,18 +121,22 @@ static enum err put_heads(struct icap_client_engine *e, const struct icap_client
     enum err err;
 
     buf_init(&head, 0);
+    /* In one piece: a buffer that grows leaves copies behind, and there may be a password in it. */
+    (void)buf_reserve(&head, HEAD_ROOM + r->uri.n + r->host.n + r->fields.n);
     write_head(&head, r, list);
     err = head.err;
     if (!err)
-        err = icap_out_copy(&e->out, buf_span(&head));
+        err = http_out_copy(&e->out, buf_span(&head));
     if (!err)
-        err = icap_out_copy(&e->out, r->http_request);
+        err = http_out_copy(&e->out, r->http_request);
     if (!err)
-        err = icap_out_copy(&e->out, r->http_response);
+        err = http_out_copy(&e->out, r->http_response);
     if (!err && r->has_body && r->has_preview && r->preview == 0)
-        err = icap_out_copy(&e->out, SPAN("0\r\n\r\n"));
+        err = http_out_copy(&e->out, SPAN("0\r\n\r\n"));
     if (err)
-        icap_out_cut(&e->out, before);
+        http_out_cut(&e->out, before);
+    if (head.p)
+        explicit_bzero(head.p, head.cap);
     buf_done(&head);
     return err;
 }
@@ -190,8 +196,8 @@ static enum err put_chunk(struct icap_client_engine *e, struct piece p)
 {
     if (p.len == 0)
         return OK;
-    return p.file ? icap_out_chunk_file(&e->out, p.file, p.off, p.len)
-                  : icap_out_chunk_slice(&e->out, p.slice);
+    return p.file ? http_out_chunk_file(&e->out, p.file, p.off, p.len)
+                  : http_out_chunk_slice(&e->out, p.slice);
 }
 
 static enum err keep_rest(struct icap_client_engine *e, struct piece p)
@@ -210,9 +216,9 @@ static enum err preview_piece(struct icap_client_engine *e, struct piece p, bool
 
     TRY(put_chunk(e, piece_sub(p, 0, n)));
     if (whole)
-        TRY(icap_out_copy(&e->out, SPAN("0; ieof\r\n\r\n")));
+        TRY(http_out_copy(&e->out, SPAN("0; ieof\r\n\r\n")));
     else if (n == e->preview_left)
-        TRY(icap_out_copy(&e->out, SPAN("0\r\n\r\n")));
+        TRY(http_out_copy(&e->out, SPAN("0\r\n\r\n")));
     TRY(keep_rest(e, piece_sub(p, n, p.len - n)));
     e->preview_left -= n;
     if (whole)
@@ -227,7 +233,7 @@ static enum err body_piece(struct icap_client_engine *e, struct piece p, bool en
     TRY(put_chunk(e, p));
     if (!end)
         return OK;
-    TRY(icap_out_copy(&e->out, SPAN("0\r\n\r\n")));
+    TRY(http_out_copy(&e->out, SPAN("0\r\n\r\n")));
     e->cw = CW_NONE;
     return OK;
 }
@@ -256,7 +262,7 @@ static enum err put_piece(struct icap_client_engine *e, struct piece p, bool end
         return ERR_BUG;
     err = piece_by_state(e, p, end);
     if (err) {
-        icap_out_cut(&e->out, before);
+        http_out_cut(&e->out, before);
         return err;
     }
     e->body_n += p.len;
@@ -291,7 +297,7 @@ static enum err put_rest(struct icap_client_engine *e)
         }
         TRY(put_chunk(e, p));
     }
-    return e->body_ended ? icap_out_copy(&e->out, SPAN("0\r\n\r\n")) : OK;
+    return e->body_ended ? http_out_copy(&e->out, SPAN("0\r\n\r\n")) : OK;
 }
 
 enum err icap_client_release_rest(struct icap_client_engine *e)

@@ -98,7 +98,7 @@ enum err icap_engine_new(const struct icap_limits *lim, const struct icap_identi
     e->id = id;
     e->now = e->t_idle = now_ms;
     arena_init(&e->mem, lim->memory_max);
-    icap_out_init(&e->out);
+    http_out_init(&e->out);
     chunk_decoder_init(&e->chunks);
     *ret = e;
     return OK;
@@ -109,8 +109,8 @@ static void release_now(struct icap_engine *e)
     arena_done(&e->mem); /* the next request begins on a chunk of the thread's pool */
     e->req = NULL;
     e->req_known = false;
-    icap_gather_done(&e->icap_head);
-    icap_gather_done(&e->http_heads);
+    head_gather_done(&e->icap_head);
+    head_gather_done(&e->http_heads);
     chunk_decoder_done(&e->chunks);
     chunk_decoder_init(&e->chunks);
     e->over = false;
@@ -129,7 +129,7 @@ void icap_engine_free(struct icap_engine *e)
     icap_engine_drop_events(e);
     release_now(e);
     arena_done(&e->mem);
-    icap_out_done(&e->out);
+    http_out_done(&e->out);
     free(e);
 }
 
@@ -212,7 +212,7 @@ void icap_engine_expire(struct icap_engine *e, const struct fault *f)
 void icap_abort(struct icap_engine *e)
 {
     icap_engine_drop_events(e);
-    icap_out_done(&e->out);
+    http_out_done(&e->out);
     e->fault_kind = ICAP_EV_NONE;
     e->rp = RP_NONE;
     e->over = true;
@@ -236,7 +236,7 @@ void icap_eof(struct icap_engine *e)
             tell_fault(e, ICAP_EV_GONE, &gone, 0);
         /* Whole answers are still written; one without its end is of no use to anybody. */
         if (e->rp == RP_BODY)
-            icap_out_done(&e->out);
+            http_out_done(&e->out);
         icap_engine_set(e, RQ_CLOSED);
         e->over = true;
         e->rp = RP_NONE;
@@ -366,7 +366,7 @@ static enum err read_head(struct icap_engine *e, struct slice *left, struct faul
 {
     const struct head_limits lim = {e->lim->request_line_max, e->lim->head_max, e->lim->fields_max};
     struct span text;
-    enum err err = icap_gather_head(&e->icap_head, left, &lim, &text, f);
+    enum err err = head_gather_head(&e->icap_head, left, &lim, &text, f);
 
     if (err)
         return err == ERR_AGAIN ? OK : err;
@@ -397,7 +397,7 @@ static enum err read_heads(struct icap_engine *e, struct slice *left, struct fau
 {
     uint64_t need = icap_slots_len(&e->req->encapsulated);
     struct span text;
-    enum err err = icap_gather_bytes(&e->http_heads, left, need, &text, f);
+    enum err err = head_gather_bytes(&e->http_heads, left, need, &text, f);
 
     if (err)
         return err == ERR_AGAIN ? OK : err;

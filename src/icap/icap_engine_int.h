@@ -7,9 +7,10 @@
 #include <assert.h>
 
 #include "http/chunk.h"
+#include "http/head_gather.h"
+#include "http/http_out.h"
 #include "icap/icap_engine.h"
-#include "icap/icap_engine_in.h"
-#include "icap/icap_engine_out.h"
+#include "icap/icap_slots.h"
 
 /* The request half: name, and the states that may follow (any may be followed by CLOSED and DEAD).
  */
@@ -49,7 +50,7 @@ struct icap_engine {
     const struct icap_limits *lim;
     const struct icap_identity *id;
     struct span error_fields; /* see icap_error_fields() */
-    struct icap_out out;
+    struct http_out out;
     /* state */
     enum icap_rq rq;
     enum icap_rp rp;
@@ -73,8 +74,8 @@ struct icap_engine {
     struct arena mem;
     struct icap_request *req; /* in |mem|; NULL before its ICAP head is read */
     bool req_known;           /* REQUEST has been queued */
-    struct icap_gather icap_head;
-    struct icap_gather http_heads;
+    struct head_gather icap_head;
+    struct head_gather http_heads;
     struct chunk_decoder chunks;
     uint64_t body_n; /* data bytes, preview included */
     uint64_t discarded;

@@ -199,7 +199,7 @@ static enum err put_head(struct icap_engine *e, const struct icap_reply *r, bool
     if (need > HEADS_MAX)
         return ERR_LIMIT;
     uint64_t before = out_begin(e);
-    char *room = icap_out_reserve(&e->out, need);
+    char *room = http_out_reserve(&e->out, need);
 
     if (!room)
         return ERR_NOMEM;
@@ -207,7 +207,7 @@ static enum err put_head(struct icap_engine *e, const struct icap_reply *r, bool
 
     write_head(&w, e, r, close);
     assert(w.err == OK);
-    TRY(icap_out_commit(&e->out, w.n));
+    TRY(http_out_commit(&e->out, w.n));
     out_end(e, before);
     return OK;
 }
@@ -227,7 +227,7 @@ enum err icap_go_on(struct icap_engine *e)
     assert(!e->continued && !e->ieof);
     uint64_t before = out_begin(e);
 
-    TRY(icap_out_copy(&e->out, SPAN("ICAP/1.0 100 Continue\r\n\r\n")));
+    TRY(http_out_copy(&e->out, SPAN("ICAP/1.0 100 Continue\r\n\r\n")));
     out_end(e, before);
     e->continued = true;
     e->t_in = e->now;
@@ -284,7 +284,7 @@ enum err icap_reply_body(struct icap_engine *e, struct slice s)
         return illegal(e);
     uint64_t before = out_begin(e);
 
-    TRY(icap_out_chunk_slice(&e->out, s));
+    TRY(http_out_chunk_slice(&e->out, s));
     out_end(e, before);
     return OK;
 }
@@ -295,7 +295,7 @@ enum err icap_reply_copy(struct icap_engine *e, struct span bytes)
         return illegal(e);
     uint64_t before = out_begin(e);
 
-    TRY(icap_out_chunk_copy(&e->out, bytes));
+    TRY(http_out_chunk_copy(&e->out, bytes));
     out_end(e, before);
     return OK;
 }
@@ -306,7 +306,7 @@ enum err icap_reply_file(struct icap_engine *e, struct file_ref *f, uint64_t off
         return illegal(e);
     uint64_t before = out_begin(e);
 
-    TRY(icap_out_chunk_file(&e->out, f, off, len));
+    TRY(http_out_chunk_file(&e->out, f, off, len));
     out_end(e, before);
     return OK;
 }
@@ -317,10 +317,10 @@ static enum err finish(struct icap_engine *e, const struct span *pieces, size_t 
     uint64_t before = out_begin(e);
 
     for (size_t i = 0; i < n; i++) {
-        enum err err = icap_out_copy(&e->out, pieces[i]);
+        enum err err = http_out_copy(&e->out, pieces[i]);
 
         if (err) {
-            icap_out_cut(&e->out, before);
+            http_out_cut(&e->out, before);
             return err;
         }
     }
@@ -371,10 +371,10 @@ struct chain *icap_output(struct icap_engine *e)
 
 void icap_sent(struct icap_engine *e, uint64_t n)
 {
-    icap_out_sent(&e->out, n);
+    http_out_sent(&e->out, n);
     e->t_out = e->now;
     if (e->out.chain.len == 0 && e->rq == RQ_IDLE) {
         e->t_idle = e->now;
-        icap_out_rest(&e->out); /* what waiting connections keep adds up */
+        http_out_rest(&e->out); /* what waiting connections keep adds up */
     }
 }

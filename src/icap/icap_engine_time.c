@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* icap_engine_time.c - deadlines of the server-role engine. Time comes in through icap_tick() only.
  */
-#include "icap/icap_engine_clock.h"
+#include "base/deadline.h"
 #include "icap/icap_engine_int.h"
 
 static uint64_t write_deadline(const struct icap_engine *e)
 {
-    return e->out.chain.len ? icap_after(e->t_out, e->lim->write_idle_ms) : UINT64_MAX;
+    return e->out.chain.len ? deadline_after(e->t_out, e->lim->write_idle_ms) : UINT64_MAX;
 }
 
 static uint64_t transaction_deadline(const struct icap_engine *e)
 {
-    return icap_after(e->t_first, e->lim->transaction_ms);
+    return deadline_after(e->t_first, e->lim->transaction_ms);
 }
 
 /* Of the reading half. While the driver cannot or will not take bytes the peer is not to blame. */
 static uint64_t read_deadline(const struct icap_engine *e)
 {
     switch (e->rq) {
-    case RQ_IDLE: return e->out.chain.len ? UINT64_MAX : icap_after(e->t_idle, e->lim->idle_ms);
+    case RQ_IDLE: return e->out.chain.len ? UINT64_MAX : deadline_after(e->t_idle, e->lim->idle_ms);
     case RQ_HEAD:
-    case RQ_HEADS: return icap_after(e->t_first, e->lim->head_ms);
+    case RQ_HEADS: return deadline_after(e->t_first, e->lim->head_ms);
     case RQ_PREVIEW:
     case RQ_BODY:
         if (e->paused || icap_engine_queue_full(e))
             return UINT64_MAX;
-        return icap_after(e->t_in, e->lim->body_idle_ms);
+        return deadline_after(e->t_in, e->lim->body_idle_ms);
     case RQ_WAIT:
     case RQ_END:
     case RQ_CLOSED:
@@ -42,10 +42,10 @@ static bool in_transaction(const struct icap_engine *e)
 
 uint64_t icap_deadline(const struct icap_engine *e)
 {
-    uint64_t at = icap_earlier(read_deadline(e), write_deadline(e));
+    uint64_t at = deadline_earlier(read_deadline(e), write_deadline(e));
 
     if (in_transaction(e))
-        at = icap_earlier(at, transaction_deadline(e));
+        at = deadline_earlier(at, transaction_deadline(e));
     return at;
 }
 

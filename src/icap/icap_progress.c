@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -14,6 +15,7 @@
 #include "icap/icap_server_int.h"
 
 #define PAGE_MAX  (16u << 10)
+#define WHOSE_MAX (ADDRESS_TEXT_MAX + CREDENTIAL_TENANT_MAX + 2)
 #define HEAD_MAX  (32u << 10) /* of a response that is kept; Squid takes 64 KiB in all */
 #define PIECE     (512u << 10)
 #define IN_USE_MS 1000u /* how soon to look again whether the last reader is gone */
@@ -108,11 +110,21 @@ static struct icap_detached *detached_new(struct icap_transaction *tx)
     return d;
 }
 
+/* Who may see the page and have the file: the user's address, within the tenant. */
+static struct span whose(const struct icap_transaction *tx, char dst[WHOSE_MAX])
+{
+    char host[ADDRESS_TEXT_MAX];
+
+    (void)snprintf(dst, WHOSE_MAX, "%s%s%s", address_host_text(&tx->subject->client, host),
+                   tx->tenant ? " " : "", tx->tenant ? tx->tenant->name : "");
+    return span_of(dst);
+}
+
 static NODISCARD enum err add_entry(struct icap_transaction *tx, struct icap_detached *d,
                                     struct span id)
 {
     const struct icap_service_settings *set = tx->service->set;
-    char client[ADDRESS_TEXT_MAX];
+    char client[WHOSE_MAX];
     struct buf head;
     enum err e;
 
@@ -122,7 +134,7 @@ static NODISCARD enum err add_entry(struct icap_transaction *tx, struct icap_det
     const struct progress_about about = {
         .service = set->name,
         .files_max = set->slow.files_max,
-        .client = span_of(address_host_text(&tx->subject->client, client)),
+        .client = whose(tx, client),
         .host = span_of(set->slow.host),
         .id = id,
         .follows = {tx->id, RECORD_ID_LEN},
@@ -188,6 +200,12 @@ static void swap(struct icap_transaction *tx, struct icap_transaction *page)
 {
     *page = *tx;
     page->snapshot = icap_snapshot_ref(tx->snapshot);
+    page->session = tx->session ? session_ref(tx->session) : NULL;
+    if (tx->istag == tx->names.istag) {
+        page->istag = page->names.istag;
+        page->scope = page->names.scope;
+    }
+    page->login_timer = (struct timer){0};
     page->state = TX_DONE;
     page->did = "deferred";
     page->body = NULL;
@@ -446,7 +464,7 @@ static NODISCARD enum err answer_fetch(struct icap_transaction *tx)
     const struct head *http = tx->req->http_request;
     struct icap_subject *s = tx->subject;
     struct span token = span_sub(s->path, 1, span_find(s->path, '?') - 1);
-    char client[ADDRESS_TEXT_MAX];
+    char client[WHOSE_MAX];
     enum progress_state state;
     struct progress_entry *entry;
 
@@ -454,8 +472,7 @@ static NODISCARD enum err answer_fetch(struct icap_transaction *tx)
     if (tx->req->has_body ||
         !(span_eq(http->method, SPAN("GET")) || span_eq(http->method, SPAN("HEAD"))))
         return answer_state(tx, 405, PROGRESS_UNKNOWN, NULL);
-    entry = progress_find(tx->server->env.progress, token,
-                          span_of(address_host_text(&s->client, client)), &state);
+    entry = progress_find(tx->server->env.progress, token, whose(tx, client), &state);
     if (!entry)
         return answer_state(tx, state == PROGRESS_UNKNOWN ? 404 : 410, state, NULL);
     (void)span_copy(entry->about.name, s->name.text, sizeof s->name.text);

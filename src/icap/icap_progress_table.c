@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define PAST_MAX   1024u /* tokens that are remembered after their files are gone */
-#define CLIENT_MAX 64u
+#define CLIENT_MAX 112u
 
 /* One service's part of the table. Stays when its files are gone: there are few services. */
 struct progress_share {

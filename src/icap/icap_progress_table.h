@@ -28,7 +28,7 @@ enum progress_state {
 struct progress_about {
     const char *service; /* whose files are counted together */
     unsigned files_max;
-    struct span client;      /* address of the user without port: nobody else gets the file */
+    struct span client;      /* address of the user, and tenant: nobody else gets the file */
     struct span host;        /* under which it is fetched */
     struct span id, follows; /* of the scan's record, and of the first one */
     struct span name, site;  /* as the user knows the file */

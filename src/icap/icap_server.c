@@ -8,8 +8,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "base/deadline.h"
 #include "base/log.h"
-#include "icap/icap_engine_clock.h"
 #include "icap/icap_server_int.h"
 
 #define ROUNDS_MAX  16u         /* of one pump: no peer may starve the others */
@@ -59,6 +59,12 @@ static void conn_settle(struct icap_connection *c)
         icap_transaction_finish(c->tx);
 }
 
+/* Whose request it is is not known yet: what follows its heads waits. */
+static bool is_waiting(const struct icap_connection *c)
+{
+    return c->tx && c->tx->state == TX_LOGIN;
+}
+
 static bool conn_events(struct icap_connection *c)
 {
     struct icap_event ev;
@@ -66,7 +72,7 @@ static bool conn_events(struct icap_connection *c)
 
     for (;;) {
         conn_settle(c);
-        if (!icap_next(c->engine, &ev))
+        if (is_waiting(c) || !icap_next(c->engine, &ev))
             return any;
         any = true;
         on_event(c, &ev);
@@ -88,7 +94,7 @@ static bool conn_feed(struct icap_connection *c)
 {
     bool moved = false;
 
-    for (unsigned i = 0; i < FEEDS_MAX && c->leftover.len > 0; i++) {
+    for (unsigned i = 0; i < FEEDS_MAX && c->leftover.len > 0 && !is_waiting(c); i++) {
         size_t used = 0;
 
         /* Without memory the engine has refused the peer: that is an event, and has an answer. */
@@ -146,8 +152,10 @@ static bool conn_read(struct icap_connection *c)
     if (!b)
         return false;
     e = stream_read(c->stream, b, BLOCK_SIZE, &n);
-    if (e == OK)
+    if (e == OK) {
         c->read_us = loop_now_us(c->server->env.loop);
+        icap_login_read(c, n);
+    }
     if (e == OK && !behind) {
         c->leftover = (struct slice){b, b->used - n, n};
         (void)conn_feed(c);
@@ -168,11 +176,17 @@ static bool is_scanning(const struct icap_connection *c)
     return c->tx && (c->tx->state == TX_FILE || c->tx->state == TX_SCAN);
 }
 
-/* The spool is behind. Not the peer's fault that nothing is read: its body deadline stands still.
- */
+/* The tenant's quota of bytes is used up for the moment. */
+static bool is_on_hold(const struct icap_connection *c)
+{
+    return c->login.hold_us && loop_now_us(c->server->env.loop) < c->login.hold_us;
+}
+
+/* The spool is behind, or it is not known whose request it is. Not the peer's fault that nothing is
+ * read: its body deadline stands still. */
 static bool is_held_back(const struct icap_connection *c)
 {
-    return c->tx && icap_transaction_is_behind(c->tx);
+    return is_waiting(c) || is_on_hold(c) || (c->tx && icap_transaction_is_behind(c->tx));
 }
 
 /* While a scan runs the engine wants nothing, but a peer that goes away shall be noticed, also when
@@ -227,7 +241,7 @@ static uint64_t unsent_deadline(const struct icap_connection *c)
 {
     if (icap_output(c->engine)->len > 0 || !stream_has_unsent(c->stream))
         return UINT64_MAX;
-    return icap_after(c->unsent_ms, c->snapshot->limits->write_idle_ms);
+    return deadline_after(c->unsent_ms, c->snapshot->limits->write_idle_ms);
 }
 
 /* ---- the pump ---- */
@@ -254,6 +268,7 @@ static void conn_close(struct icap_connection *c)
     icap_engine_free(c->engine);
     c->engine = NULL;
     block_unref(c->leftover.block);
+    icap_login_close(c);
     listener_connection_ended(c->accepted.group, s->env.loop, c->accepted.settings,
                               c->accepted.source);
     listener_settings_unref(c->accepted.settings);
@@ -284,11 +299,14 @@ static void conn_arm(struct icap_connection *c)
     if (icap_output(c->engine)->len > 0 || stream_has_unsent(c->stream))
         events |= STREAM_WRITABLE;
     stream_arm(c->stream, events);
-    at = icap_earlier(at, unsent_deadline(c));
+    at = deadline_earlier(at, unsent_deadline(c));
     if (c->starved)
-        at = icap_earlier(at, loop_now_ms(c->server->env.loop) + STARVED_MS);
+        at = deadline_earlier(at, loop_now_ms(c->server->env.loop) + STARVED_MS);
     if (c->fresh_ms)
-        at = icap_earlier(at, c->fresh_ms);
+        at = deadline_earlier(at, c->fresh_ms);
+    if (is_on_hold(c))
+        at = deadline_earlier(at, c->login.hold_us / 1000 + 1);
+    at = deadline_earlier(at, icap_login_deadline(c));
     timer_set(c->server->env.loop, &c->timer, at);
 }
 
@@ -317,6 +335,8 @@ static void conn_tick(struct icap_connection *c)
     c->starved = false;
     if (unsent_deadline(c) <= now)
         conn_lost(c, ERR_TIMEOUT, "the peer takes no output");
+    if (icap_login_deadline(c) <= now)
+        icap_login_over(c);
     if (c->fresh_ms && (c->fresh_ms <= now || icap_is_busy(c->engine))) {
         c->fresh_ms = 0;
         icap_close_after(c->engine);
@@ -435,6 +455,7 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
         conn_refuse(l, a);
         return;
     }
+    icap_login_open(c);
     icap_connection_renew_id(c);
     icap_error_fields(c->engine, (struct span){c->id_field, sizeof c->id_field - 1});
     DL_APPEND(s->connections, c);
@@ -453,7 +474,8 @@ static void on_refused(void *arg, struct loop *l, const struct listener_settings
     struct icap_server *s = ((struct icap_servers *)arg)->by_loop[loop_index(l)];
 
     atomic_fetch_add_explicit(&s->n_refused, 1, memory_order_relaxed);
-    metrics_add(s->env.metrics, s->loop_index, s->refused[err <= ERR_ABORTED ? err : ERR_BUG], 1);
+    metrics_add(s->env.metrics, s->loop_index,
+                s->refused[(unsigned)err < ERR_CODES ? err : ERR_BUG], 1);
     icap_audit_refused(s, settings, peer, err, why, report);
 }
 
@@ -490,7 +512,7 @@ static void register_metrics(struct icap_server *s)
     s->opened = metrics_counter(s->env.metrics, "sallyport_connections_total", "",
                                 "Connections that were opened.");
     buf_init(&label, 0);
-    for (unsigned i = 1; i <= ERR_ABORTED; i++) {
+    for (unsigned i = 1; i < ERR_CODES; i++) {
         buf_reset(&label);
         metrics_label(&label, "error", span_of(err_code((enum err)i)));
         s->refused[i] =
@@ -550,6 +572,20 @@ void icap_server_set_snapshot(struct icap_server *s, struct icap_snapshot *snaps
 
     s->snapshot = icap_snapshot_ref(snapshot);
     icap_snapshot_unref(old);
+}
+
+void icap_server_recheck(struct icap_server *s, const struct listener_settings *settings)
+{
+    struct icap_connection *c;
+    sallyport_why why;
+
+    DL_FOREACH (s->connections, c) {
+        if (c->aborted || !span_eq(span_of(c->accepted.settings->name), span_of(settings->name)) ||
+            stream_check_system(c->stream, &settings->system, &why) == OK)
+            continue;
+        conn_lost(c, ERR_POLICY, why.text);
+        icap_connection_wake(c);
+    }
 }
 
 void icap_server_drain(struct icap_server *s, void (*drained)(void *arg), void *arg)

@@ -14,6 +14,7 @@
 #include "net/spool.h"
 #include "observe/record.h"
 #include "observe/troubles.h"
+#include "tenant/login_settings.h"
 
 struct icap_server;
 
@@ -31,6 +32,7 @@ struct icap_server_environment {
     struct metrics *metrics;
     struct troubles *troubles;      /* NULL: not kept */
     struct icap_progress *progress; /* NULL: slow.mode progress waits */
+    struct logins *logins;          /* NULL: there are no tenants */
     uint64_t id_seed;               /* of this process's start, for transaction ids */
 };
 /* A reload brought another clamd. */
@@ -43,6 +45,9 @@ NODISCARD enum err icap_server_new(const struct icap_server_environment *env,
 void icap_server_free(struct icap_server *s);
 /* New requests are served by |snapshot| from now on. */
 void icap_server_set_snapshot(struct icap_server *s, struct icap_snapshot *snapshot);
+/* The policy of the machine changed: connections of the listener that |settings| are of end, with a
+ * record, if they are below it now. */
+void icap_server_recheck(struct icap_server *s, const struct listener_settings *settings);
 /* Finish what is under way, say Connection: close, close what is idle. |drained| is called once,
  * when the last connection is gone (perhaps at once, but never inside this call). */
 void icap_server_drain(struct icap_server *s, void (*drained)(void *arg), void *arg);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* icap_server_int.h - the bodies behind icap_server.h, for its own files: icap_server.c
- * (connections), icap_transaction.c (one request through its service), icap_subject.c (who sends
- * what), icap_policy.c (what the service says to that), icap_slow.c (what clients see meanwhile),
- * icap_progress.c (scans that go on without their transaction), icap_answer.c (what is written),
- * icap_audit.c (what is recorded). */
+ * (connections), icap_transaction.c (one request through its service), icap_login.c (whose request
+ * it is), icap_subject.c (who sends what), icap_policy.c (what the service says to that),
+ * icap_slow.c (what clients see meanwhile), icap_progress.c (scans that go on without their
+ * transaction), icap_answer.c (what is written), icap_audit.c (what is recorded). */
 #ifndef ICAP_SERVER_INT_H
 #define ICAP_SERVER_INT_H
 
@@ -30,20 +30,21 @@ struct icap_server {
     void *drained_arg;
     struct task drained_task;
     bool drained_queued;
-    bool dead;                          /* freed while |drained_task| was queued: the task frees */
-    struct buf line;                    /* scratch for records */
-    metric_id refused[ERR_ABORTED + 1]; /* connections that ended before they were open, by error */
-    metric_id failed[ERR_ABORTED + 1];  /* transactions, by error */
+    bool dead;                    /* freed while |drained_task| was queued: the task frees */
+    struct buf line;              /* scratch for records */
+    metric_id refused[ERR_CODES]; /* connections that ended before they were open, by error */
+    metric_id failed[ERR_CODES];  /* transactions, by error */
     metric_id opened;
     _Atomic uint64_t n_transactions, n_blocked, n_refused;
     _Atomic unsigned n_connections, n_open;
 };
 
-/* Where a transaction is. RECEIVE: the body is gathered for a scan. SKIP: the answer is decided
- * (unchanged), the body is dropped as it comes. FILE: the body is being completed in its file.
- * SCAN: a worker has it. FLOW: the answer's body runs out of |body| while the request's may still
- * run in. DONE: the answer is complete. */
-enum icap_transaction_state { TX_RECEIVE, TX_SKIP, TX_FILE, TX_SCAN, TX_FLOW, TX_DONE };
+/* Where a transaction is. LOGIN: it is not known yet whose it is; nothing behind its heads is
+ * taken. RECEIVE: the body is gathered for a scan. SKIP: the answer is decided (unchanged), the
+ * body is dropped as it comes. FILE: the body is being completed in its file. SCAN: a worker has
+ * it. FLOW: the answer's body runs out of |body| while the request's may still run in. DONE: the
+ * answer is complete. */
+enum icap_transaction_state { TX_LOGIN, TX_RECEIVE, TX_SKIP, TX_FILE, TX_SCAN, TX_FLOW, TX_DONE };
 
 /* A slow scan's trickle: the answer has begun before the verdict, out of a copy of the body's first
  * bytes. */
@@ -83,12 +84,27 @@ struct icap_detached {
     char peer[ADDRESS_TEXT_MAX], listener[65];
 };
 
+/* What a service is called for one tenant. */
+struct icap_names {
+    uint64_t serial; /* of the snapshot that they belong to; 0: none yet */
+    uint64_t tenant; /* its |client| */
+    const struct icap_service *service;
+    char istag[ICAP_ISTAG_LEN + 1], scope[ICAP_ISTAG_LEN + 1];
+};
+
 struct icap_transaction {
     struct icap_connection *conn; /* NULL: detached */
     struct icap_server *server;
     struct icap_snapshot *snapshot;
     const struct icap_service *service; /* NULL: answered with an error before one was found */
-    const struct icap_request *req;     /* the engine's, until both halves are over */
+    const struct tenant *tenant;        /* the snapshot's; NULL: nobody's request */
+    struct session *session;            /* by which it is known; NULL: none. Referenced */
+    struct login_waiter *login_waiter;
+    struct timer login_timer;
+    bool anonymous;            /* an OPTIONS that is answered to everybody */
+    const char *istag, *scope; /* the service's, or |names| */
+    struct icap_names names;
+    const struct icap_request *req; /* the engine's, until both halves are over */
     enum icap_transaction_state state;
     bool request_over;
     bool went_on;         /* 100 Continue was sent */
@@ -101,6 +117,7 @@ struct icap_transaction {
     uint64_t client;         /* whose */
     struct timer slot_timer; /* waits for one */
     unsigned slot_tries;
+    bool over_quota;              /* it was the tenant's quota that had none left */
     bool slot_due;                /* it is time to ask again, when it is the client's turn */
     struct scan_result *result;   /* NULL until there is one */
     struct object_table *objects; /* NULL: one */
@@ -148,6 +165,19 @@ struct icap_connection {
     uint64_t client;       /* whose turn that is: a hash of the peer's address */
     uint64_t unsent_ms;    /* since when only the stream holds bytes of answers, and none went */
     uint64_t read_us;      /* when bytes came in last; 0: none did */
+    struct {
+        struct session *session; /* the last login; NULL: none. Referenced */
+        struct quota *quota;     /* counts this connection; NULL: none does */
+        uint64_t until_ms;       /* no request after that; UINT64_MAX: any time */
+        uint64_t hold_us;        /* nothing is read before, for the quota of bytes */
+        uint64_t early;          /* bytes from before it was known whose they are */
+        unsigned refusals;
+        bool ticketed;
+        uint64_t
+            certified_in; /* serial of the snapshot that |certified| is of; 0: not looked for */
+        const struct tenant *certified;
+        struct icap_names names; /* of the last request */
+    } login;
     uint64_t fresh_ms; /* draining: until then a first request may come; 0: not waiting for one */
     bool starved;      /* no memory for a block: try again soon */
     bool eof;
@@ -184,6 +214,28 @@ bool icap_transaction_is_behind(const struct icap_transaction *tx);
 void icap_transaction_fail(struct icap_transaction *tx, const struct fault *f);
 /* Both halves are over, or the connection is: leaves the record, frees. */
 void icap_transaction_finish(struct icap_transaction *tx);
+
+/* Whose it is was found out: goes on as |step| says (|f|: why it is refused), but never WAITS. */
+enum icap_login_step { ICAP_LOGIN_DONE, ICAP_LOGIN_WAITS, ICAP_LOGIN_REFUSED };
+void icap_transaction_admit(struct icap_transaction *tx, enum icap_login_step step,
+                            const struct fault *f);
+
+/* ---- icap_login.c ---- */
+/* After the heads, on listeners with a login policy. DONE: tx->tenant is set, or nobody's. WAITS:
+ * icap_transaction_admit() follows. REFUSED: *f is what to answer. */
+enum icap_login_step icap_login_begin(struct icap_transaction *tx, struct fault *f);
+/* tx->service was found: sets tx->istag and tx->scope. False without memory. */
+bool icap_login_service(struct icap_transaction *tx);
+/* Nobody waits any more. */
+void icap_login_end(struct icap_transaction *tx);
+void icap_login_open(struct icap_connection *c);
+void icap_login_close(struct icap_connection *c);
+/* |n| bytes came in. */
+void icap_login_read(struct icap_connection *c, uint32_t n);
+/* When the connection has to end, as far as logins are concerned; loop time, ms. */
+uint64_t icap_login_deadline(const struct icap_connection *c);
+/* It has passed: what is under way ends, and says so; between requests the connection does. */
+void icap_login_over(struct icap_connection *c);
 
 /* ---- icap_subject.c ---- */
 /* The HTTP head that the body belongs to, or NULL. */

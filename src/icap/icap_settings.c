@@ -99,6 +99,11 @@ static const struct config_row service_rows[] = {
     CONFIG_STRINGS("aliases", struct icap_service_settings, aliases, .max = 32, .valid = valid_path,
                    .help =
                        "Further paths under which clients may know the service, such as /avscan."),
+    CONFIG_STRINGS("tenants", struct icap_service_settings, tenants, .max = 10000,
+                   .valid = valid_name,
+                   .help = "Whose service it is: for others it does not exist. Several services "
+                           "may have the same path for different tenants; one without tenants "
+                           "is for those that have none of their own there."),
     CONFIG_SET("methods", struct icap_service_settings, methods, method_names,
                .fallback = "[REQMOD, RESPMOD]", .help = "What the service adapts."),
     CONFIG_SIZE("preview", struct icap_service_settings, preview, .max = 65536, .fallback = "off",
@@ -107,10 +112,10 @@ static const struct config_row service_rows[] = {
                     "Bytes of each body that clients are asked to show first. Off by default: "
                     "Squid 5.7 stalls on "
                     "previews of responses over 64 KiB when the server wants to see everything."),
-    CONFIG_SET(
-        "pipeline", struct icap_service_settings, pipeline, pipeline_names, .fallback = "[yara]",
-        .help = "Engines that an inspect service runs: url judges the URL, yara, filetype and "
-                "clamav the body. All that are named have to agree."),
+    CONFIG_SET("pipeline", struct icap_service_settings, pipeline, pipeline_names,
+               .fallback = "[yara]",
+               .help = "Engines that an inspect service runs: url judges the URL, yara, filetype, "
+                       "printing and clamav the body. All that are named have to agree."),
     CONFIG_BLOCK("types", struct icap_service_settings, types, type_policy_block,
                  .help = "Which types of files pass; needs filetype in the pipeline."),
     CONFIG_ENUM(

@@ -38,10 +38,11 @@ struct icap_service_settings {
     enum icap_echo_answer answer; /* of an echo */
     const char *path;
     struct config_strings aliases;
-    unsigned methods;     /* bit 1 << enum icap_method */
-    uint64_t preview;     /* bytes asked for in OPTIONS; 0: none advertised */
-    unsigned pipeline;    /* bit 1 << enum pipeline_engine */
-    uint64_t body_max;    /* bytes of one body; above: too-large */
+    struct config_strings tenants; /* empty: everybody's */
+    unsigned methods;              /* bit 1 << enum icap_method */
+    uint64_t preview;              /* bytes asked for in OPTIONS; 0: none advertised */
+    unsigned pipeline;             /* bit 1 << enum pipeline_engine */
+    uint64_t body_max;             /* bytes of one body; above: too-large */
     uint64_t memory_max;  /* bytes of one body kept in memory before it goes to the spool */
     uint64_t deadline_ms; /* one scan, waiting for a worker included */
     uint64_t options_ttl_s;

@@ -46,13 +46,15 @@ static NODISCARD enum err digest_text(const struct buf *text, char ret[ICAP_ISTA
     return OK;
 }
 
+/* |tenant|: those that are of it alone; "": those that are everybody's. */
 static void add_exceptions(const struct icap_service *s, const struct exceptions *set,
-                           struct buf *text)
+                           const char *tenant, struct buf *text)
 {
     for (size_t i = 0; i < exceptions_count(set); i++) {
         const struct exception *e = exceptions_at(set, i);
 
-        if (!e->service[0] || strcmp(e->service, s->set->name) == 0)
+        if (strcmp(e->tenant, tenant) == 0 &&
+            (!e->service[0] || strcmp(e->service, s->set->name) == 0))
             buf_fmt(text, "exception %s\n", e->id);
     }
 }
@@ -79,7 +81,7 @@ static NODISCARD enum err service_istag(struct icap_service *s,
     if (uses_url_lists(s) && src->urls)
         buf_fmt(&text, "%s\n", url_lists_text(src->urls));
     e = digest_text(&text, s->scope);
-    add_exceptions(s, src->exceptions, &text);
+    add_exceptions(s, src->exceptions, "", &text);
     if (e == OK)
         e = digest_text(&text, s->istag);
     buf_done(&text);
@@ -171,11 +173,14 @@ static enum err services_compile(struct icap_snapshot *s, const struct icap_snap
     return OK;
 }
 
+static _Atomic uint64_t serials = 1;
+
 static void snapshot_free(struct icap_snapshot *s)
 {
     for (size_t i = 0; s->services && i < s->n_services; i++)
         rules_free(s->services[i].rules);
     exceptions_unref(s->exceptions);
+    tenants_unref(s->tenants);
     free(s->services);
     free(s);
 }
@@ -194,6 +199,8 @@ enum err icap_snapshot_new(const struct icap_snapshot_source *src, struct icap_s
     s->unpack = src->unpack;
     s->decision_steps = src->decision_steps;
     s->exceptions = exceptions_ref(src->exceptions);
+    s->tenants = src->tenants ? tenants_ref(src->tenants) : NULL;
+    s->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed);
     s->n_services = src->n_services;
     s->services = calloc(src->n_services ? src->n_services : 1, sizeof *s->services);
     if (s->services)
@@ -239,10 +246,63 @@ static bool service_has_path(const struct icap_service_settings *set, struct spa
     return false;
 }
 
-const struct icap_service *icap_snapshot_find(const struct icap_snapshot *s, struct span path)
+static bool service_is_for(const struct icap_service_settings *set, const struct tenant *tenant)
+{
+    for (size_t i = 0; tenant && i < set->tenants.n; i++)
+        if (strcmp(set->tenants.v[i], tenant->name) == 0)
+            return true;
+    return false;
+}
+
+const struct icap_service *icap_snapshot_find(const struct icap_snapshot *s, struct span path,
+                                              const struct tenant *tenant)
+{
+    const struct icap_service *everybodys = NULL;
+
+    for (size_t i = 0; i < s->n_services; i++) {
+        const struct icap_service *v = &s->services[i];
+
+        if (!service_has_path(v->set, path))
+            continue;
+        if (service_is_for(v->set, tenant))
+            return v;
+        if (v->set->tenants.n == 0)
+            everybodys = v;
+    }
+    return everybodys;
+}
+
+const struct icap_service *icap_snapshot_find_any(const struct icap_snapshot *s, struct span path)
 {
     for (size_t i = 0; i < s->n_services; i++)
         if (service_has_path(s->services[i].set, path))
             return &s->services[i];
     return NULL;
+}
+
+static void add_key(struct buf *text, const struct tenant *tenant)
+{
+    buf_text(text, "tenant ");
+    buf_add(text, (struct span){(const char *)tenant->key, sizeof tenant->key});
+}
+
+enum err icap_service_for_tenant(const struct icap_snapshot *s, const struct icap_service *service,
+                                 const struct tenant *tenant, char ret_istag[ICAP_ISTAG_LEN + 1],
+                                 char ret_scope[ICAP_ISTAG_LEN + 1])
+{
+    struct buf text;
+    enum err e;
+
+    buf_init(&text, 0);
+    buf_text(&text, service->scope);
+    add_key(&text, tenant);
+    e = digest_text(&text, ret_scope);
+    buf_reset(&text);
+    buf_text(&text, service->istag);
+    add_key(&text, tenant);
+    add_exceptions(service, s->exceptions, tenant->name, &text);
+    if (e == OK)
+        e = digest_text(&text, ret_istag);
+    buf_done(&text);
+    return e;
 }

@@ -8,6 +8,7 @@
 #include "adapt/exceptions.h"
 #include "icap/icap_settings.h"
 #include "observe/metrics.h"
+#include "tenant/tenants.h"
 
 #define ICAP_ISTAG_LEN 24
 
@@ -36,8 +37,10 @@ struct icap_snapshot {
     const struct unpack_settings *unpack;
     uint64_t decision_steps; /* steps.h: for the types of a body, and again for rules */
     struct exceptions *exceptions;
-    char host[256];  /* for Via */
-    char server[64]; /* Server: */
+    struct tenants *tenants; /* NULL: there are none */
+    uint64_t serial;         /* no other snapshot of this process has it */
+    char host[256];          /* for Via */
+    char server[64];         /* Server: */
     void (*release)(
         void *owner); /* called when the last reference goes: the settings may go, too */
     void *owner;
@@ -53,6 +56,7 @@ struct icap_snapshot_source {
     const struct unpack_settings *unpack;
     uint64_t decision_steps;
     struct exceptions *exceptions; /* takes a reference */
+    struct tenants *tenants;       /* the same; NULL: none */
     struct metrics *metrics;
     void (*release)(void *owner);
     void *owner;
@@ -63,7 +67,18 @@ NODISCARD enum err icap_snapshot_new(const struct icap_snapshot_source *src,
                                      struct icap_snapshot **ret, struct buf *why);
 struct icap_snapshot *icap_snapshot_ref(struct icap_snapshot *s);
 void icap_snapshot_unref(struct icap_snapshot *s);
-/* By path or alias; NULL: none. */
-const struct icap_service *icap_snapshot_find(const struct icap_snapshot *s, struct span path);
+/* By path or alias, for |tenant| (NULL: nobody's): its own before one that is everybody's. NULL:
+ * none. */
+const struct icap_service *icap_snapshot_find(const struct icap_snapshot *s, struct span path,
+                                              const struct tenant *tenant);
+/* Some service of that path, whosever: for what all of them say alike. */
+const struct icap_service *icap_snapshot_find_any(const struct icap_snapshot *s, struct span path);
+/* What |service| is for |tenant|: an ISTag that changes with what concerns it, and with nothing
+ * that concerns others, and the scope of its verdicts, which nobody shares. ERR_NOMEM. */
+NODISCARD enum err icap_service_for_tenant(const struct icap_snapshot *s,
+                                           const struct icap_service *service,
+                                           const struct tenant *tenant,
+                                           char ret_istag[ICAP_ISTAG_LEN + 1],
+                                           char ret_scope[ICAP_ISTAG_LEN + 1]);
 
 #endif

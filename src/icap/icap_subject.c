@@ -198,6 +198,7 @@ void icap_subject_facts(struct icap_transaction *tx, struct facts *ret)
 
     *ret = (struct facts){
         .client = s->client,
+        .tenant = tx->tenant ? span_of(tx->tenant->name) : SPAN_NONE,
         .user = s->believed ? span_of(s->user) : SPAN_NONE,
         .method = span_of(icap_method_name(tx->method)),
         .host = span_of(s->host),

@@ -27,6 +27,28 @@ static void tx_break(struct icap_transaction *tx, enum err err, const char *why)
     icap_abort(tx->conn->engine);
 }
 
+/* A scan slot of the process, within the tenant's quota. */
+static bool tx_take_slot(struct icap_transaction *tx)
+{
+    struct quota *q = tx->tenant ? tx->tenant->quota : NULL;
+
+    tx->over_quota = q && !quota_scan(q);
+    if (tx->over_quota)
+        return false;
+    if (scan_slots_take(tx->server->env.scans, tx->client))
+        return true;
+    if (q)
+        quota_scanned(q);
+    return false;
+}
+
+static void tx_give_slot(struct icap_transaction *tx)
+{
+    scan_slots_give(tx->server->env.scans, tx->client);
+    if (tx->tenant && tx->tenant->quota)
+        quota_scanned(tx->tenant->quota);
+}
+
 static void tx_drop_scan(struct icap_transaction *tx)
 {
     if (tx->scan)
@@ -34,7 +56,7 @@ static void tx_drop_scan(struct icap_transaction *tx)
     tx->scan = NULL;
     timer_clear(tx->server->env.loop, &tx->slot_timer);
     if (tx->scan_slot)
-        scan_slots_give(tx->server->env.scans, tx->client);
+        tx_give_slot(tx);
     tx->scan_slot = false;
 }
 
@@ -383,7 +405,7 @@ static struct inspection_request inspection_request(struct icap_transaction *tx,
         .len = tx->body_len,
         .pipeline = tx->pipeline,
         .sha256 = span_of(tx->sha256),
-        .scope = span_of(tx->service->scope),
+        .scope = span_of(tx->scope),
         .name = span_of(tx->subject->name.text),
         .tricks = tx->subject->name.tricks,
         .type = tx->subject->type,
@@ -476,7 +498,11 @@ static uint64_t next_try_ms(const struct icap_transaction *tx)
 
 static void tx_refuse_slot(struct icap_transaction *tx)
 {
-    tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY, "as many scans as limits.scans allows are open");
+    if (tx->over_quota)
+        quota_refused(tx->tenant->quota);
+    tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY,
+                    tx->over_quota ? "as many scans as the tenant's quota allows are open"
+                                   : "as many scans as limits.scans allows are open");
 }
 
 /* No slot is free for this client: tries again for a little while, so that a burst passes and a
@@ -486,7 +512,7 @@ static void tx_ask_for_slot(struct icap_transaction *tx)
     const struct icap_server_environment *env = &tx->server->env;
 
     tx->slot_due = false;
-    if (scan_slots_take(env->scans, tx->client))
+    if (tx_take_slot(tx))
         tx_scan(tx);
     else if (++tx->slot_tries < SLOT_TRIES)
         timer_set(env->loop, &tx->slot_timer, next_try_ms(tx));
@@ -523,9 +549,9 @@ static void tx_inspect_end(struct icap_transaction *tx)
     }
     tx->state = TX_FILE;
     icap_slow_complete(tx);
-    tx->client = address_hash(&tx->subject->client);
+    tx->client = tx->tenant ? tx->tenant->client : address_hash(&tx->subject->client);
     tx->slot_timer.fire = on_slot_timer;
-    if (scan_slots_take(tx->server->env.scans, tx->client))
+    if (tx_take_slot(tx))
         tx_scan(tx);
     else
         timer_set(tx->server->env.loop, &tx->slot_timer, next_try_ms(tx));
@@ -578,12 +604,30 @@ static void tx_echo(struct icap_transaction *tx)
 
 /* ---- events ---- */
 
+/* The client says icaps and believes that nobody else can read this. On loopback whoever speaks TLS
+ * for it stands in between. */
+static bool expects_tls(const struct icap_transaction *tx)
+{
+    struct address peer;
+
+    if (!tx->req->uri.secure || stream_is_tls(tx->conn->stream))
+        return false;
+    peer = stream_peer(tx->conn->stream);
+    return !address_is_loopback(&peer);
+}
+
 static void tx_route(struct icap_transaction *tx)
 {
     const struct icap_request *req = tx->req;
     struct icap_server *s = tx->server;
 
-    tx->service = icap_snapshot_find(tx->snapshot, req->uri.path);
+    tx->service = icap_snapshot_find(tx->snapshot, req->uri.path, tx->tenant);
+    if (!tx->service && tx->anonymous) {
+        tx->service = icap_snapshot_find_any(tx->snapshot, req->uri.path); /* without an ISTag */
+    } else if (tx->service && !icap_login_service(tx)) {
+        tx_answer_error(tx, 503, ERR_NOMEM, "no memory for a tenant's names");
+        return;
+    }
     if (!tx->service) {
         tx_answer_error(tx, 404, ERR_MISSING, "no service has this path");
         return;
@@ -612,6 +656,32 @@ static void tx_route(struct icap_transaction *tx)
     }
 }
 
+static void tx_admit(struct icap_transaction *tx, enum icap_login_step step, const struct fault *f)
+{
+    switch (step) {
+    case ICAP_LOGIN_DONE:
+        tx->state = TX_RECEIVE;
+        tx_route(tx);
+        break;
+    case ICAP_LOGIN_WAITS: tx->state = TX_LOGIN; break;
+    case ICAP_LOGIN_REFUSED: tx_answer_error(tx, f->status, f->err, f->why); break;
+    }
+}
+
+static void tx_log_in(struct icap_transaction *tx)
+{
+    struct fault f = {.err = OK};
+
+    tx_admit(tx, icap_login_begin(tx, &f), &f);
+}
+
+void icap_transaction_admit(struct icap_transaction *tx, enum icap_login_step step,
+                            const struct fault *f)
+{
+    tx_admit(tx, step, f);
+    icap_connection_wake(tx->conn);
+}
+
 void icap_transaction_begin(struct icap_connection *c)
 {
     struct icap_transaction *tx = calloc(1, sizeof *tx);
@@ -638,8 +708,14 @@ void icap_transaction_begin(struct icap_connection *c)
     }
     tx->has_method = true;
     tx->method = tx->req->method;
+    tx->state = TX_RECEIVE;
     icap_subject_find(tx);
-    tx_route(tx);
+    if (expects_tls(tx))
+        tx_answer_error(tx, 403, ERR_PLAINTEXT, "the client says icaps, but there is no TLS");
+    else if (c->accepted.settings->login)
+        tx_log_in(tx);
+    else
+        tx_route(tx);
 }
 
 static void tx_store(struct icap_transaction *tx, struct slice s)
@@ -687,6 +763,7 @@ void icap_transaction_body(struct icap_transaction *tx, struct slice s)
         tx_relay(tx, s);
         break;
     case TX_SKIP: tx->body_len += s.len; break;
+    case TX_LOGIN:
     case TX_FILE:
     case TX_SCAN:
     case TX_DONE: break;
@@ -822,11 +899,14 @@ void icap_transaction_fail(struct icap_transaction *tx, const struct fault *f)
     if (f->status)
         tx->icap_status = f->status;
     tx->state = TX_DONE;
+    icap_login_end(tx);
 }
 
 void icap_transaction_free(struct icap_transaction *tx)
 {
     tx_drop_scan(tx);
+    icap_login_end(tx);
+    session_unref(tx->session);
     icap_slow_free(tx);
     tx_drop_body(tx);
     if (tx->fetch)

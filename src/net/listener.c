@@ -270,6 +270,7 @@ unsigned listener_handshaking(const struct listener *li)
 
 /* Sockets. */
 
+/* |backlog| -1: binds only. */
 static int try_listen(const struct address *a, int backlog)
 {
     const int one = 1;
@@ -283,7 +284,8 @@ static int try_listen(const struct address *a, int backlog)
     bool ok = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
               setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == 0 &&
               (!v6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only) == 0) &&
-              bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0 && listen(fd, backlog) == 0;
+              bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0 &&
+              (backlog < 0 || listen(fd, backlog) == 0);
 
     if (!ok) {
         int why = errno;
@@ -295,7 +297,7 @@ static int try_listen(const struct address *a, int backlog)
     return fd;
 }
 
-enum err listener_socket(const struct address *a, int backlog, int *ret_fd, int *reterr_errno)
+static enum err open_socket(const struct address *a, int backlog, int *ret_fd, int *reterr_errno)
 {
     const struct sockaddr_in6 *sa6 = (const struct sockaddr_in6 *)(const void *)&a->ss;
     int fd = try_listen(a, backlog);
@@ -315,4 +317,14 @@ enum err listener_socket(const struct address *a, int backlog, int *ret_fd, int 
     }
     *ret_fd = fd;
     return OK;
+}
+
+enum err listener_socket(const struct address *a, int backlog, int *ret_fd, int *reterr_errno)
+{
+    return open_socket(a, backlog < 0 ? 0 : backlog, ret_fd, reterr_errno);
+}
+
+enum err listener_socket_closed(const struct address *a, int *ret_fd, int *reterr_errno)
+{
+    return open_socket(a, -1, ret_fd, reterr_errno);
 }

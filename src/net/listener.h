@@ -12,13 +12,25 @@
 #include "net/stream.h"
 #include "protect/policy.h"
 
+struct login_policy;
+struct ipp_listener_settings;
+
+/* When the handshake is made. SNIFF: on connections whose first byte begins one; all others are
+ * open in clear text, once they have said something. LATER: not here; the protocol starts TLS. */
+enum listener_handshake { LISTENER_TLS_AT_ONCE, LISTENER_TLS_SNIFF, LISTENER_TLS_LATER };
+
 /* Shared and immutable, counted with atomics; a reload posts a new one to each loop
  * (listener_set_settings). */
 struct listener_settings {
     _Atomic unsigned refs;
-    const char *name;              /* for records, logs and metrics */
-    struct tls_context *tls;       /* NULL: clear */
-    struct protect_policy policy;  /* checked on every connection once its report exists */
+    const char *name;        /* for records, logs and metrics */
+    struct tls_context *tls; /* NULL: clear */
+    enum listener_handshake handshake;
+    /* For a protocol that starts TLS on a clear connection: with what. NULL: |tls| */
+    struct tls_context *tls_upgrade;
+    struct protect_policy policy;  /* checked on every connection once its report exists: also on a
+                                      clear one, whatever the protocol may do later */
+    struct protect_system system;  /* and this */
     const struct cidr *proxy_from; /* sources that must begin with a PROXY header (v1 or v2) */
     unsigned n_proxy_from;
     /* Who may connect (behind a PROXY header: whom it names); none: all. */
@@ -27,6 +39,8 @@ struct listener_settings {
     /* Peers whose word on their users is believed: the protocol's. */
     const struct cidr *client_ip_from;
     unsigned n_client_ip_from;
+    const struct login_policy *login;        /* the protocol's; NULL: nobody has to say who he is */
+    const struct ipp_listener_settings *ipp; /* the protocol's; NULL: another one's */
     uint64_t handshake_ms; /* from accept to an open stream: PROXY header and TLS handshake
                               together; 10 s */
     /* Of this listener on all loops together; 0: none. From 64 on no address gets all of them: at
@@ -96,5 +110,7 @@ unsigned listener_handshaking(const struct listener *li);
  * takes IPv4, too). *reterr_errno says why not. */
 NODISCARD enum err listener_socket(const struct address *a, int backlog, int *ret_fd,
                                    int *reterr_errno);
+/* The same, but for listen(2): the port is ours, and whoever connects is refused. */
+NODISCARD enum err listener_socket_closed(const struct address *a, int *ret_fd, int *reterr_errno);
 
 #endif

@@ -105,6 +105,13 @@ void fresh_drop_all(struct listener *li)
         drop(li->fresh);
 }
 
+/* The listener's own, and that of the machine. */
+static enum err check_policies(const struct fresh *f, sallyport_why *ret_why)
+{
+    TRY(protect_policy_check(&f->settings->policy, stream_report(f->stream), ret_why));
+    return stream_check_system(f->stream, &f->settings->system, ret_why);
+}
+
 static void finish(struct fresh *f)
 {
     struct listener *li = f->li;
@@ -116,10 +123,11 @@ static void finish(struct fresh *f)
         .handshake_us = loop_now_us(li->loop) - f->accepted_us,
         .source = f->source,
     };
+    char text[PROTECT_WHY_MAX];
     sallyport_why why;
 
-    if (protect_policy_check(&f->settings->policy, stream_report(f->stream), &why) != OK) {
-        refuse(f, ERR_POLICY, why.text, REFUSAL_LINGER_MS);
+    if (check_policies(f, &why) != OK) {
+        refuse(f, ERR_POLICY, protect_why_text(&why, text), REFUSAL_LINGER_MS);
         return;
     }
     fresh_free(f);
@@ -168,10 +176,15 @@ static bool is_letter(unsigned char c)
 
 static void look_at_first_byte(struct fresh *f)
 {
+    bool sniff = f->settings->handshake == LISTENER_TLS_SNIFF;
     unsigned char first;
 
     if (stream_peek(f->stream, &first, 1) == 0) {
         take_silence(f);
+        return;
+    }
+    if (sniff && first != TLS_HANDSHAKE_BYTE) {
+        finish(f);
         return;
     }
     if (first != TLS_HANDSHAKE_BYTE && is_letter(first)) {
@@ -190,7 +203,7 @@ static void look_at_first_byte(struct fresh *f)
 
 static void after_proxy(struct fresh *f)
 {
-    if (!f->settings->tls) {
+    if (!f->settings->tls || f->settings->handshake == LISTENER_TLS_LATER) {
         finish(f);
         return;
     }

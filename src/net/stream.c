@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "net/stream_int.h"
+#include "protect/policy.h"
 
 #define IOV_MAX_HERE  64u
 #define WRITE_MAX     (1u << 20) /* bytes of one sendmsg(2) */
@@ -29,8 +30,12 @@ uint8_t *stream_scratch(void)
 
 void stream_fail(struct stream *s, enum err e, const char *why)
 {
-    if (s->failure)
+    /* A peer that goes away while it is written to may have said why, which is read later. */
+    bool better = s->failure == ERR_RESET && e == ERR_TLS;
+
+    if (s->failure && !better)
         return;
+    free(s->error);
     s->failure = e;
     s->error = span_dup(span_of(why));
 }
@@ -236,6 +241,7 @@ static void run_free(struct task *t)
 
     stream_tls_free(s);
     sallyport_report_free(s->report);
+    sallyport_report_free(s->late_report);
     free(s->error);
     free(s);
 }
@@ -548,7 +554,7 @@ void stream_set_callback(struct stream *s, stream_fn fn, void *arg)
 
 const sallyport_report *stream_report(const struct stream *s)
 {
-    return s->report;
+    return s->late_report ? s->late_report : s->report;
 }
 
 struct address stream_peer(const struct stream *s)
@@ -557,6 +563,28 @@ struct address stream_peer(const struct stream *s)
 
     memcpy(&a.ss, s->peer, s->peer_len);
     return a;
+}
+
+struct address stream_local(const struct stream *s)
+{
+    struct address a = {.len = sizeof a.ss};
+
+    if (getsockname(s->fd, (struct sockaddr *)&a.ss, &a.len) != 0 || a.len > sizeof a.ss)
+        a.len = 0;
+    return a;
+}
+
+enum err stream_check_system(const struct stream *s, const struct protect_system *system,
+                             sallyport_why *ret_why)
+{
+    if (!system->file)
+        return OK;
+    const struct address local = stream_local(s), remote = stream_peer(s);
+    bool known = local.len > 0; /* else the line that is about our port would not be found */
+
+    return protect_system_check(system, known ? (const struct sockaddr *)&local.ss : NULL,
+                                known ? (const struct sockaddr *)&remote.ss : NULL, s->report,
+                                ret_why);
 }
 
 void stream_set_peer(struct stream *s, const struct address *peer)
@@ -574,6 +602,11 @@ struct loop *stream_loop(const struct stream *s)
 enum err stream_failure(const struct stream *s)
 {
     return s->failure;
+}
+
+bool stream_is_cut(const struct stream *s)
+{
+    return s->transport_eof;
 }
 
 const char *stream_error(const struct stream *s)

@@ -73,16 +73,36 @@ void stream_shutdown(struct stream *s);
  * stream_shutdown() was called, without close_notify: the peer sees a truncation. NULL is fine. */
 void stream_close(struct stream *s, uint64_t linger_ms);
 
-/* The report on how this stream is protected; made after the handshake (or at once, when clear).
- * Borrowed. */
+/* Other record keys in both directions from what is written next on (RFC 8446 4.6.3). ERR_MISSING:
+ * not TLS 1.3; ERR_AGAIN: not now, because a record is half written; nothing has changed then. */
+NODISCARD enum err stream_rekey(struct stream *s);
+/* Session tickets of the protocol's own (protect/tls_ticket.h): issued with what is written next,
+ * and what the ticket that this connection began with held (borrowed until the next call here).
+ * ERR_MISSING and false where there are none: in clear text, in TLS 1.2, on clients. */
+NODISCARD enum err stream_issue_ticket(struct stream *s, struct span data,
+                                       uint64_t deadline_wall_s);
+bool stream_ticket_data(const struct stream *s, struct span *ret_data);
+
+/* The report on how this stream is protected; made after the handshake (or at once, when clear),
+ * and once more when the peer's alert came later, as in TLS 1.3: its first WHY is then that.
+ * Borrowed; all live as long as the stream. */
 const sallyport_report *stream_report(const struct stream *s);
 /* Unknown (len 0) for the path of a Unix socket. */
 struct address stream_peer(const struct stream *s);
+/* Our end of it, asked of the kernel; len 0 when it cannot say. */
+struct address stream_local(const struct stream *s);
+/* Is it what the policy of the machine demands? OK, or ERR_POLICY and *ret_why, whose strings are
+ * static. */
+struct protect_system;
+NODISCARD enum err stream_check_system(const struct stream *s, const struct protect_system *system,
+                                       sallyport_why *ret_why);
 void stream_set_peer(struct stream *s, const struct address *peer); /* from a PROXY header */
 struct loop *stream_loop(const struct stream *s);
 /* What failed first, and why: a sentence, "" if nothing did. Lives as long as the stream. */
 enum err stream_failure(const struct stream *s);
 const char *stream_error(const struct stream *s);
+/* After ERR_TLS: the peer ended the connection without a TLS close, and said nothing of why. */
+bool stream_is_cut(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 
 #endif

@@ -60,6 +60,7 @@ struct stream {
     struct loop_hook hook;
 
     sallyport_report *report;
+    sallyport_report *late_report; /* with the alert that came after the handshake; or NULL */
     enum err failure;
     char *error; /* NULL: out of memory for it, or no error */
     void *owner; /* the upstream pool's record of this connection */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "net/stream_int.h"
+#include "protect/tls_ticket.h"
 
 #define BATCH_RECORDS 8u
 #define OUT_IOV       8u
@@ -120,6 +121,15 @@ static void clear_errors(struct stream *s)
         ERR_clear_error();
 }
 
+/* Reads the error queue, so before it is emptied. Drivers may hold the first report: it stays. */
+static void note_late_alert(struct stream *s)
+{
+    if (s->state != STREAM_TLS || s->late_report)
+        return;
+    if (sallyport_report_new(s->ssl, &s->late_report) != 0)
+        s->late_report = NULL;
+}
+
 /* After a call on |ssl| that did not succeed. ERR_AGAIN: wants to read (it never wants to write).
  */
 static enum err why_not(struct stream *s)
@@ -137,6 +147,7 @@ static enum err why_not(struct stream *s)
     case SSL_ERROR_ZERO_RETURN: return ERR_EOF;
     default: break;
     }
+    note_late_alert(s);
     tls_error_text(s->ssl, text, sizeof text);
     stream_fail(s, ERR_TLS, text);
     return ERR_TLS;
@@ -344,11 +355,46 @@ enum err stream_tls_write(struct stream *s, struct chain *c, uint64_t *ret_n)
     return OK;
 }
 
+/* Keys and tickets. */
+
+enum err stream_rekey(struct stream *s)
+{
+    if (s->state != STREAM_TLS || s->out_err || SSL_version(s->ssl) != TLS1_3_VERSION)
+        return ERR_MISSING;
+    clear_errors(s);
+    bool ok = SSL_key_update(s->ssl, SSL_KEY_UPDATE_REQUESTED) == 1;
+
+    /* Out of OpenSSL's hands now, else no ticket could be asked for before the next write. */
+    if (ok)
+        (void)SSL_do_handshake(s->ssl);
+    ERR_clear_error();
+    return ok ? OK : ERR_AGAIN;
+}
+
+enum err stream_issue_ticket(struct stream *s, struct span data, uint64_t deadline_wall_s)
+{
+    if (s->state != STREAM_TLS || s->out_err)
+        return ERR_MISSING;
+    clear_errors(s);
+    enum err e = tls_ticket_issue(s->ssl, data, deadline_wall_s);
+
+    ERR_clear_error();
+    return e;
+}
+
+bool stream_ticket_data(const struct stream *s, struct span *ret_data)
+{
+    return s->state == STREAM_TLS && tls_ticket_data(s->ssl, ret_data);
+}
+
 void stream_tls_close_notify(struct stream *s)
 {
     if (s->state != STREAM_TLS || s->out_err)
         return;
     clear_errors(s);
+    /* A ticket that nothing was written behind; OpenSSL does not shut down with it in its hands. */
+    if (SSL_in_init(s->ssl))
+        (void)SSL_do_handshake(s->ssl);
     s->direct = true;
     if (SSL_shutdown(s->ssl) < 0)
         ERR_clear_error(); /* the peer learns from the FIN, then */

@@ -15,6 +15,7 @@ struct upstream_settings {
     struct tls_context *tls; /* NULL: clear. The pool takes its own reference. */
     const char *tls_name;    /* SNI and the name that the certificate must carry; NULL: |host| */
     struct protect_policy policy; /* asked for every connection */
+    struct protect_system system; /* and this; borrowed */
     uint64_t connect_ms;          /* look-up, connect and handshake together; 10 s */
     uint64_t idle_ms;             /* how long an idle connection is kept; 30 s */
     unsigned idle_max;            /* 8 */

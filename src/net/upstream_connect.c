@@ -114,11 +114,14 @@ static void on_deadline(struct timer *t)
 
 static void check_policy(struct dial *d)
 {
+    const struct upstream_settings *s = d->settings;
+    char text[PROTECT_WHY_MAX];
     sallyport_why why;
 
     stream_arm(d->stream, 0);
-    if (protect_policy_check(&d->settings->policy, stream_report(d->stream), &why) != OK)
-        fail(d, ERR_POLICY, "refused to use", why.text);
+    if (protect_policy_check(&s->policy, stream_report(d->stream), &why) != OK ||
+        stream_check_system(d->stream, &s->system, &why) != OK)
+        fail(d, ERR_POLICY, "refused to use", protect_why_text(&why, text));
     else
         finish(d, OK);
 }

@@ -131,6 +131,22 @@ INLINE void add_us(struct json *j, const char *key, uint64_t us)
     json_end(j, p);
 }
 
+/* What the listener's verification-flags overlooked of the peer's certificate. */
+/* The first thing that was wrong, and what was overlooked. */
+static void add_why(struct json *j, const sallyport_report *report)
+{
+    sallyport_why why = {.size = sizeof why};
+    bool wrong = false;
+
+    for (size_t i = 0; sallyport_report_why(report, i, &why) == 0; i++) {
+        if (strcmp(why.code, "tolerated") == 0)
+            add_text(j, "tolerated", why.text);
+        else if (!wrong)
+            add_word(j, "why", why.code);
+        wrong |= strcmp(why.code, "tolerated") != 0;
+    }
+}
+
 static void add_protection(struct json *j, const sallyport_report *report)
 {
     sallyport_how how = {.size = sizeof how};
@@ -143,6 +159,7 @@ static void add_protection(struct json *j, const sallyport_report *report)
     add_text(j, "cipher", how.cipher);
     add_text(j, "peer", sallyport_peer_text(sallyport_report_peer(report)));
     json_bool(j, "resumed", how.resumed != 0);
+    add_why(j, report);
     json_close(j, '}');
 }
 
@@ -188,11 +205,32 @@ static void add_who(struct json *j, const struct record *r)
     add_span(j, "client_ip", r->client_ip);
     add_span(j, "user", r->user);
     add_text(j, "listener", r->listener);
+    add_text(j, "tenant", r->tenant);
+    add_word(j, "session", r->session);
     add_protection(j, r->report);
+}
+
+static void add_print(struct json *j, const struct record_print *p)
+{
+    json_open(j, "print", '{');
+    add_text(j, "printer", p->printer);
+    add_word(j, "operation", p->operation);
+    add_status(j, "job", p->job);
+    add_status(j, "printer_job", p->printer_job);
+    add_word(j, "channel", p->channel);
+    add_word(j, "required", p->required);
+    add_word(j, "lacked", p->lacked);
+    add_word(j, "auth", p->auth);
+    add_span(j, "agent", p->agent);
+    add_word(j, "status", p->status);
+    add_status(j, "pages", p->pages);
+    json_close(j, '}');
 }
 
 static void add_what(struct json *j, const struct record *r)
 {
+    if (r->print)
+        add_print(j, r->print);
     add_text(j, "service", r->service);
     add_word(j, "method", r->method);
     add_span(j, "url_host", r->url_host);

@@ -20,6 +20,20 @@ struct record_finding {
     bool note;          /* it did not block */
 };
 
+/* A request to a printer. */
+struct record_print {
+    const char *operation; /* "Print-Job" */
+    const char *printer;
+    uint32_t job, printer_job; /* its numbers here and there; 0: none */
+    const char *channel;       /* "clear", "upgraded", "implicit" */
+    const char *required;      /* AUTH list that it had to meet, "" for none */
+    const char *lacked;        /* what it did not meet; NULL: it did */
+    const char *auth;          /* what proved the user; NULL: nothing did */
+    const char *status;        /* "successful-ok": of the IPP answer */
+    struct span agent;         /* User-Agent */
+    uint32_t pages;            /* of the document, as far as it tells; 0: not known */
+};
+
 #define RECORD_TEXT_MAX 512
 
 /* Every member may be empty: an absent value is left out of the line (but the three byte counts,
@@ -33,7 +47,10 @@ struct record {
     struct span client_ip; /* X-Client-IP as the peer states it */
     struct span user;      /* X-Authenticated-User / X-Client-Username as the peer states it */
     const char *listener;
-    const sallyport_report *report; /* HOW, WHO */
+    const char *tenant;               /* whose request it is */
+    const char *session;              /* id of the login */
+    const struct record_print *print; /* NULL: it was no request to a printer */
+    const sallyport_report *report;   /* HOW, WHO */
     const char *service;
     const char *method;
     struct span url_host;         /* host of the encapsulated request; never the full URL */
@@ -62,11 +79,13 @@ struct record {
 };
 
 /* Appends the line, with its LF. The keys, in this order: time, id, follows, client, client_ip,
- * user, listener, protection{how, version, cipher, peer, resumed}, service, method, url_host,
- * icap_status, http_status, bytes_in, bytes_out, body_len, sha256, file, type, sniffed, objects,
- * verdict, action, cause, causes[], rule, exception, bypass, cached, findings[{engine, name, where,
- * note}], timing_ms{handshake, head, body, scan, total}, error, error_text. After an error of |out|
- * the line is not whole: look at out->err before appending it to a log. */
+ * user, listener, tenant, session, protection{how, version, cipher, peer, resumed}, print{printer,
+ * operation, job, printer_job, channel, required, lacked, auth, agent, status, pages}, service,
+ * method, url_host, icap_status, http_status, bytes_in, bytes_out, body_len, sha256, file, type,
+ * sniffed, objects, verdict, action, cause, causes[], rule, exception, bypass, cached,
+ * findings[{engine, name, where, note}], timing_ms{handshake, head, body, scan, total}, error,
+ * error_text. After an error of |out| the line is not whole: look at out->err before appending it
+ * to a log. */
 void record_format(const struct record *r, struct buf *out);
 
 enum record_on_full { RECORD_DROP, RECORD_REFUSE };

@@ -21,6 +21,8 @@
 
 struct json_t; /* jansson's */
 struct control_server;
+/* A command that is answered later: the client waits, or goes away. */
+struct control_ticket;
 struct control_handler {
     /* Writes the status object (without LF). */
     void (*status)(void *arg, struct buf *out);
@@ -34,12 +36,19 @@ struct control_handler {
      * there is no such command. May be NULL. */
     bool (*command)(void *arg, const char *name, const struct json_t *command, unsigned uid,
                     struct buf *out);
+    /* The same for one that is answered later, or at once, by control_answer(). True: took
+     * |ticket|. Asked when |command| does not know it. May be NULL. */
+    bool (*command_later)(void *arg, const char *name, const struct json_t *command, unsigned uid,
+                          struct control_ticket *ticket);
     void *arg;
 };
 /* |fd|: the listening Unix socket, non-blocking, stays the caller's. At most 16 clients at once,
  * 5 s for each command. */
 NODISCARD enum err control_server_new(struct loop *l, int fd, const struct control_handler *h,
                                       struct control_server **ret);
+/* Answers with |line| (without LF), and frees |ticket|; nobody may be there any more. The server
+ * may be freed by then. */
+void control_answer(struct control_ticket *ticket, struct span line);
 /* NULL is fine. */
 void control_server_free(struct control_server *c);
 

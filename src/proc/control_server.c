@@ -19,6 +19,10 @@
 #define COMMAND_MS     5000u
 #define AFTER_TAKEOVER 300000u /* until the next gateway is ready and this one is told to drain */
 
+struct control_ticket {
+    struct client *client; /* NULL: gone */
+};
+
 struct client {
     struct control_server *server;
     int fd;
@@ -31,7 +35,9 @@ struct client {
     size_t out_sent;
     unsigned sockets_sent, n_sockets; /* descriptors that follow |out| */
     uint64_t idle_ms;
-    bool last; /* close when the answer is out */
+    bool last;                     /* close when the answer is out */
+    struct control_ticket *ticket; /* of the command that is being answered */
+    bool asking;                   /* inside the call that took it */
 };
 
 struct control_server {
@@ -54,6 +60,8 @@ static void client_free(struct client *c)
         if (s->clients[i] == c)
             s->clients[i] = NULL;
     s->n_clients--;
+    if (c->ticket)
+        c->ticket->client = NULL;
     timer_clear(s->loop, &c->timer);
     watch_close(c->watch);
     (void)close(c->fd);
@@ -143,6 +151,26 @@ static bool answer_other(struct client *c, const char *name, const json_t *comma
     return true;
 }
 
+static bool answer_later(struct client *c, const char *name, const json_t *command)
+{
+    const struct control_handler *h = &c->server->handler;
+    struct control_ticket *t = name && h->command_later ? calloc(1, sizeof *t) : NULL;
+
+    if (!t)
+        return false;
+    t->client = c;
+    c->ticket = t;
+    c->asking = true;
+    bool known = h->command_later(h->arg, name, command, c->uid, t);
+
+    c->asking = false;
+    if (!known) {
+        c->ticket = NULL;
+        free(t);
+    }
+    return known;
+}
+
 static void answer(struct client *c, struct span line)
 {
     json_error_t why;
@@ -159,9 +187,10 @@ static void answer(struct client *c, struct span line)
         answer_takeover(c);
     else if (span_eq(name, SPAN("drain")))
         answer_drain(c, command);
-    else if (!answer_other(c, name.p, command))
+    else if (!answer_other(c, name.p, command) && !answer_later(c, name.p, command))
         answer_error(c, "unknown command; docs/guide/control-protocol.md lists them");
-    buf_char(&c->out, '\n');
+    if (!c->ticket)
+        buf_char(&c->out, '\n');
     json_decref(command);
 }
 
@@ -266,6 +295,10 @@ static enum err client_pump(struct client *c)
         TRY(e);
         if (c->last)
             return ERR_EOF;
+        if (c->ticket) { /* its answer comes by itself */
+            watch_arm(c->watch, 0);
+            return OK;
+        }
         if (client_answer(c)) {
             TRY(c->out.err);
             timer_set(c->server->loop, &c->timer, loop_now_ms(c->server->loop) + c->idle_ms);
@@ -288,6 +321,22 @@ static void on_client(void *arg, unsigned events)
     (void)events;
     if (client_pump(c) != OK)
         client_free(c);
+}
+
+void control_answer(struct control_ticket *ticket, struct span line)
+{
+    struct client *c = ticket->client;
+
+    free(ticket);
+    if (!c)
+        return;
+    c->ticket = NULL;
+    buf_add(&c->out, line);
+    if (c->asking)
+        return;
+    buf_char(&c->out, '\n');
+    timer_set(c->server->loop, &c->timer, loop_now_ms(c->server->loop) + c->idle_ms);
+    on_client(c, 0);
 }
 
 static bool peer_may(int fd, uid_t *ret_uid)

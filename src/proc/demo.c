@@ -10,24 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/json.h"
 #include "proc/demo_ca.h"
+#include "proc/made_config.h"
 
 #define PORT_ICAP  1344
 #define PORT_ICAPS 11344
 #define PORT_ADMIN 9344
-
-/* A JSON string is a YAML string, whatever the path has in it. */
-static void quoted(struct buf *out, const char *dir, const char *name)
-{
-    struct buf path;
-    struct json j = json_to(out);
-
-    buf_init(&path, 0);
-    buf_fmt(&path, "%s%s", dir, name);
-    json_text(&j, NULL, buf_cstr(&path));
-    buf_done(&path);
-}
 
 static int port_of(int port, int usual, int step)
 {
@@ -61,15 +49,15 @@ static void write_config(struct buf *out, const char *state, int port)
                   "# Copy it to begin one of your own; `sallyport check -p -c FILE` prints it with "
                   "every default.\n\n"
                   "state: ");
-    quoted(out, state, "");
+    made_quoted(out, state, "");
     buf_text(out, "\nsandbox: best-effort        # required: do not start where a layer is "
                   "missing\n"
                   "\ntls:\n"
                   "  - name: demo\n"
                   "    certificate: ");
-    quoted(out, state, "/tls/server.pem");
+    made_quoted(out, state, "/tls/server.pem");
     buf_text(out, "\n    key: ");
-    quoted(out, state, "/tls/server.key");
+    made_quoted(out, state, "/tls/server.key");
     buf_char(out, '\n');
     write_listeners(out, port);
     buf_text(out,
@@ -84,59 +72,20 @@ static void write_config(struct buf *out, const char *state, int port)
              "    pipeline: [yara]\n");
 }
 
-static enum err failed(struct buf *why, const char *what, const char *path)
-{
-    buf_fmt(why, "cannot %s %s: %s", what, path, strerror(errno));
-    return ERR_IO;
-}
-
-static enum err make_directory(const char *path, struct buf *why)
-{
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        return OK;
-    return failed(why, "make", path);
-}
-
-static enum err save(const char *path, const struct buf *text, struct buf *why)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    bool ok;
-
-    if (text->err)
-        return text->err;
-    if (fd < 0)
-        return failed(why, "write", path);
-    ok = write(fd, text->p, text->n) == (ssize_t)text->n;
-    ok = close(fd) == 0 && ok;
-    return ok ? OK : failed(why, "write", path);
-}
-
-static char *below(const char *dir, const char *name)
-{
-    struct buf path;
-
-    buf_init(&path, 0);
-    buf_fmt(&path, "%s%s", dir, name);
-    char *ret = path.err ? NULL : span_dup(buf_span(&path));
-
-    buf_done(&path);
-    return ret;
-}
-
 static enum err prepare(struct demo *d, int port, struct buf *why)
 {
     struct buf text;
     enum err e;
 
-    d->config_path = below(d->state, "/demo.yaml");
-    d->ca_path = below(d->state, "/tls/ca.pem");
-    char *tls = below(d->state, "/tls");
+    d->config_path = made_below(d->state, "/demo.yaml");
+    d->ca_path = made_below(d->state, "/tls/ca.pem");
+    char *tls = made_below(d->state, "/tls");
 
     if (!d->config_path || !d->ca_path || !tls) {
         free(tls);
         return ERR_NOMEM;
     }
-    e = make_directory(tls, why);
+    e = made_directory(tls, why);
     if (!e)
         e = demo_ca_prepare(tls, why);
     free(tls);
@@ -144,7 +93,7 @@ static enum err prepare(struct demo *d, int port, struct buf *why)
         return e;
     buf_init(&text, 0);
     write_config(&text, d->state, port);
-    e = save(d->config_path, &text, why);
+    e = made_save(d->config_path, &text, why);
     buf_done(&text);
     return e;
 }
@@ -155,14 +104,14 @@ static enum err make_state(const char *state, struct demo *d, struct buf *why)
 
     if (!state) {
         if (!mkdtemp(temporary))
-            return failed(why, "make", temporary);
+            return made_failed(why, "make", temporary);
         d->temporary = true;
         d->state = span_dup(span_of(temporary));
         return d->state ? OK : ERR_NOMEM;
     }
-    TRY(make_directory(state, why));
+    TRY(made_directory(state, why));
     d->state = realpath(state, NULL); /* the configuration wants absolute paths */
-    return d->state ? OK : failed(why, "find", state);
+    return d->state ? OK : made_failed(why, "find", state);
 }
 
 enum err demo_prepare(const char *state, int port, struct demo *ret, struct buf *why)

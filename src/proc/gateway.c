@@ -76,6 +76,7 @@ static int gateway_serve(struct gateway_core *g)
         log_error("gateway", "cannot start: " SPAN_FMT, SPAN_ARG(text));
         gateway_tell(g, PROC_FAILED, g->generation.number, text);
     } else {
+        gateway_thread_be_prompt();
         loop_run(g->loops[0].loop);
         gateway_tell(g, PROC_DRAINED, g->number, SPAN_NONE);
     }

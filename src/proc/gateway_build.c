@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a set of the supervisor's to a gateway that serves, and back. */
+#include <errno.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -9,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -81,12 +83,15 @@ static enum err build_shared(struct gateway_core *g, struct buf *why)
     e = icap_progress_new(g->metrics, &g->progress);
     if (e)
         return gateway_fail(why, e, "progress pages");
+    TRY(gateway_logins_init(g, why));
     int journal = g->generation.exceptions_fd;
 
     g->generation.exceptions_fd = -1;
     TRY(policy_init(g, journal, why));
     e = policy_snapshot(g, g->config, &g->snapshot, why);
-    return e ? gateway_fail(why, e, "services") : OK;
+    if (e)
+        return gateway_fail(why, e, "services");
+    return gateway_print_init(g, why);
 }
 
 static uint64_t random_u64(void)
@@ -110,6 +115,7 @@ static enum err build_loop(struct gateway_core *g, unsigned i)
         .troubles = g->troubles,
         .progress = g->progress,
         .clamd_health = g->policy.clamd_health,
+        .logins = g->logins.logins,
         .id_seed = random_u64(),
     };
 
@@ -124,7 +130,7 @@ static enum err build_loop(struct gateway_core *g, unsigned i)
     env.inspector = gl->inspector;
     TRY(icap_server_new(&env, g->snapshot, &gl->icap));
     g->by_loop[i] = gl->icap;
-    return OK;
+    return gateway_print_build_loop(gl, random_u64());
 }
 
 static enum err build_loops(struct gateway_core *g)
@@ -189,15 +195,60 @@ static void control_drain_order(void *arg, uint64_t ms)
     gateway_core_drain(arg, ms, false);
 }
 
+static bool listens(const struct gateway_socket *s)
+{
+    int on = 0;
+    socklen_t n = sizeof on;
+
+    return getsockopt(s->fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &n) == 0 && on;
+}
+
+enum err gateway_socket_listen(const struct gateway_socket *s)
+{
+    if (listens(s) || listen(s->fd, s->backlog) == 0)
+        return OK;
+    return err_from_errno(errno);
+}
+
+static const struct listener_config *listener_config_of(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_listeners; i++)
+        if (strcmp(s->listeners[i].name, name) == 0)
+            return &s->listeners[i];
+    return NULL;
+}
+
+enum err gateway_open_listener(struct gateway_core *g, struct gateway_socket *s,
+                               struct listener_settings *set)
+{
+    const struct listener_config *l = listener_config_of(&g->config->settings, s->name);
+
+    if (l && l->protocol == LISTENER_IPP)
+        return listener_new(g->loops[s->loop].loop, g->group, s->fd, set, &ipp_listener_events,
+                            &g->print.servers, &s->listener);
+    return listener_new(g->loops[s->loop].loop, g->group, s->fd, set, &icap_listener_events,
+                        &g->icap_servers, &s->listener);
+}
+
+static int backlog_of(const struct settings *s, const char *listener)
+{
+    const struct listener_config *l = listener_config_of(s, listener);
+
+    return l ? l->backlog : 0;
+}
+
 static enum err build_socket(struct gateway_core *g, struct gateway_socket *s, struct buf *why)
 {
     struct listener_settings *set = gateway_config_listener(g->config, s->name);
 
     if (s->loop >= g->n_loops)
         return gateway_fail(why, ERR_PROTO, "a socket for a loop that is not there");
-    if (set)
-        return listener_new(g->loops[s->loop].loop, g->group, s->fd, set, &icap_listener_events,
-                            &g->icap_servers, &s->listener);
+    if (set) {
+        TRY(gateway_socket_listen(s));
+        return gateway_open_listener(g, s, set);
+    }
+    if (gateway_config_waits(g->config, s->name))
+        return OK;
     if (strcmp(s->name, ADMIN_LISTENER) == 0)
         return build_admin(g, s);
     if (strcmp(s->name, CONTROL_LISTENER) == 0)
@@ -206,12 +257,20 @@ static enum err build_socket(struct gateway_core *g, struct gateway_socket *s, s
                         "a socket for a listener that the configuration does not have");
 }
 
+static bool command_later(void *arg, const char *name, const struct json_t *command, unsigned uid,
+                          struct control_ticket *ticket)
+{
+    return gateway_print_command(arg, name, command, ticket) ||
+           gateway_tenant_command(arg, name, command, uid, ticket);
+}
+
 static enum err build_sockets(struct gateway_core *g, struct buf *why)
 {
     g->control_handler = (struct control_handler){.status = gateway_status_json,
                                                   .socket = control_socket_at,
                                                   .drain = control_drain_order,
                                                   .command = gateway_command,
+                                                  .command_later = command_later,
                                                   .arg = g};
     g->sockets = calloc(g->generation.n_sockets ? g->generation.n_sockets : 1, sizeof *g->sockets);
     if (!g->sockets)
@@ -220,7 +279,10 @@ static enum err build_sockets(struct gateway_core *g, struct buf *why)
         struct generation_socket *from = &g->generation.sockets[i];
 
         g->sockets[i] =
-            (struct gateway_socket){.name = from->listener, .loop = from->loop, .fd = from->fd};
+            (struct gateway_socket){.name = from->listener,
+                                    .loop = from->loop,
+                                    .fd = from->fd,
+                                    .backlog = backlog_of(&g->config->settings, from->listener)};
         from->fd = -1;
         g->n_sockets++;
     }
@@ -264,6 +326,7 @@ static void *loop_thread(void *arg)
 
     (void)snprintf(name, sizeof name, "loop-%u", loop_index(gl->loop));
     (void)prctl(PR_SET_NAME, name);
+    gateway_thread_be_prompt();
     loop_run(gl->loop);
     block_pool_trim(0);
     arena_pool_trim();
@@ -314,15 +377,27 @@ enum err gateway_build(struct gateway_core *g, struct buf *why)
               "gateway");
     set_descriptor_limit(g->config->settings.limits.descriptors);
     policy_learn_names(&g->policy, &g->config->settings);
+    int store = g->generation.store_fd;
+
+    g->generation.store_fd = -1;
+    e = gateway_tenants_open(g, store, why);
+    if (store >= 0)
+        (void)close(store);
+    if (e)
+        return e;
     TRY(enter_jail(g, why)); /* before any thread: Landlock and seccomp cover those made later */
+    TRY(gateway_tenants_load(g, why));
     TRY(build_shared(g, why));
     e = build_loops(g);
     if (e)
         return gateway_fail(why, e, "loops");
     generation_drop_texts(&g->generation);
+    gateway_tenants_start(g);
+    gateway_logins_start(g);
     TRY(policy_start(g, why));
     TRY(build_sockets(g, why));
     gateway_status_metrics(g);
+    gateway_certificates_learn(g);
     gateway_memory_start(g);
     e = watch_supervisor(g);
     if (e)
@@ -350,6 +425,11 @@ void gateway_unbuild(struct gateway_core *g)
     watch_close(g->control_watch);
     take_late_orders(g);
     control_server_free(g->control);
+    for (unsigned i = 0; i < g->n_loops && g->loops; i++)
+        gateway_print_free_loop(
+            &g->loops[i]); /* what waits for the store is cancelled while there is one */
+    gateway_logins_stop(g);
+    gateway_tenants_stop(g);
     policy_stop(g);
     gateway_memory_stop(g);
     for (unsigned i = 0; i < g->n_sockets; i++)
@@ -372,10 +452,14 @@ void gateway_unbuild(struct gateway_core *g)
     record_log_free(g->records);
     policy_done(g);
     icap_snapshot_unref(g->snapshot);
+    gateway_print_done(g);
+    gateway_logins_done(g);
+    gateway_tenants_done(g);
     troubles_free(g->troubles);
     icap_progress_free(g->progress);
     gateway_config_retire(g->config);
     metrics_free(g->metrics);
+    gateway_certificates_free(g);
     scan_slots_free(g->scans);
     free(g->by_loop);
     free(g->loops);

@@ -12,46 +12,6 @@
 #include "proc/gateway_int.h"
 #include "proc/generation_text.h"
 
-struct asked {
-    struct gateway_core *gateway;
-    const json_t *command;
-    const char *by;
-    struct buf *out;
-    struct buf why;
-};
-
-/* ---- questions to a command ---- */
-
-/* |known|: names, closed by NULL, besides "command". */
-static bool members_are(struct asked *a, const char *const *known)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach((json_t *)(uintptr_t)a->command, key, value)
-    {
-        bool found = strcmp(key, "command") == 0;
-
-        for (unsigned i = 0; known[i]; i++)
-            found |= strcmp(key, known[i]) == 0;
-        if (!found) {
-            buf_fmt(&a->why, "'%.64s' means nothing to this command", key);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* NULL after a complaint. */
-static const char *text_member(struct asked *a, const char *key)
-{
-    const char *text = json_string_value(json_object_get(a->command, key));
-
-    if (!text || !*text)
-        buf_fmt(&a->why, "\"%s\" is missing, or no text", key);
-    return text && *text ? text : NULL;
-}
-
 static bool service_is_known(struct asked *a, const char *name)
 {
     const struct icap_snapshot *s = a->gateway->snapshot;
@@ -87,15 +47,6 @@ static void answer_exception(struct asked *a, const struct exception *e)
     json_close(&j, '}');
 }
 
-static void answer_why(struct asked *a)
-{
-    struct json j = json_to(a->out);
-
-    json_open(&j, NULL, '{');
-    json_text(&j, "error", a->why.n ? buf_cstr(&a->why) : "it cannot be done");
-    json_close(&j, '}');
-}
-
 /* ---- commands: false after a complaint in |why| ---- */
 
 /* Of |request|, as exceptions.h wants it. */
@@ -123,7 +74,7 @@ static bool run_exception_add(struct asked *a)
     const json_t *request = json_object_get(a->command, "exception");
     struct exception e = {0};
 
-    if (!members_are(a, known))
+    if (!asked_members_are(a, known))
         return false;
     if (!json_is_object(request)) {
         buf_text(&a->why, "\"exception\" is missing, or no object");
@@ -146,9 +97,9 @@ static bool run_exception_remove(struct asked *a)
     static const char *const known[] = {"id", NULL};
     struct exception gone;
 
-    if (!members_are(a, known))
+    if (!asked_members_are(a, known))
         return false;
-    const char *id = text_member(a, "id");
+    const char *id = asked_text(a, "id");
 
     if (!id || policy_remove(a->gateway, id, a->by, &gone, &a->why) != OK)
         return false;
@@ -196,7 +147,7 @@ static bool run_exception_list(struct asked *a)
     const json_t *expired = json_object_get(a->command, "expired");
     struct exceptions *set = NULL;
 
-    if (!members_are(a, known))
+    if (!asked_members_are(a, known))
         return false;
     if (expired && !json_is_boolean(expired)) {
         buf_text(&a->why, "\"expired\" is true or false");
@@ -219,7 +170,7 @@ static bool run_bypass(struct asked *a)
     struct exception e = {0};
     bool done;
 
-    if (!members_are(a, known) || !text_member(a, "service"))
+    if (!asked_members_are(a, known) || !asked_text(a, "service"))
         return false;
     json_t *request = json_copy((json_t *)(uintptr_t)a->command);
 
@@ -242,9 +193,9 @@ static bool run_bypass_end(struct asked *a)
     struct gateway_core *g = a->gateway;
     struct exception gone;
 
-    if (!members_are(a, known))
+    if (!asked_members_are(a, known))
         return false;
-    const char *service = text_member(a, "service");
+    const char *service = asked_text(a, "service");
 
     if (!service || !service_is_known(a, service))
         return false;
@@ -267,7 +218,7 @@ static bool run_cache_clear(struct asked *a)
     struct verdict_cache_counts c;
     struct json j = json_to(a->out);
 
-    if (!members_are(a, known))
+    if (!asked_members_are(a, known))
         return false;
     verdict_cache_count(a->gateway->policy.cache, &c);
     policy_forget_verdicts(a->gateway);
@@ -276,6 +227,30 @@ static bool run_cache_clear(struct asked *a)
     json_open(&j, NULL, '{');
     json_bool(&j, "ok", true);
     json_u64(&j, "forgotten", c.entries);
+    json_close(&j, '}');
+    return true;
+}
+
+static bool run_tenant_list(struct asked *a)
+{
+    static const char *const known[] = {NULL};
+
+    if (!asked_members_are(a, known))
+        return false;
+    gateway_tenant_list(a->gateway, a->out);
+    return true;
+}
+
+/* What a verifier that is made elsewhere shall have. */
+static bool run_tenant_rounds(struct asked *a)
+{
+    static const char *const known[] = {NULL};
+    struct json j = json_to(a->out);
+
+    if (!asked_members_are(a, known))
+        return false;
+    json_open(&j, NULL, '{');
+    json_u64(&j, "rounds", a->gateway->config->settings.login.rounds);
     json_close(&j, '}');
     return true;
 }
@@ -293,17 +268,22 @@ bool gateway_command(void *arg, const char *name, const struct json_t *command, 
         {"bypass",           run_bypass          },
         {"bypass-end",       run_bypass_end      },
         {"cache-clear",      run_cache_clear     },
+        {"tenant-list",      run_tenant_list     },
+        {"tenant-rounds",    run_tenant_rounds   },
     };
     struct gateway_core *g = arg;
-    struct asked a = {
-        .gateway = g, .command = command, .by = policy_name_of(&g->policy, uid), .out = out};
+    struct asked a = {.gateway = g,
+                      .command = command,
+                      .by = policy_name_of(&g->policy, uid),
+                      .uid = uid,
+                      .out = out};
 
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(commands[i].name, name) != 0)
             continue;
         buf_init(&a.why, 4096);
         if (!commands[i].run(&a))
-            answer_why(&a);
+            asked_answer_why(&a);
         buf_done(&a.why);
         return true;
     }

@@ -65,6 +65,8 @@ static void on_drained(void *arg)
 {
     struct gateway_loop *gl = arg;
 
+    if (--gl->draining > 0)
+        return;
     order_post(order_new(&gl->gateway->loops[0], order_loop_drained));
 }
 
@@ -93,7 +95,9 @@ static void order_drain(struct order *o)
     for (unsigned i = 0; i < g->n_sockets; i++)
         if (g->sockets[i].listener && g->sockets[i].loop == loop && !stays_open(g, &g->sockets[i]))
             stop_socket(g, &g->sockets[i]);
+    o->to->draining = 2;
     icap_server_drain(o->to->icap, on_drained, o->to);
+    ipp_server_drain(o->to->ipp, on_drained, o->to);
 }
 
 static void drain_over(struct timer *t)

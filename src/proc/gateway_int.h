@@ -4,13 +4,21 @@
  *   gateway.c          the process: first set, main loop, end
  *   gateway_build.c    from a set to a gateway that serves
  *   gateway_config.c   a configuration made ready for use
+ *   gateway_certificates.c   what is said about certificates, and which listeners wait for theirs
  *   gateway_order.c    what one loop has another one do
  *   gateway_memory.c   gives memory back to the system
  *   gateway_live.c     messages of the supervisor, live changes
  *   gateway_drain.c    the way out
+ *   gateway_thread.c   where loops stand among others that want the processor (gateway_thread.h)
  *   gateway_policy.c   what changes without a new configuration: exceptions, bypasses, versions of
  *                      engines (gateway_policy.h); gateway_clamd.c: whether ClamAV answers
- *   gateway_command.c  commands that come over the control socket
+ *   gateway_print.c    printing (gateway_print.h); gateway_print_command.c: questions about it
+ *   gateway_remote.c   scanners on other machines (gateway_remote.h)
+ *   gateway_logins.c   logins, and what they and tenants say of themselves (gateway_logins.h)
+ *   gateway_tenants.c  the store, and the tenants in it (gateway_tenants.h)
+ *   gateway_command.c  commands that come over the control socket; gateway_asked.c: what they
+ *                      share; gateway_tenant_command.c: those about tenants, which wait for the
+ *                      store
  *   gateway_status.c, gateway_metrics.c   what it tells about itself */
 #ifndef PROC_GATEWAY_INT_H
 #define PROC_GATEWAY_INT_H
@@ -24,7 +32,12 @@
 #include "observe/admin.h"
 #include "observe/record.h"
 #include "proc/control.h"
+#include "proc/gateway_logins.h"
 #include "proc/gateway_policy.h"
+#include "proc/gateway_print.h"
+#include "proc/gateway_remote.h"
+#include "proc/gateway_tenants.h"
+#include "proc/gateway_thread.h"
 #include "proc/generation.h"
 #include "proc/settings.h"
 
@@ -40,8 +53,12 @@ struct gateway_config {
     _Atomic unsigned refs;
     struct arena mem;
     struct settings settings;
-    struct listener_settings **listeners; /* one per settings.listeners, referenced */
+    struct tls_certificate *certificates; /* one per settings.tls; zeroed while it waits */
+    struct listener_settings **listeners; /* one per settings.listeners, referenced; NULL: waits */
     struct url_lists *urls;
+    struct policy_file *policy;       /* of the machine; NULL: none */
+    struct tls_context **backend_tls; /* one per settings.printers; NULL: clear text */
+    struct tls_context **icap_tls;    /* the same, for their scanners */
 };
 /* Parses the text of |g|, loads certificates and lists from its files. |why| gets every complaint.
  */
@@ -49,17 +66,23 @@ NODISCARD enum err gateway_config_new(const struct generation *g, struct gateway
                                       struct buf *why);
 /* The gateway has a newer one: lets go of it, and of its listeners' settings. NULL is fine. */
 void gateway_config_retire(struct gateway_config *c);
+/* Another one who reads its settings, on whatever thread. */
+struct gateway_config *gateway_config_ref(struct gateway_config *c);
+void gateway_config_unref(struct gateway_config *c);
 /* What a snapshot needs besides the configuration. */
 struct snapshot_parts {
     const char *worker_engines, *clamav; /* versions, for ISTags */
     struct exceptions *exceptions;
+    struct tenants *tenants;
     struct metrics *metrics;
 };
 NODISCARD enum err gateway_config_snapshot(struct gateway_config *c, const struct snapshot_parts *p,
                                            struct icap_snapshot **ret, struct buf *why);
 /* Settings of the listener |name|; NULL: not one of the configuration ("admin", "control", or
- * gone). */
+ * gone), or one that waits. */
 struct listener_settings *gateway_config_listener(const struct gateway_config *c, const char *name);
+/* The tls entry that listener |name| waits for; NULL: it does not. */
+const struct tls_config *gateway_config_waits(const struct gateway_config *c, const char *name);
 
 /* ---- the gateway ---- */
 
@@ -68,7 +91,19 @@ struct gateway_socket {
     const char *name;
     unsigned loop;
     int fd;
-    struct listener *listener; /* NULL: the control socket */
+    int backlog;
+    struct listener *listener; /* NULL: the control socket, or it waits for its certificate */
+};
+
+/* What is known of a tls entry, by its name; on loop 0 only. Never freed before the gateway:
+ * metrics point here. */
+struct gateway_certificate {
+    struct gateway_certificate *next;
+    struct gateway_core *gateway;
+    char *name;
+    bool refused; /* the files on the disk are not in use */
+    char why[1024];
+    unsigned reloads;
 };
 
 struct gateway_loop {
@@ -78,6 +113,9 @@ struct gateway_loop {
     struct clamd *clamd; /* NULL: none is configured */
     struct inspector *inspector;
     struct icap_server *icap;
+    struct ipp_server *ipp;
+    struct gateway_remote *remote;
+    unsigned draining; /* servers that are not drained yet */
     pthread_t thread;
     bool thread_started;
 };
@@ -103,9 +141,14 @@ struct gateway_core {
     struct gateway_socket *sockets;
     unsigned n_sockets;
     struct gateway_config *config;
+    struct gateway_certificate *certificates;
     struct icap_snapshot *snapshot;
     char engines[1024]; /* of the workers */
     struct gateway_policy policy;
+    struct gateway_tenants keeper; /* of |tenants| */
+    struct tenants *tenants;       /* in force; never NULL once it serves */
+    struct gateway_logins logins;
+    struct gateway_print print;
     struct icap_servers icap_servers;
     struct icap_server **by_loop;
     struct budget memory, spool_bytes;
@@ -142,6 +185,7 @@ struct order {
     struct gateway_loop *to;
     void (*run)(struct order *o);
     struct icap_snapshot *snapshot;     /* referenced */
+    struct ipp_snapshot *print;         /* referenced */
     struct listener_settings *listener; /* referenced */
     struct gateway_socket *socket;
     struct worker_settings workers;
@@ -151,7 +195,26 @@ struct order {
 struct order *order_new(struct gateway_loop *to, void (*run)(struct order *o));
 void order_post(struct order *o);
 
+/* ---- gateway_certificates.c ---- */
+
+/* Metrics for the tls entries of the configuration in force. */
+void gateway_certificates_learn(struct gateway_core *g);
+void gateway_certificates_free(struct gateway_core *g);
+/* A PROC_CERTIFICATE. */
+void gateway_certificates_hear(struct gateway_core *g, struct span text, bool refused,
+                               unsigned reloads);
+/* Does every listener have its certificate? Else |why| says which one waits for what. */
+bool gateway_certificates_are_there(const struct gateway_core *g, struct buf *why);
+/* The array "tls" of the status. */
+void gateway_certificates_json(const struct gateway_core *g, struct json *j);
+
 /* ---- gateway_build.c ---- */
+
+/* From now on the kernel takes connections for |s|; nothing happens when it does already. */
+NODISCARD enum err gateway_socket_listen(const struct gateway_socket *s);
+/* Begins to accept on |s|, which listens and whose loop's thread this is. */
+NODISCARD enum err gateway_open_listener(struct gateway_core *g, struct gateway_socket *s,
+                                         struct listener_settings *set);
 NODISCARD enum err gateway_build(struct gateway_core *g, struct buf *why);
 void gateway_unbuild(struct gateway_core *g);
 
@@ -177,6 +240,27 @@ bool gateway_memory_is_due(struct gateway_memory *m, unsigned connections);
 /* ---- gateway_command.c ---- */
 bool gateway_command(void *arg, const char *name, const struct json_t *command, unsigned uid,
                      struct buf *out);
+
+/* ---- gateway_asked.c: a command that is being answered ---- */
+struct asked {
+    struct gateway_core *gateway;
+    const struct json_t *command;
+    const char *by;
+    unsigned uid;
+    struct buf *out;
+    struct buf why;
+};
+/* Has the command members besides "command" and |known| (names, closed by NULL)? Complains. */
+bool asked_members_are(struct asked *a, const char *const *known);
+/* NULL after a complaint. */
+const char *asked_text(struct asked *a, const char *key);
+/* {"error":...} with the complaint. */
+void asked_answer_why(struct asked *a);
+
+/* ---- gateway_tenant_command.c ---- */
+bool gateway_tenant_command(void *arg, const char *name, const struct json_t *command, unsigned uid,
+                            struct control_ticket *ticket);
+void gateway_tenant_list(struct gateway_core *g, struct buf *out);
 
 /* ---- gateway_status.c, gateway_metrics.c ---- */
 void gateway_status_json(void *arg, struct buf *out);

@@ -9,13 +9,37 @@
 
 /* ---- live changes ---- */
 
+static void cannot_open(const struct gateway_socket *s, enum err e)
+{
+    log_error("gateway",
+              "listener '%s' cannot be opened: %s; it is tried again at the next "
+              "change",
+              s->name, err_text(e));
+}
+
+/* One that waited for its certificate opens. */
+static void open_listener(struct order *o)
+{
+    struct gateway_core *g = o->to->gateway;
+    enum err e = gateway_open_listener(g, o->socket, o->listener);
+
+    if (e)
+        cannot_open(o->socket, e);
+    else if (o->to == &g->loops[0])
+        log_info("gateway", "listener '%s' is open", o->socket->name);
+}
+
 static void order_listener(struct order *o)
 {
     if (o->socket->listener)
         listener_set_settings(o->socket->listener, o->listener);
+    else
+        open_listener(o);
     listener_settings_unref(o->listener);
 }
 
+/* What waited is opened here and at once: whoever hears that the gateway is ready may connect
+ * before the loops have their orders, and then waits in the kernel's queue. */
 static void publish_listeners(struct gateway_core *g)
 {
     for (unsigned i = 0; i < g->n_sockets; i++) {
@@ -24,11 +48,40 @@ static void publish_listeners(struct gateway_core *g)
 
         if (!set)
             continue;
+        enum err e = gateway_socket_listen(&g->sockets[i]);
+
+        if (e) {
+            cannot_open(&g->sockets[i], e);
+            continue;
+        }
         o = order_new(&g->loops[g->sockets[i].loop], order_listener);
         o->socket = &g->sockets[i];
         o->listener = listener_settings_ref(set);
         order_post(o);
     }
+}
+
+static void order_recheck(struct order *o)
+{
+    icap_server_recheck(o->to->icap, o->listener);
+    ipp_server_recheck(o->to->ipp, o->listener);
+    listener_settings_unref(o->listener);
+}
+
+/* Not with publish_listeners(): a loop may have connections of a listener, but no socket. */
+static void recheck_connections(struct gateway_core *g)
+{
+    for (unsigned i = 0; i < g->n_loops; i++)
+        for (size_t k = 0; k < g->config->settings.n_listeners; k++) {
+            struct listener_settings *set = g->config->listeners[k];
+            struct order *o;
+
+            if (!set)
+                continue; /* it waits: nobody has come */
+            o = order_new(&g->loops[i], order_recheck);
+            o->listener = listener_settings_ref(set);
+            order_post(o);
+        }
 }
 
 static void order_workers(struct order *o)
@@ -40,12 +93,20 @@ static enum err apply_live(struct gateway_core *g, struct buf *why)
 {
     struct gateway_config *config = NULL, *old = g->config;
     struct icap_snapshot *snapshot = NULL;
+    struct ipp_snapshot *print = NULL;
+    struct tenants *tenants = NULL;
     enum err e = gateway_config_new(&g->live, &config, why);
 
     if (e)
         return e;
-    e = policy_snapshot(g, config, &snapshot, why);
+    e = gateway_tenants_make(g, config, &tenants);
+    if (!e)
+        e = policy_snapshot(g, config, &snapshot, why);
+    if (!e)
+        e = gateway_print_snapshot(g, config, &print, why);
     if (e) {
+        icap_snapshot_unref(snapshot);
+        tenants_unref(tenants);
         gateway_config_retire(config);
         return gateway_fail(why, e, "services");
     }
@@ -55,8 +116,14 @@ static enum err apply_live(struct gateway_core *g, struct buf *why)
     scan_slots_set_max(g->scans, config->settings.limits.scans);
     atomic_store(&g->spool_bytes.max, config->settings.spool.total);
     policy_publish(g, snapshot);
+    gateway_print_publish(g, print);
     policy_configured(g);
+    gateway_logins_configured(g);
+    gateway_tenants_take(g, tenants); /* another snapshot, with these */
+    gateway_tenants_reload(g, NULL);  /* new rows get their records */
     publish_listeners(g);
+    recheck_connections(g);
+    gateway_certificates_learn(g);
     for (unsigned i = 0; i < g->n_loops; i++) {
         struct order *o = order_new(&g->loops[i], order_workers);
 
@@ -158,6 +225,8 @@ static void on_message(struct gateway_core *g, const struct proc_message *m, int
     }
     if (m->kind == PROC_RECORDS && g->records && fd >= 0)
         record_log_reopen(g->records, fd);
+    else if (m->kind == PROC_CERTIFICATE)
+        gateway_certificates_hear(g, span_of(m->text), m->live, m->number);
     else if (m->kind == PROC_DRAIN)
         gateway_core_drain(g, m->ms, m->live);
     if (fd >= 0)

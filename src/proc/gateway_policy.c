@@ -46,6 +46,7 @@ static enum err snapshot_with(struct gateway_core *g, struct gateway_config *con
     const struct snapshot_parts parts = {.worker_engines = g->engines,
                                          .clamav = g->policy.clamd_text,
                                          .exceptions = set,
+                                         .tenants = g->tenants,
                                          .metrics = g->metrics};
 
     return gateway_config_snapshot(config, &parts, ret, why);
@@ -79,16 +80,19 @@ void policy_publish(struct gateway_core *g, struct icap_snapshot *snapshot)
 void policy_refresh(struct gateway_core *g)
 {
     struct icap_snapshot *snapshot = NULL;
+    struct ipp_snapshot *print = NULL;
     struct buf why;
 
     buf_init(&why, 0);
-    if (policy_snapshot(g, g->config, &snapshot, &why) != OK) {
+    if (policy_snapshot(g, g->config, &snapshot, &why) != OK ||
+        gateway_print_snapshot(g, g->config, &print, &why) != OK) {
         log_error("gateway", "cannot make new ISTags: %s; ending, to be started again",
                   buf_cstr(&why));
         abort();
     }
     buf_done(&why);
     policy_publish(g, snapshot);
+    gateway_print_publish(g, print);
 }
 
 /* ---- bypasses ---- */

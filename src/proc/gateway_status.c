@@ -40,6 +40,7 @@ static void status_listeners(struct json *j, const struct gateway_core *g)
         char text[ADDRESS_TEXT_MAX];
         const struct listener_settings *set =
             gateway_config_listener(g->config, g->sockets[i].name);
+        bool waits = gateway_config_waits(g->config, g->sockets[i].name) != NULL;
 
         if (g->sockets[i].loop != 0 ||
             getsockname(g->sockets[i].fd, (struct sockaddr *)&a.ss, &a.len) != 0)
@@ -47,9 +48,12 @@ static void status_listeners(struct json *j, const struct gateway_core *g)
         json_open(j, NULL, '{');
         json_text(j, "name", g->sockets[i].name);
         json_text(j, "address", address_text(&a, text));
-        json_bool(j, "tls", set && set->tls);
-        if (set && set->tls)
+        json_bool(j, "tls", waits || (set && set->tls));
+        json_bool(j, "waits", waits);
+        if (set && set->tls) {
             json_i64(j, "certificate_not_after", tls_context_not_after(set->tls));
+            json_bool(j, "revocation_checked", tls_context_has_crls(set->tls));
+        }
         json_close(j, '}');
     }
     json_close(j, ']');
@@ -289,6 +293,7 @@ void gateway_status_json(void *arg, struct buf *out)
     json_text(&j, "sandbox", buf_cstr(&text));
     json_text(&j, "engines", g->engines);
     status_listeners(&j, g);
+    gateway_certificates_json(g, &j);
     status_services(&j, g);
     status_engines(&j, g);
     json_u64(&j, "exceptions", exceptions_count(g->policy.exceptions));
@@ -299,29 +304,32 @@ void gateway_status_json(void *arg, struct buf *out)
     json_close(&j, '}');
     status_loops(&j, g);
     status_records(&j, g);
+    gateway_logins_json(g, &j);
     status_troubles(&j, g);
     json_close(&j, '}');
     buf_done(&text);
 }
 
-#define BODY_ENGINES (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_CLAMAV)
+#define BODY_ENGINES                                                           \
+    (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_PRINTING | \
+     1u << PIPELINE_CLAMAV)
 
 /* Every body goes through a worker first, whoever judges it. */
-static bool engines_are_up(const struct gateway_core *g, const struct icap_service *s,
-                           bool workers_up, struct buf *why)
+static bool engines_are_up(const struct gateway_core *g, const char *kind, const char *name,
+                           unsigned engines, bool workers_up, struct buf *why)
 {
     struct clamd_health_report r;
 
-    if (s->engines & BODY_ENGINES && !workers_up) {
+    if (engines & BODY_ENGINES && !workers_up) {
         buf_text(why, "no inspection worker is alive");
         return false;
     }
-    if (!(s->engines & 1u << PIPELINE_CLAMAV) || !g->policy.clamd_health)
+    if (!(engines & 1u << PIPELINE_CLAMAV) || !g->policy.clamd_health)
         return true;
     clamd_health_read(g->policy.clamd_health, &r);
     if (!r.up)
-        buf_fmt(why, "service '%s' needs ClamAV, which is down%s%s", s->set->name,
-                r.why[0] ? ": " : "", r.why);
+        buf_fmt(why, "%s '%s' needs ClamAV, which is down%s%s", kind, name, r.why[0] ? ": " : "",
+                r.why);
     return r.up;
 }
 
@@ -340,6 +348,8 @@ bool gateway_is_ready(void *arg, struct buf *why)
         buf_text(why, "records cannot be written, and records.on-full says refuse");
         return false;
     }
+    if (!gateway_certificates_are_there(g, why))
+        return false;
     for (unsigned i = 0; i < g->n_loops; i++) {
         workers_counts(g->loops[i].workers, &w);
         up |= w.alive > 0;
@@ -349,8 +359,12 @@ bool gateway_is_ready(void *arg, struct buf *why)
 
         /* A bypassed one needs no engine: it is bypassed because there is none. */
         if (!exceptions_bypass(g->policy.exceptions, s->set->name, now) &&
-            !engines_are_up(g, s, up, why))
+            !engines_are_up(g, "service", s->set->name, s->engines, up, why))
             return false;
     }
+    for (size_t i = 0; g->print.snapshot && i < g->print.snapshot->n_printers; i++)
+        if (!engines_are_up(g, "printer", g->print.snapshot->printers[i].set->name,
+                            g->print.snapshot->printers[i].engines, up, why))
+            return false;
     return true;
 }

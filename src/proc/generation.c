@@ -10,7 +10,8 @@
 
 void generation_init(struct generation *g)
 {
-    *g = (struct generation){.spool_fd = -1, .records_fd = -1, .exceptions_fd = -1, .engines = ""};
+    *g = (struct generation){
+        .spool_fd = -1, .records_fd = -1, .exceptions_fd = -1, .store_fd = -1, .engines = ""};
     arena_init(&g->mem, 0);
 }
 
@@ -38,6 +39,7 @@ void generation_done(struct generation *g)
     fd_close(&g->spool_fd);
     fd_close(&g->records_fd);
     fd_close(&g->exceptions_fd);
+    fd_close(&g->store_fd);
     arena_done(&g->mem);
     generation_init(g);
 }
@@ -82,11 +84,19 @@ static enum err add_config(struct generation *g, const struct proc_message *m, i
     return g->config_file ? OK : ERR_NOMEM;
 }
 
+static struct span file_text(const struct generation *g, unsigned owner, const char *path)
+{
+    for (unsigned i = 0; path && i < g->n_files; i++)
+        if (g->files[i].owner == owner && strcmp(g->files[i].path, path) == 0)
+            return g->files[i].text;
+    return SPAN_NONE;
+}
+
 static enum err add_file(struct generation *g, const struct proc_message *m, int fd)
 {
     struct generation_file *files;
 
-    if (fd < 0 || g->n_files == GENERATION_FILES_MAX || generation_file_text(g, m->text).p)
+    if (fd < 0 || g->n_files == GENERATION_FILES_MAX || file_text(g, m->loop, m->text).p)
         return ERR_PROTO;
     files = array_grow(&g->mem, g->files, g->n_files, sizeof *files);
     if (!files)
@@ -95,6 +105,7 @@ static enum err add_file(struct generation *g, const struct proc_message *m, int
     struct generation_file *f = &files[g->n_files];
 
     f->path = arena_text(&g->mem, span_of(m->text));
+    f->owner = m->loop;
     if (!f->path)
         return ERR_NOMEM;
     TRY(text_read(fd, m->live ? TEXT_PUBLIC : TEXT_SECRET, &f->text));
@@ -102,7 +113,7 @@ static enum err add_file(struct generation *g, const struct proc_message *m, int
     return OK;
 }
 
-/* These four keep |*fd|: they set it to -1 when it moved in. */
+/* These keep |*fd|: they set it to -1 when it moved in. */
 static enum err add_socket(struct generation *g, const struct proc_message *m, int *fd)
 {
     struct generation_socket *sockets;
@@ -162,8 +173,10 @@ static enum err add(struct generation *g, const struct proc_message *m, int *fd,
     case PROC_SPOOL: return add_single(g, &g->spool_fd, fd);
     case PROC_RECORDS: return add_single(g, &g->records_fd, fd);
     case PROC_EXCEPTIONS: return add_single(g, &g->exceptions_fd, fd);
+    case PROC_STORE: return add_single(g, &g->store_fd, fd);
     case PROC_WORKERS: return add_workers(g, m, fd);
     case PROC_END: return add_end(g, ret_done);
+    case PROC_CERTIFICATE:
     case PROC_DRAIN:
     case PROC_READY:
     case PROC_FAILED:
@@ -183,8 +196,10 @@ enum err generation_add(struct generation *g, const struct proc_message *m, int 
 
 struct span generation_file_text(const struct generation *g, const char *path)
 {
-    for (unsigned i = 0; i < g->n_files; i++)
-        if (strcmp(g->files[i].path, path) == 0)
-            return g->files[i].text;
-    return SPAN_NONE;
+    return file_text(g, 0, path);
+}
+
+struct span generation_tls_text(const struct generation *g, size_t i, const char *path)
+{
+    return file_text(g, 1 + (unsigned)i, path);
 }

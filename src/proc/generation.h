@@ -6,22 +6,28 @@
  *   supervisor -> gateway
  *     BEGIN {number, live, threads}   starts a set; live: swap the running one
  *     CONFIG +memfd {file name}       the YAML text
- *     FILE +memfd {path, live}        contents of each file that the configuration names; live: no
- *                                     secret, and maybe large (a list)
+ *     FILE +memfd {path, loop, live}  contents of each file that the configuration names; loop: 1 +
+ *                                     index of the tls entry that it belongs to, 0: of none; live:
+ *                                     no secret, and maybe large (a list). Two are no files: see
+ *                                     GENERATION_TICKET_SECRET
  *     SOCKET +fd {listener, loop}     listening sockets, "admin" and "control" among them; one
  *                                     loop may get several of one listener
  *     SPOOL +fd, RECORDS +fd          directory; append-only file (RECORDS alone: rotation)
  *     EXCEPTIONS +fd                  the exceptions' journal: readable, append-only
+ *     STORE +fd                       directory of the store, the gateway's user's
  *     WORKERS +fd {loop, engines}     channel to the zygote (alone: a new zygote)
  *     END                             build it: READY or FAILED {text} comes back
+ *     CERTIFICATE {number, live, text}  alone: of the tls entry that is the first word of |text|;
+ *                                     number: sets taken over so far; live: the files on the disk
+ *                                     are not in use, and the rest of |text| says why
  *     DRAIN {ms, live}                stop accepting, finish, exit 0; live: no other gateway takes
  *                                     over, so the admin listener answers to the end
  *   gateway -> supervisor
  *     READY {number} | FAILED {number, text} | DRAINED
  *
- * A live set has no SOCKET, SPOOL, RECORDS, EXCEPTIONS or WORKERS; it changes what may change
- * without them. The single messages (RECORDS, WORKERS, DRAIN) never come between a BEGIN and its
- * END. */
+ * A live set has no SOCKET, SPOOL, RECORDS, EXCEPTIONS, STORE or WORKERS; it changes what may
+ * change without them. The single messages (RECORDS, WORKERS, CERTIFICATE, DRAIN) never come
+ * between a BEGIN and its END. */
 #ifndef PROC_GENERATION_H
 #define PROC_GENERATION_H
 
@@ -36,13 +42,20 @@ enum proc_kind {
     PROC_SPOOL,
     PROC_RECORDS,
     PROC_EXCEPTIONS,
+    PROC_STORE,
     PROC_WORKERS,
     PROC_END,
+    PROC_CERTIFICATE,
     PROC_DRAIN,
     PROC_READY,
     PROC_FAILED,
     PROC_DRAINED,
 };
+
+/* Paths are absolute, so these are none: a secret for the tickets of TLS, which is the supervisor's
+ * and outlives generations; and verification flags (decimal) from its environment. */
+#define GENERATION_TICKET_SECRET "ticket-secret"
+#define GENERATION_FLAGS         "verification-flags"
 
 #define PROC_TEXT_MAX   4096u
 #define PROC_PACKET_MAX (PROC_TEXT_MAX + 64u)
@@ -69,6 +82,7 @@ NODISCARD enum err proc_send_packet(int sock, struct span packet, int fd);
 
 struct generation_file {
     const char *path;
+    unsigned owner;   /* as |loop| of the message */
     struct span text; /* lives until generation_drop_texts() */
 };
 
@@ -94,9 +108,9 @@ struct generation {
     unsigned n_files;
     struct generation_socket *sockets;
     unsigned n_sockets;
-    int spool_fd, records_fd, exceptions_fd; /* -1: none */
-    int *worker_fds;                         /* |threads| channels, -1: none; NULL in a live set */
-    const char *engines;                     /* the engines' versions, "" without */
+    int spool_fd, records_fd, exceptions_fd, store_fd; /* -1: none */
+    int *worker_fds;     /* |threads| channels, -1: none; NULL in a live set */
+    const char *engines; /* the engines' versions, "" without */
 };
 
 /* Gathers messages; OK when the message belonged to the set, and *ret_done when END completed it.
@@ -111,7 +125,9 @@ void generation_init(struct generation *g);
 void generation_done(struct generation *g);
 /* The texts have been used: wipes and frees them, and keeps the rest. */
 void generation_drop_texts(struct generation *g);
-/* Contents of |path| (p[n] is NUL), or p == NULL. */
+/* Contents of |path| of no tls entry (p[n] is NUL), or p == NULL. */
 struct span generation_file_text(const struct generation *g, const char *path);
+/* The same for a file of tls entry |i|; |path| may be NULL. */
+struct span generation_tls_text(const struct generation *g, size_t i, const char *path);
 
 #endif

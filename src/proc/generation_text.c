@@ -34,9 +34,9 @@ void text_free(struct span *text)
     *text = SPAN_NONE;
 }
 
-enum err text_copy(struct span text, struct span *ret)
+enum err text_copy(struct span text, enum text_kind kind, struct span *ret)
 {
-    char *p = text_alloc(text.n, TEXT_SECRET);
+    char *p = text_alloc(text.n, kind);
 
     if (!p)
         return ERR_NOMEM;
@@ -89,7 +89,13 @@ enum err text_read(int fd, enum text_kind kind, struct span *ret)
 enum err text_load(const char *path, enum text_kind kind, struct span *ret, struct stat *ret_stat,
                    int *reterr_errno)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return text_load_at(AT_FDCWD, path, kind, ret, ret_stat, reterr_errno);
+}
+
+enum err text_load_at(int dir, const char *path, enum text_kind kind, struct span *ret,
+                      struct stat *ret_stat, int *reterr_errno)
+{
+    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
     *reterr_errno = 0;
     if (fd < 0) {

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/reader.h"
 #include "net/address.h"
-#include "sallyport/want.h"
+#include "sallyport/conn.h"
 
 static const struct config_names sandbox_names =
     CONFIG_NAMES({"best-effort", false}, {"required", true});
@@ -20,9 +21,11 @@ static const struct config_names format_names =
     CONFIG_NAMES({"text", LOG_FORMAT_TEXT}, {"json", LOG_FORMAT_JSON});
 static const struct config_names on_full_names =
     CONFIG_NAMES({"drop", RECORD_DROP}, {"refuse", RECORD_REFUSE});
-static const struct config_names version_names =
-    CONFIG_NAMES({"1.2", TLS_VERSION_1_2}, {"1.3", TLS_VERSION_1_3});
-static const struct config_names protocol_names = CONFIG_NAMES({"icap", LISTENER_ICAP});
+static const struct config_names protocol_names =
+    CONFIG_NAMES({"icap", LISTENER_ICAP}, {"ipp", LISTENER_IPP});
+static const struct config_names tls_begins_names =
+    CONFIG_NAMES({"at-once", LISTENER_TLS_AT_ONCE}, {"sniff", LISTENER_TLS_SNIFF},
+                 {"by-upgrade", LISTENER_TLS_LATER});
 static const struct config_names require_names =
     CONFIG_NAMES({"none", SALLYPORT_NONE}, {"integrity", SALLYPORT_INTEGRITY},
                  {"weak", SALLYPORT_WEAK}, {"strong", SALLYPORT_STRONG});
@@ -117,6 +120,18 @@ static const struct config_block spool_block =
     CONFIG_ROWS(struct spool_config, spool_rows,
                 .help = "Where bodies wait while they are inspected, when memory is too small.");
 
+static const struct config_row store_rows[] = {
+    CONFIG_SIZE("size", struct store_config, size, .min = 1 << 20, .max = UINT64_C(1) << 36,
+                .fallback = "256m", .restart = true,
+                .help = "Most bytes that the store may take on the disk; it takes what it needs. "
+                        "When it is full nothing is added, and everything in it stays."),
+};
+static const struct config_block store_block = CONFIG_ROWS(
+    struct store_config, store_rows,
+    .help = "What Sallyport itself keeps between its runs, in the directory store below "
+            "the state directory: tenants, and users with verifiers of their "
+            "passwords.");
+
 static const struct config_row record_rows[] = {
     CONFIG_BOOL("enabled", struct record_settings, enabled, .fallback = "true", .restart = true,
                 .help = "Write one JSON line for each transaction."),
@@ -159,23 +174,6 @@ static const struct config_row admin_rows[] = {
 static const struct config_block admin_block = CONFIG_ROWS(
     struct admin_config, admin_rows, .check = admin_check, .help = "The operators' HTTP listener.");
 
-static const struct config_row tls_rows[] = {
-    CONFIG_STRING("name", struct tls_config, name, .required = true, .min = 1, .max = 64,
-                  .valid = valid_name, .help = "What listeners call it."),
-    CONFIG_PATH("certificate", struct tls_config, certificate, .required = true,
-                .help = "PEM file: the server's certificate, then its intermediate CAs. Replacing "
-                        "the file is noticed; new connections get the new certificate."),
-    CONFIG_PATH("key", struct tls_config, key, .required = true,
-                .help = "PEM file: the private key, not encrypted, readable for Sallyport only."),
-    CONFIG_PATH("client-ca", struct tls_config, client_ca,
-                .help = "PEM file: the CAs of client certificates. With it, every client must "
-                        "show a certificate."),
-    CONFIG_ENUM("minimum", struct tls_config, minimum, version_names, .fallback = "1.2",
-                .help = "Oldest TLS version that is spoken."),
-};
-static const struct config_block tls_block = CONFIG_ROWS(
-    struct tls_config, tls_rows, .help = "Certificates, keys and trust of listeners with TLS.");
-
 static const struct config_row listener_rows[] = {
     CONFIG_STRING("name", struct listener_config, name, .required = true, .min = 1, .max = 64,
                   .valid = valid_listener_name, .help = "Name in records, logs and metrics."),
@@ -183,9 +181,27 @@ static const struct config_row listener_rows[] = {
                    .help = "IP address and port. '*' listens on every address of both families; "
                            "port 0 lets the system choose."),
     CONFIG_ENUM("protocol", struct listener_config, protocol, protocol_names, .fallback = "icap",
-                .restart = true, .help = "What is spoken; with tls, icap is icaps."),
+                .restart = true,
+                .help = "What is spoken. icap: with tls it is icaps. ipp: printing, to the "
+                        "printers."),
     CONFIG_STRING("tls", struct listener_config, tls, .max = 64,
                   .help = "Name of a tls entry. Without it the listener speaks clear text."),
+    CONFIG_ENUM("tls-begins", struct listener_config, tls_begins, tls_begins_names,
+                .fallback = "sniff",
+                .help = "ipp: when TLS begins. at-once: with the first byte, and clear text is "
+                        "refused (ipps:). sniff: with the first byte where the client begins so; "
+                        "others are in clear text, and may upgrade. by-upgrade: only by HTTP "
+                        "Upgrade (RFC 2817). For icap it is always at-once."),
+    CONFIG_ENUM("upgrade", struct listener_config, ipp.upgrade, ipp_upgrade_names,
+                .fallback = "options",
+                .help = "ipp: which requests in clear text may ask for TLS on their connection. "
+                        "options: OPTIONS, which tell nothing and are what CUPS sends. any: also "
+                        "questions about printers and jobs, which then went through the net in "
+                        "clear text; for old clients only. off: none."),
+    CONFIG_STRINGS("also-tls", struct listener_config, also_tls, .max = 32, .valid = valid_name,
+                   .help = "Names of more tls entries, whose certificates are shown to clients "
+                           "that ask for one of their names (SNI). Whom the listener lets in "
+                           "depends on tls alone."),
     CONFIG_ENUM("require", struct listener_config, require, require_names, .fallback = "none",
                 .help = "Least protection of a connection; one below is refused, with the reason "
                         "in the records."),
@@ -200,6 +216,24 @@ static const struct config_row listener_rows[] = {
                 .fallback = "false",
                 .help = "Allow clear text on an address that other machines can reach: everybody "
                         "on the way can read and change every file."),
+    CONFIG_ENUM("login", struct listener_config, login.by, login_by_names, .fallback = "none",
+                .restart = true,
+                .help = "How clients say which tenant they are. certificate: by the client "
+                        "certificate (tenants.certificates). password: by user and password "
+                        "(Authorization: Basic). both: by both, of the same tenant. none: they "
+                        "do not, and get the services that are nobody's."),
+    CONFIG_ENUM("options-login", struct listener_config, login.options, login_options_names,
+                .fallback = "certificate",
+                .help = "OPTIONS without a password, which many proxies cannot send there. "
+                        "required: refused. certificate: answered to clients with a tenant's "
+                        "certificate. open: answered to everybody."),
+    CONFIG_BOOL("proxy-authorization", struct listener_config, login.proxy_authorization,
+                .fallback = "false",
+                .help = "Take Proxy-Authorization for the client's own login where Authorization "
+                        "is missing (RFC 3507 7.1). Many proxies send their user's there."),
+    CONFIG_BOOL("insecure-plaintext-login", struct listener_config, insecure_plaintext_login,
+                .fallback = "false",
+                .help = "Take passwords in clear text: everybody on the way can read them."),
     CONFIG_CIDRS("proxy-protocol-from", struct listener_config, proxy_from, .max = 256,
                  .help = "Load balancers that begin each connection with a PROXY header, version 1 "
                          "or 2. From these networks it is required, from others refused."),
@@ -229,6 +263,11 @@ static const struct config_block listener_block =
 static const struct config_row settings_rows[] = {
     CONFIG_PATH("state", struct settings, state, .fallback = "/var/lib/sallyport", .restart = true,
                 .help = "Directory for the control socket, the lock, the spool and the records."),
+    CONFIG_PATH("policy", struct settings, policy,
+                .help = "Policy of the machine, which every connection of every listener must meet "
+                        "as well: sallyport_policy(5). It must belong to root. Without this key: "
+                        "/etc/sallyport/policy, if that is there. A change ends open connections "
+                        "that are below it."),
     CONFIG_COUNT("threads", struct settings, threads, .max = SETTINGS_THREADS_MAX,
                  .fallback = "auto", .zero = "auto", .restart = true,
                  .help = "Threads that serve connections; auto: one for each CPU."),
@@ -247,30 +286,55 @@ static const struct config_row settings_rows[] = {
     CONFIG_BLOCK("limits", struct settings, limits, limit_block,
                  .help = "Budgets of one gateway process."),
     CONFIG_BLOCK("spool", struct settings, spool, spool_block, .help = "Large bodies."),
+    CONFIG_BLOCK("store", struct settings, store, store_block, .help = "Tenants and users."),
     CONFIG_BLOCK("records", struct settings, records, record_block, .help = "Audit records."),
     CONFIG_BLOCK("admin", struct settings, admin, admin_block, .help = "The admin listener."),
-    CONFIG_LIST("tls", struct settings, tls, n_tls, tls_block, .unique = "name", .max = 64,
+    CONFIG_LIST("tls", struct settings, tls, n_tls, settings_tls_block, .unique = "name", .max = 64,
                 .help = "Certificates and keys."),
     CONFIG_LIST("listeners", struct settings, listeners, n_listeners, listener_block,
                 .unique = "name", .max = 64, .help = "Where clients connect."),
+    CONFIG_BLOCK("login", struct settings, login, login_block, .help = "How tenants log in."),
     CONFIG_BLOCK("icap", struct settings, icap, icap_limits_block,
                  .help = "Limits and deadlines of ICAP."),
     CONFIG_LIST("services", struct settings, services, n_services, icap_service_block,
                 .unique = "name", .max = 256, .help = "ICAP services."),
+    CONFIG_LIST("tenants", struct settings, tenants, n_tenants, tenant_block, .unique = "name",
+                .max = 10000, .help = "Customers that share the gateway."),
     CONFIG_BLOCK("engines", struct settings, engines, engines_block, .help = "Inspection engines."),
+    CONFIG_BLOCK("ipp", struct settings, ipp, ipp_block, .help = "Printing, for all printers."),
+    CONFIG_LIST("printers", struct settings, printers, n_printers, ipp_printer_block,
+                .unique = "name", .max = 256, .help = "Printers."),
 };
 
 /* ---- checks across blocks ---- */
 
+const struct tls_config *settings_tls_named(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; name && i < s->n_tls; i++)
+        if (strcmp(s->tls[i].name, name) == 0)
+            return &s->tls[i];
+    return NULL;
+}
+
+const char *settings_policy_path(const struct settings *s)
+{
+    return s->policy ? s->policy : SALLYPORT_POLICY_PATH;
+}
+
 const struct tls_config *settings_tls(const struct settings *s,
                                       const struct listener_config *listener)
 {
-    if (!listener->tls)
-        return NULL;
-    for (size_t i = 0; i < s->n_tls; i++)
-        if (strcmp(s->tls[i].name, listener->tls) == 0)
-            return &s->tls[i];
-    return NULL;
+    return settings_tls_named(s, listener->tls);
+}
+
+const struct tls_config *settings_listener_waits(const struct settings *s,
+                                                 const struct listener_config *listener)
+{
+    const struct tls_config *t = settings_tls(s, listener);
+
+    for (size_t i = 0; t && !t->waits && i < listener->also_tls.n; i++)
+        t = settings_tls_named(s, listener->also_tls.v[i]);
+    return t && t->waits ? t : NULL;
 }
 
 bool settings_address(const struct config_address *c, struct address *ret)
@@ -289,18 +353,87 @@ bool settings_address(const struct config_address *c, struct address *ret)
     return ok;
 }
 
-static void check_tls_name(const struct settings *s, const struct listener_config *l,
-                           struct config_report *r)
+/* "; did you mean 'x'?" */
+static const char *tls_hint(const struct settings *s, const char *got, struct config_report *r)
 {
     const char *names[64];
     size_t n = 0;
 
-    if (!l->tls || settings_tls(s, l))
-        return;
     for (; n < s->n_tls && n < ARRAY_LEN(names); n++)
         names[n] = s->tls[n].name;
-    (void)config_fault(r, l, "tls", "no entry of tls has the name '%s'%s", l->tls,
-                       config_hint(r, span_of(l->tls), names, n));
+    return config_hint(r, span_of(got), names, n);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool are_same_texts(const struct config_strings *a, const struct config_strings *b)
+{
+    bool same = a->n == b->n;
+
+    for (size_t i = 0; same && i < a->n; i++)
+        same = is_same_text(a->v[i], b->v[i]);
+    return same;
+}
+
+/* A key of |t| that is other than |own| has it and than it is without a word; NULL: none. */
+static const char *other_key(const struct tls_config *t, const struct tls_config *own)
+{
+    bool says_flags = t->flags_text.n || t->insecure_flags_text.n;
+
+    if (t->client_crl.n && !are_same_texts(&t->client_crl, &own->client_crl))
+        return "client-crl";
+    if (says_flags && t->flags != own->flags)
+        return "verification-flags";
+    if (t->client_depth != TLS_DEPTH_DEFAULT && t->client_depth != own->client_depth)
+        return "client-depth";
+    if (t->minimum != TLS_VERSION_1_2 && t->minimum != own->minimum)
+        return "minimum";
+    if (!t->tickets && own->tickets)
+        return "tickets";
+    return t->ticket_secret && !is_same_text(t->ticket_secret, own->ticket_secret) ? "ticket-secret"
+                                                                                   : NULL;
+}
+
+/* What would not count there must not look as if it did. */
+static void check_also_tls(const struct settings *s, const struct listener_config *l,
+                           struct config_report *r)
+{
+    const struct tls_config *own = settings_tls(s, l);
+
+    if (l->also_tls.n && !l->tls)
+        (void)config_fault(r, l, "also-tls", "name the entry for all other clients first: tls");
+    for (size_t i = 0; i < l->also_tls.n; i++) {
+        const char *name = l->also_tls.v[i];
+        const struct tls_config *t = settings_tls_named(s, name);
+
+        if (!t)
+            (void)config_fault_at(r, l, "also-tls", i, "no entry of tls has the name '%s'%s", name,
+                                  tls_hint(s, name, r));
+        else if (own && t->clients != TLS_CLIENTS_OFF &&
+                 (t->clients != own->clients || !is_same_text(t->client_ca, own->client_ca)))
+            (void)config_fault_at(r, l, "also-tls", i,
+                                  "whose certificates count is said by tls '%s', because clients "
+                                  "choose the name: '%s' must not have another client-ca or "
+                                  "verify-client, but for off",
+                                  own->name, name);
+        else if (own && other_key(t, own))
+            (void)config_fault_at(r, l, "also-tls", i,
+                                  "of '%s' only certificates and names count here: its %s is not "
+                                  "that of tls '%s'",
+                                  name, other_key(t, own), own->name);
+    }
+}
+
+static void check_tls_name(const struct settings *s, const struct listener_config *l,
+                           struct config_report *r)
+{
+    if (l->tls && !settings_tls(s, l))
+        (void)config_fault(r, l, "tls", "no entry of tls has the name '%s'%s", l->tls,
+                           tls_hint(s, l->tls, r));
+    check_also_tls(s, l, r);
 }
 
 static void check_protection(const struct listener_config *l, struct config_report *r)
@@ -311,6 +444,12 @@ static void check_protection(const struct listener_config *l, struct config_repo
         (void)config_fault(r, l, "address", "a listener needs an IP address and a port");
         return;
     }
+    if (l->protocol == LISTENER_IPP && l->tls && l->tls_begins != LISTENER_TLS_AT_ONCE &&
+        l->require > SALLYPORT_NONE)
+        (void)config_fault(r, l, "require",
+                           "connections that begin in clear text never reach '%s': it is printers "
+                           "that demand TLS here (printers.require)",
+                           sallyport_level_name(l->require));
     if (l->tls)
         return;
     if (l->require > SALLYPORT_NONE)
@@ -328,10 +467,28 @@ static void check_peers(const struct settings *s, const struct listener_config *
 {
     const struct tls_config *tls = settings_tls(s, l);
 
-    if (l->peers.n > 0 && (!tls || !tls->client_ca))
+    if (l->peers.n > 0 && (!tls || tls->clients == TLS_CLIENTS_OFF))
         (void)config_fault(r, l, "peers",
                            "nobody has a name here that could be trusted: name a tls entry with "
                            "client-ca");
+}
+
+static void check_login(const struct settings *s, const struct listener_config *l,
+                        struct config_report *r)
+{
+    const struct tls_config *tls = settings_tls(s, l);
+    enum login_by by = l->login.by;
+
+    if ((by == LOGIN_BY_CERTIFICATE || by == LOGIN_BY_BOTH) && (!tls || !tls->client_ca))
+        (void)config_fault(r, l, "login",
+                           "clients show no certificates here: name a tls entry with client-ca");
+    else if (by == LOGIN_BY_PASSWORD && !l->tls && !l->insecure_plaintext_login)
+        (void)config_fault(r, l, "login",
+                           "passwords in clear text: name a tls entry, or write "
+                           "'insecure-plaintext-login: true' to have it that way");
+    if (by == LOGIN_BY_PASSWORD && !l->tls && l->insecure_plaintext_login)
+        config_warn(r, l, "insecure-plaintext-login",
+                    "everybody on the way can read the passwords of '%s'", l->name);
 }
 
 static bool address_is_taken(const struct config_address *a, const struct config_address *b)
@@ -347,6 +504,7 @@ static void check_listener(const struct settings *s, size_t i, struct config_rep
     check_tls_name(s, l, r);
     check_protection(l, r);
     check_peers(s, l, r);
+    check_login(s, l, r);
     for (size_t k = 0; k < i; k++)
         if (address_is_taken(&l->address, &s->listeners[k].address)) {
             (void)config_fault(r, l, "address", "listener '%s' has the same address",
@@ -363,7 +521,18 @@ static const char *service_path(const struct icap_service_settings *v, size_t i)
     return i == 0 ? v->path : v->aliases.v[i - 1];
 }
 
-/* Who else, earlier in the file, has path |n| of service |at|? */
+/* Can a client meet both? A service without tenants stands behind those that have some. */
+static bool share_tenants(const struct icap_service_settings *a,
+                          const struct icap_service_settings *b)
+{
+    for (size_t i = 0; i < a->tenants.n; i++)
+        for (size_t k = 0; k < b->tenants.n; k++)
+            if (strcmp(a->tenants.v[i], b->tenants.v[k]) == 0)
+                return true;
+    return a->tenants.n == 0 && b->tenants.n == 0;
+}
+
+/* Who else, earlier in the file, has path |n| of service |at|, for the same clients? */
 static const struct icap_service_settings *path_owner(const struct settings *s, size_t at, size_t n)
 {
     const char *path = service_path(&s->services[at], n);
@@ -373,7 +542,7 @@ static const struct icap_service_settings *path_owner(const struct settings *s, 
         size_t end = i == at ? n : v->aliases.n + 1;
 
         for (size_t k = 0; k < end; k++)
-            if (strcmp(service_path(v, k), path) == 0)
+            if (strcmp(service_path(v, k), path) == 0 && share_tenants(v, &s->services[at]))
                 return v;
     }
     return NULL;
@@ -459,6 +628,141 @@ static void check_service(const struct settings *s, size_t at, struct config_rep
     }
 }
 
+/* ---- printers ---- */
+
+static const char *printer_path(const struct ipp_printer_settings *v, size_t i)
+{
+    return i == 0 ? v->path : v->aliases.v[i - 1];
+}
+
+/* Who else, earlier in the file, has path |n| of printer |at|? */
+static const struct ipp_printer_settings *printer_owner(const struct settings *s, size_t at,
+                                                        size_t n)
+{
+    const char *path = printer_path(&s->printers[at], n);
+
+    for (size_t i = 0; i <= at; i++) {
+        const struct ipp_printer_settings *v = &s->printers[i];
+        size_t end = i == at ? n : v->aliases.n + 1;
+
+        for (size_t k = 0; k < end; k++)
+            if (strcmp(printer_path(v, k), path) == 0)
+                return v;
+    }
+    return NULL;
+}
+
+static void check_printer_paths(const struct settings *s, size_t at, struct config_report *r)
+{
+    const struct ipp_printer_settings *v = &s->printers[at];
+
+    for (size_t i = 0; i <= v->aliases.n; i++) {
+        const struct ipp_printer_settings *owner = printer_owner(s, at, i);
+
+        if (owner && i == 0)
+            (void)config_fault(r, v, "path", "printer '%s' has the path '%s' already", owner->name,
+                               v->path);
+        else if (owner)
+            (void)config_fault_at(r, v, "aliases", i - 1, "printer '%s' has the path '%s' already",
+                                  owner->name, v->aliases.v[i - 1]);
+    }
+}
+
+static void check_groups(const struct settings *s, const struct ipp_printer_settings *v,
+                         const char *key, const struct config_strings *list,
+                         struct config_report *r)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        struct span who = span_of(list->v[i]), kind = span_cut(&who, ':');
+        bool known = !span_eq(kind, SPAN("group"));
+
+        for (size_t k = 0; !known && k < s->ipp.n_groups; k++)
+            known = span_eq(who, span_of(s->ipp.groups[k].name));
+        if (!known)
+            (void)config_fault_at(r, v, key, i, "there is no group '" SPAN_FMT "' in ipp.groups",
+                                  SPAN_ARG(who));
+    }
+}
+
+/* Who listens where printers in clear text are reached from other machines? */
+static const struct listener_config *clear_listener(const struct settings *s)
+{
+    struct address a;
+
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        const struct listener_config *l = &s->listeners[i];
+
+        if (l->protocol == LISTENER_IPP && (!l->tls || l->tls_begins != LISTENER_TLS_AT_ONCE) &&
+            !l->plaintext_outside_loopback && settings_address(&l->address, &a) &&
+            !address_is_loopback(&a))
+            return l;
+    }
+    return NULL;
+}
+
+static void check_printer_protection(const struct settings *s, const struct ipp_printer_settings *v,
+                                     struct config_report *r)
+{
+    const struct listener_config *clear = clear_listener(s);
+
+    if (!(v->require & (1u << IPP_REQUIRE_TLS | 1u << IPP_REQUIRE_CERTIFICATE)) && clear)
+        (void)config_fault(r, v, "require",
+                           "printing in clear text outside loopback: demand tls, or let listener "
+                           "'%s' say 'plaintext-outside-loopback: true'",
+                           clear->name);
+    if (v->require & 1u << IPP_REQUIRE_CERTIFICATE && v->require & 1u << IPP_REQUIRE_DIGEST)
+        (void)config_fault(r, v, "require",
+                           "digest adds nothing to certificate, which is more: leave one out");
+}
+
+static void check_printer(const struct settings *s, size_t at, struct config_report *r)
+{
+    const struct ipp_printer_settings *v = &s->printers[at];
+
+    check_printer_paths(s, at, r);
+    check_printer_protection(s, v, r);
+    check_groups(s, v, "allow", &v->allow, r);
+    check_groups(s, v, "operators", &v->operators, r);
+    check_pipeline(s, v, v->pipeline, r);
+    if (v->pipeline & 1u << PIPELINE_URL)
+        (void)config_fault(r, v, "pipeline", "documents have no URL that url could judge");
+    if ((v->types.allow.n || v->types.deny.n || v->types.mismatch == TYPE_MISMATCH_BLOCK) &&
+        !(v->pipeline & 1u << PIPELINE_FILETYPE))
+        (void)config_fault(r, v, "types",
+                           "types are judged by the engine filetype: add it to the pipeline");
+    if (v->pages_max && !(v->pipeline & 1u << PIPELINE_PRINTING))
+        (void)config_fault(r, v, "pages-max",
+                           "pages are counted by the engine printing: add it to the pipeline");
+    if (v->on[CAUSE_INFECTED] == ACTION_PASS)
+        config_warn(r, v, "on.infected",
+                    "printer '%s' prints infected documents, with a record "
+                    "only",
+                    v->name);
+    if (v->pipeline == 0)
+        config_warn(r, v, "pipeline", "nobody looks at what is printed on '%s'", v->name);
+}
+
+static void check_is_used(const struct settings *s, struct config_report *r)
+{
+    bool icap = false, ipp = false;
+
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        icap |= s->listeners[i].protocol == LISTENER_ICAP;
+        ipp |= s->listeners[i].protocol == LISTENER_IPP;
+    }
+    if (s->n_services == 0 && (icap || !ipp))
+        config_warn(r, s, "services", "no service: every request will be answered 404");
+    if (s->n_printers == 0 && ipp)
+        config_warn(r, s, "printers", "no printer: every request will be refused");
+    if (s->n_printers > 0 && !ipp)
+        config_warn(r, s, "printers", "no listener has 'protocol: ipp': nobody reaches them");
+}
+
+bool settings_listener_is_secure(const struct listener_config *l)
+{
+    return l->tls && (l->protocol != LISTENER_IPP || l->tls_begins != LISTENER_TLS_LATER);
+}
+
 /* CPUs that we may use, which a container or taskset makes fewer than the machine has. */
 static unsigned cpu_count(void)
 {
@@ -470,7 +774,7 @@ static unsigned cpu_count(void)
     return CPU_COUNT(&set) > 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
-static const char *below(struct arena *mem, const char *dir, const char *name)
+const char *settings_below(struct arena *mem, const char *dir, const char *name)
 {
     struct span d = span_of(dir), n = span_of(name);
     size_t len = d.n + 1 + n.n;
@@ -488,15 +792,66 @@ static const char *below(struct arena *mem, const char *dir, const char *name)
 
 enum err settings_derive(struct settings *s, struct arena *mem)
 {
-    s->spool_path = s->spool.path ? s->spool.path : below(mem, s->state, "spool");
-    s->records_path = s->records.path ? s->records.path : below(mem, s->state, "records.jsonl");
-    s->control_path = below(mem, s->state, "control.sock");
-    s->exceptions_path = below(mem, s->state, "exceptions.jsonl");
+    s->spool_path = s->spool.path ? s->spool.path : settings_below(mem, s->state, "spool");
+    s->records_path =
+        s->records.path ? s->records.path : settings_below(mem, s->state, "records.jsonl");
+    s->control_path = settings_below(mem, s->state, "control.sock");
+    s->exceptions_path = settings_below(mem, s->state, "exceptions.jsonl");
+    s->store_path = settings_below(mem, s->state, "store");
     s->n_threads = s->threads ? s->threads : cpu_count();
     if (s->n_threads > SETTINGS_THREADS_MAX)
         s->n_threads = SETTINGS_THREADS_MAX;
-    return s->spool_path && s->records_path && s->control_path && s->exceptions_path ? OK
-                                                                                     : ERR_NOMEM;
+    return s->spool_path && s->records_path && s->control_path && s->exceptions_path &&
+                   s->store_path
+               ? OK
+               : ERR_NOMEM;
+}
+
+/* A certificate that a tenant names, by its text in small letters. Two patterns that mean the same
+ * one are found out when it comes: then it is nobody's. */
+struct owned {
+    UT_hash_handle hh;
+    const struct tenant_settings *owner;
+};
+
+static enum err check_certificate(const struct tenant_settings *t, size_t i, struct owned *own,
+                                  struct owned **owned, struct config_report *r)
+{
+    size_t n = strlen(t->certificates.v[i]);
+    char *text = arena_text(config_report_arena(r), span_of(t->certificates.v[i]));
+    struct owned *found = NULL;
+
+    if (!text)
+        return ERR_NOMEM;
+    for (size_t k = 0; k < n; k++)
+        text[k] = char_lower(text[k]);
+    HASH_FIND(hh, *owned, text, n, found);
+    if (found && found->owner != t)
+        return config_fault_at(r, t, "certificates", i, "tenant '%s' has this certificate already",
+                               found->owner->name);
+    own->owner = t;
+    if (!found)
+        HASH_ADD_KEYPTR(hh, *owned, text, n, own);
+    return found || own->hh.tbl ? OK : ERR_NOMEM;
+}
+
+static enum err check_tenants(const struct settings *s, struct config_report *r)
+{
+    struct owned *v, *owned = NULL;
+    size_t n = 0, at = 0;
+    enum err e = OK;
+
+    for (size_t i = 0; i < s->n_tenants; i++)
+        n += s->tenants[i].certificates.n;
+    v = calloc(n + 1, sizeof *v);
+    if (!v)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->n_tenants && e != ERR_NOMEM; i++)
+        for (size_t k = 0; k < s->tenants[i].certificates.n && e != ERR_NOMEM; k++)
+            e = check_certificate(&s->tenants[i], k, &v[at++], &owned, r);
+    HASH_CLEAR(hh, owned);
+    free(v);
+    return e == ERR_NOMEM ? e : OK;
 }
 
 static enum err settings_check(void *block, struct config_report *r)
@@ -505,12 +860,14 @@ static enum err settings_check(void *block, struct config_report *r)
 
     if (s->n_listeners == 0)
         (void)config_fault(r, s, "listeners", "at least one listener is needed");
-    if (s->n_services == 0)
-        config_warn(r, s, "services", "no service: every request will be answered 404");
+    check_is_used(s, r);
     for (size_t i = 0; i < s->n_listeners; i++)
         check_listener(s, i, r);
     for (size_t i = 0; i < s->n_services; i++)
         check_service(s, i, r);
+    for (size_t i = 0; i < s->n_printers; i++)
+        check_printer(s, i, r);
+    TRY(check_tenants(s, r));
     return settings_derive(s, config_report_arena(r));
 }
 

@@ -37,9 +37,13 @@ static enum err entry_fill(struct socket_entry *e, const char *listener, int fd)
 
     *e = (struct socket_entry){.fd = fd};
     if (flags < 0 || getsockname(fd, (struct sockaddr *)&e->at.ss, &n) != 0 ||
-        socket_option(fd, SO_TYPE) != SOCK_STREAM || !socket_option(fd, SO_ACCEPTCONN))
+        socket_option(fd, SO_TYPE) != SOCK_STREAM)
         return ERR_SYNTAX;
     e->at.len = n;
+    /* One that is bound only belongs to a listener that waits for its certificate. */
+    if (!socket_option(fd, SO_ACCEPTCONN) &&
+        (e->at.ss.ss_family == AF_UNIX || address_port(&e->at) == 0))
+        return ERR_SYNTAX;
     /* What we open ourselves always has SO_REUSEPORT; so this is known after a takeover, too. */
     e->inherited = !socket_option(fd, SO_REUSEPORT);
     (void)span_copy(span_of(listener), e->listener, sizeof e->listener);
@@ -113,6 +117,7 @@ struct wanted {
     const char *name;
     struct address at;
     int backlog;
+    bool waits; /* for its certificate: it gets sockets that refuse */
     unsigned n; /* sockets, one for each loop */
     unsigned threads;
     const struct socket_set *old;
@@ -196,7 +201,10 @@ static enum err bind_one(struct wanted *w)
 {
     int fd = -1, errnum = 0;
 
-    if (listener_socket(&w->at, w->backlog, &fd, &errnum) != OK)
+    enum err e = w->waits ? listener_socket_closed(&w->at, &fd, &errnum)
+                          : listener_socket(&w->at, w->backlog, &fd, &errnum);
+
+    if (e)
         return bind_failed(w, errnum);
     return add_for(w, fd);
 }
@@ -211,6 +219,19 @@ static enum err bind_first(struct wanted *w)
     return bind_one(w);
 }
 
+/* What arrived at a port that is open would wait for nobody. systemd's are always open: then
+ * waiting is what they are for. */
+static enum err check_closed(const struct wanted *w, const struct socket_entry *e)
+{
+    if (!w->waits || e->inherited || !socket_option(e->fd, SO_ACCEPTCONN))
+        return OK;
+    buf_fmt(w->why,
+            "listener '%s' has no certificate that can be used, and its port is open: mend the "
+            "files that its tls entry names",
+            w->name);
+    return ERR_CONFIG;
+}
+
 /* Keeps every socket that fits, also when there are more than loops by now: each has a queue of its
  * own. Then adds what is missing. */
 static enum err gather(struct wanted *w)
@@ -218,8 +239,10 @@ static enum err gather(struct wanted *w)
     unsigned first = w->ret->n;
 
     for (unsigned i = 0; i < w->old->n; i++)
-        if (fits(w, &w->old->v[i]))
+        if (fits(w, &w->old->v[i])) {
+            TRY(check_closed(w, &w->old->v[i]));
             TRY(add_for(w, fcntl(w->old->v[i].fd, F_DUPFD_CLOEXEC, 3)));
+        }
     if (w->ret->n == first)
         TRY(bind_first(w));
     w->at = w->ret->v[first].at;
@@ -241,6 +264,7 @@ static enum err open_listeners(const struct settings *c, struct wanted *w)
 
         w->name = l->name;
         w->backlog = l->backlog;
+        w->waits = settings_listener_waits(c, l) != NULL;
         w->n = w->threads = c->n_threads;
         if (!settings_address(&l->address, &w->at))
             return ERR_BUG;
@@ -250,6 +274,7 @@ static enum err open_listeners(const struct settings *c, struct wanted *w)
         return OK;
     w->name = "admin";
     w->backlog = 64;
+    w->waits = false;
     w->n = 1;
     return settings_address(&c->admin.address, &w->at) ? gather(w) : ERR_BUG;
 }

@@ -27,14 +27,16 @@ struct socket_set {
 };
 
 void sockets_done(struct socket_set *s);
-/* Takes |fd| over, also when it fails; ERR_SYNTAX: no listening stream socket. */
+/* Takes |fd| over, also when it fails; ERR_SYNTAX: no listening stream socket, nor one that is
+ * bound to a port and may listen later. */
 NODISCARD enum err sockets_add(struct socket_set *s, const char *listener, int fd);
 /* The descriptors that systemd passed ($LISTEN_FDS), and removes the variables. |why| names each
  * one that is of no use. */
 void sockets_from_systemd(struct socket_set *s, struct buf *why);
 
-/* The sockets that |c| wants: duplicates of those of |old| that fit, and new ones. On failure |why|
- * is a sentence for the operator, and *ret is untouched. */
+/* The sockets that |c| wants; those of listeners that wait (struct tls_config) are bound, and the
+ * gateway lets them listen when they have their certificate. Duplicates of those of |old| that fit,
+ * and new ones. On failure |why| is a sentence for the operator, and *ret is untouched. */
 NODISCARD enum err sockets_open(const struct settings *c, const struct socket_set *old,
                                 struct socket_set *ret, struct buf *why);
 /* {"edge":"127.0.0.1:1344",...}, one entry for each listener. */

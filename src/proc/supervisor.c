@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "proc/control.h"
+#include "proc/generation_text.h"
+#include "proc/mounted.h"
 #include "proc/notify.h"
 #include "proc/supervisor_int.h"
 
@@ -66,6 +69,7 @@ static void stop_timers(struct supervisor *s)
     timer_clear(s->loop, &s->gateway_timer);
     timer_clear(s->loop, &s->zygote_timer);
     timer_clear(s->loop, &s->poll_files);
+    timer_clear(s->loop, &s->settle);
 }
 
 void supervisor_exit(struct supervisor *s, int code)
@@ -179,6 +183,7 @@ static enum err watch_signals(struct supervisor *s)
 
 /* ---- SIGUSR2 ---- */
 
+/* Also without what is only in memory: a certificate whose files are wrong by now would be lost. */
 static bool config_is_fine(struct supervisor *s)
 {
     struct settings_loaded *l;
@@ -188,6 +193,10 @@ static bool config_is_fine(struct supervisor *s)
     config_report_init(&r);
     enum err e = settings_load(s->config_path, s->state, &r, &l);
 
+    if (!e && settings_check_open(l, s->loaded, &r) != OK) {
+        settings_loaded_free(l);
+        e = ERR_CONFIG;
+    }
     if (e) {
         buf_init(&text, 0);
         config_report_print(&r, &text);
@@ -255,14 +264,6 @@ static void end_orphan(struct supervisor *s)
     s->orphan = -1;
 }
 
-static void on_poll_files(struct timer *t)
-{
-    struct supervisor *s = CONTAINER_OF(t, struct supervisor, poll_files);
-
-    timer_set(s->loop, t, loop_now_ms(s->loop) + POLL_FILES_MS);
-    change_want(s, WANT_FILES | WANT_RULES);
-}
-
 static void on_watchdog(struct timer *t)
 {
     struct supervisor *s = CONTAINER_OF(t, struct supervisor, watchdog);
@@ -277,8 +278,8 @@ void supervisor_started(struct supervisor *s)
     end_orphan(s);
     log_start(s);
     notify("READY=1\nMAINPID=%d\nSTATUS=serves", (int)getpid());
-    s->poll_files.fire = on_poll_files;
-    timer_set(s->loop, &s->poll_files, loop_now_ms(s->loop) + POLL_FILES_MS);
+    certificates_poll(s);
+    files_poll_soon(s);
 }
 
 static bool has_listener(const struct socket_set *set, const char *name)
@@ -357,7 +358,7 @@ static bool prepare_demo(struct supervisor *s)
     bool ok;
 
     buf_init(&why, 0);
-    ok = demo_prepare(state, s->options->demo_port, &s->demo, &why) == OK;
+    ok = demo_prepare(state, s->options->port, &s->demo, &why) == OK;
     if (ok && !s->options->state)
         s->demo.temporary = true; /* also when it came from the image before */
     if (!ok)
@@ -369,12 +370,30 @@ static bool prepare_demo(struct supervisor *s)
     return ok;
 }
 
+static bool prepare_mounted(struct supervisor *s)
+{
+    const struct supervisor_options *o = s->options;
+    struct buf why;
+    bool ok;
+
+    buf_init(&why, 0);
+    ok = mounted_prepare(o->certificates, o->state, o->port, &s->made_config, &why) == OK;
+    if (!ok)
+        (void)fprintf(stderr, "sallyport: cannot start: %s\n", buf_cstr(&why));
+    buf_done(&why);
+    s->config_path = s->made_config;
+    s->state = NULL;
+    return ok;
+}
+
 static bool choose_config(struct supervisor *s)
 {
     s->config_path = s->options->config_path;
     s->state = s->options->state;
     if (!s->config_path && s->options->demo)
         return prepare_demo(s);
+    if (!s->config_path && s->options->certificates)
+        return prepare_mounted(s);
     if (!s->config_path)
         s->config_path = SUPERVISOR_CONFIG_DEFAULT;
     return true;
@@ -435,6 +454,20 @@ static bool init(struct supervisor *s)
     return true;
 }
 
+/* Tickets of one generation are good in the next. A program that is executed anew starts over. */
+static bool make_ticket_secret(struct supervisor *s)
+{
+    unsigned char random[32];
+    bool ok = getrandom(random, sizeof random, 0) == (ssize_t)sizeof random &&
+              text_copy((struct span){(const char *)random, sizeof random}, TEXT_SECRET,
+                        &s->ticket_secret) == OK;
+
+    explicit_bzero(random, sizeof random);
+    if (!ok)
+        log_error(AREA, "cannot make a secret for session tickets");
+    return ok;
+}
+
 static void done(struct supervisor *s)
 {
     hold_signals(true, true);
@@ -454,7 +487,8 @@ static void done(struct supervisor *s)
     }
     sockets_done(&s->sockets);
     settings_loaded_free(s->loaded);
-    const int fds[] = {s->spool_fd, s->records_fd, s->exceptions_fd, s->orphan, s->lock_fd};
+    const int fds[] = {s->spool_fd, s->records_fd, s->exceptions_fd,
+                       s->store_fd, s->orphan,     s->lock_fd};
 
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         int fd = fds[i];
@@ -462,9 +496,14 @@ static void done(struct supervisor *s)
         if (fd >= 0)
             (void)close(fd);
     }
+    certificates_free(s);
+    free(s->lists_told);
+    free(s->policy_told);
+    text_free(&s->ticket_secret);
     free(s->files_tried);
     free(s->rules_tried);
     demo_done(&s->demo);
+    free(s->made_config);
 }
 
 /* The first thing of all: a variable that lies must not name a descriptor that we opened. */
@@ -485,7 +524,7 @@ static int run(struct supervisor *s, struct socket_set *activated)
     struct settings_loaded *l;
 
     inherit(activated);
-    if (!init(s))
+    if (!init(s) || !make_ticket_secret(s))
         return 1;
     if (!choose_config(s) || !(l = load(s)))
         return EXIT_CONFIG;
@@ -507,7 +546,7 @@ int supervisor_main(const struct supervisor_options *o)
     if (!s)
         return 1;
     s->options = o;
-    s->lock_fd = s->spool_fd = s->records_fd = s->exceptions_fd = s->orphan = -1;
+    s->lock_fd = s->spool_fd = s->records_fd = s->exceptions_fd = s->store_fd = s->orphan = -1;
     int code = run(s, &activated);
 
     sockets_done(&activated);

@@ -10,9 +10,11 @@
 #define SUPERVISOR_CONFIG_DEFAULT "/etc/sallyport/sallyport.yaml"
 
 struct supervisor_options {
-    const char *config_path; /* NULL: SUPERVISOR_CONFIG_DEFAULT, or the demo's own */
-    bool demo;               /* serve with a configuration, CA and certificate made on the spot */
-    int demo_port;           /* the demo's ICAP port; -1: the usual ones, 0: any free ones */
+    const char *config_path;  /* NULL: SUPERVISOR_CONFIG_DEFAULT, or one that is made here */
+    bool demo;                /* serve with a configuration, CA and certificate made on the spot */
+    const char *certificates; /* serve what stands in this directory (mounted.h); NULL: no */
+    int port; /* the demo's ICAP port, or that of |certificates|; -1: the usual ones, 0: any free
+                 ones */
     const char *state;       /* in place of the configuration's; NULL: as configured */
     const char *worker_path; /* NULL: $SALLYPORT_WORKER, beside this program, or as installed */
     char *const *argv;       /* main()'s, closed by NULL: SIGUSR2 starts the same again */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proc/notify.h"
 #include "proc/supervisor_int.h"
+#include "sallyport/conn.h"
 
 static void change_gateway_step(struct supervisor *s);
 static void change_commit(struct supervisor *s);
@@ -172,6 +173,8 @@ static enum err open_parts(struct supervisor *s, struct buf *why)
     /* With an orphan somebody still appends to it. */
     if (s->exceptions_fd < 0)
         TRY(files_open_exceptions(l, s->orphan < 0, &s->exceptions_fd, why));
+    if (s->store_fd < 0)
+        TRY(files_open_store(l, &s->store_fd, why));
     return OK;
 }
 
@@ -185,6 +188,7 @@ static enum err start_generation(struct supervisor *s, struct buf *why)
                                         .spool_fd = c->spool_fd,
                                         .records_fd = c->records_fd,
                                         .exceptions_fd = s->exceptions_fd,
+                                        .store_fd = s->store_fd,
                                         .zygote = c->no_zygote ? NULL
                                                   : c->zygote  ? c->zygote
                                                                : s->zygote};
@@ -308,10 +312,14 @@ static void commit_settings(struct supervisor *s)
 
     if (!c->next)
         return;
-    settings_loaded_free(s->loaded);
+    struct settings_loaded *old = s->loaded;
+
     s->loaded = c->next;
     c->next = NULL;
     log_set_level(s->loaded->settings.log.level);
+    certificates_taken(s, old, s->loaded);
+    certificates_look(s, s->loaded);
+    settings_loaded_free(old);
 }
 
 static void log_addresses(const struct supervisor *s)
@@ -338,6 +346,7 @@ static void change_commit(struct supervisor *s)
     commit_settings(s);
     *c = (struct change){.spool_fd = -1, .records_fd = -1};
     files_watch(s);
+    s->wants |= WANT_FILES; /* what the watches of before saw may be lost with them */
     if (generation)
         files_write_addresses(s);
     if (!s->started) {
@@ -374,6 +383,12 @@ static void log_complaints(const struct config_report *r)
     buf_done(&text);
 }
 
+/* The default policy need not be there; but one that was does not end by a slip of a finger. */
+static bool policy_is_gone(const struct settings_loaded *old, const struct settings_loaded *l)
+{
+    return old->has_policy && !old->settings.policy && !l->has_policy && !l->settings.policy;
+}
+
 static void take_next(struct supervisor *s, const char *cause, struct settings_loaded *l)
 {
     struct buf key;
@@ -383,6 +398,12 @@ static void take_next(struct supervisor *s, const char *cause, struct settings_l
     if (strcmp(l->settings.state, s->loaded->settings.state) != 0) {
         settings_loaded_free(l);
         change_fail(s, "the state directory cannot be changed by a reload: start anew");
+        return;
+    }
+    if (policy_is_gone(s->loaded, l)) {
+        settings_loaded_free(l);
+        change_fail(s, "the policy " SALLYPORT_POLICY_PATH " is gone: to have none, let it say "
+                       "'version 1' and nothing else, or start anew");
         return;
     }
     buf_init(&key, 0);
@@ -412,7 +433,7 @@ static void reload(struct supervisor *s)
 
     notify("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_mono_us(&clock_system));
     config_report_init(&r);
-    enum err e = settings_load(s->config_path, s->state, &r, &l);
+    enum err e = settings_reload(s->loaded, s->config_path, s->state, &r, &l);
 
     log_complaints(&r);
     config_report_done(&r);
@@ -423,30 +444,59 @@ static void reload(struct supervisor *s)
         take_next(s, "reload", l);
 }
 
-/* Are the files other than those that we have, and than those that we could not use? */
+/* Are the files other than at the last try, or, if there was none, than those that we have? */
 static bool files_are_new(struct supervisor *s)
 {
-    struct buf have, now;
+    struct buf last, now;
     bool fresh;
 
-    buf_init(&have, 0);
+    buf_init(&last, 0);
     buf_init(&now, 0);
-    files_loaded_key(s->loaded, &have);
-    for (unsigned i = 0; i < s->loaded->n_files; i++)
-        files_key(s->loaded->files[i].path, &now);
-    fresh = !span_eq(buf_span(&have), buf_span(&now)) &&
-            !(s->files_tried && span_eq(span_of(s->files_tried), buf_span(&now)));
+    if (s->files_tried)
+        buf_text(&last, s->files_tried);
+    else
+        files_loaded_key(s->loaded, &last);
+    files_disk_key(s->loaded, &now);
+    fresh = !span_eq(buf_span(&last), buf_span(&now));
     if (fresh) {
         free(s->files_tried);
         s->files_tried = span_dup(buf_span(&now));
     }
-    buf_done(&have);
+    buf_done(&last);
     buf_done(&now);
     return fresh;
 }
 
-/* Certificates, keys and lists, with the configuration as it was read: it may be half edited by
- * now. */
+/* Not even one set that could be used? */
+static bool loaded_is_same(const struct settings_loaded *a, const struct settings_loaded *b)
+{
+    struct buf x, y;
+    bool same;
+
+    buf_init(&x, 0);
+    buf_init(&y, 0);
+    files_loaded_key(a, &x);
+    files_loaded_key(b, &y);
+    same = span_eq(buf_span(&x), buf_span(&y));
+    buf_done(&x);
+    buf_done(&y);
+    return same;
+}
+
+/* Once for each mistake. */
+static void tell(char **told, const char *refused, const char *what)
+{
+    if (*told && refused && strcmp(*told, refused) == 0)
+        return;
+    free(*told);
+    *told = refused ? span_dup(span_of(refused)) : NULL;
+    if (refused)
+        log_error(AREA, "changed files: the changed files cannot be used yet: %s; %s as before",
+                  refused, what);
+}
+
+/* Certificates, keys, lists and the policy, with the configuration as it was read: it may be half
+ * edited by now. A tls entry whose files are wrong keeps what it has, and holds up no other. */
 static void reload_files(struct supervisor *s)
 {
     struct settings_loaded *l;
@@ -456,14 +506,27 @@ static void reload_files(struct supervisor *s)
         return;
     config_report_init(&r);
     enum err e = settings_load_again(s->loaded, &r, &l);
+    bool same = !e && loaded_is_same(s->loaded, l);
 
-    log_complaints(&r);
+    if (!same)
+        log_complaints(&r);
     config_report_done(&r);
     s->change.cause = "changed files";
-    if (e)
+    if (e) {
         change_fail(s, "the changed files cannot be used yet");
+        return;
+    }
+    certificates_look(s, l);
+    tell(&s->policy_told, l->policy_refused, "the policy of the machine holds");
+    tell(&s->lists_told, l->lists_refused, "the lists stay");
+    if (same)
+        settings_loaded_free(l);
     else
         take_next(s, "changed files", l);
+    if (certificates_are_bad(s)) {
+        files_watch(s); /* what was missing may be there now, in a directory that is new */
+        files_poll_soon(s);
+    }
 }
 
 static bool rules_are_as_tried(const struct supervisor *s)

@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "proc/supervisor_int.h"
 
+#define LINKS_MAX     8u  /* on the way to a file */
+#define POLLS_PER_TRY 10u /* while certificates are bad */
+
 /* ---- directories ---- */
 
 /* The whole path; what is missing gets |mode|. */
@@ -122,6 +125,23 @@ enum err files_open_spool(const struct settings_loaded *l, int *ret_fd, struct b
         return ERR_IO;
     if (has_user(l) && !(st.st_mode & S_ISVTX) && fchown(*ret_fd, l->uid, l->gid) != 0)
         complain_owner(l, l->settings.spool_path);
+    return OK;
+}
+
+/* What is in it opens doors, so nobody else may look into it; and root follows no path in it: the
+ * gateway opens its files as its own user. */
+enum err files_open_store(const struct settings_loaded *l, int *ret_fd, struct buf *why)
+{
+    const char *path = l->settings.store_path;
+    struct stat st;
+
+    *ret_fd = open_directory(path, &st, why);
+    if (*ret_fd < 0)
+        return ERR_IO;
+    if (fchmod(*ret_fd, 0700) != 0)
+        log_warn(AREA, "cannot close %s to others: %s", path, strerror(errno));
+    if (has_user(l) && fchown(*ret_fd, l->uid, l->gid) != 0)
+        complain_owner(l, path);
     return OK;
 }
 
@@ -246,6 +266,47 @@ void files_loaded_key(const struct settings_loaded *l, struct buf *out)
         stat_key(l->files[i].path, &l->files[i].stat, out);
 }
 
+/* The files of a tls entry in a directory, through the same link as they are read. */
+static void directory_key(const struct tls_config *t, const struct tls_file *files, unsigned n,
+                          struct buf *out)
+{
+    int dir = settings_tls_open(t);
+    struct stat st;
+
+    for (unsigned i = 0; i < n; i++) {
+        const char *name = settings_tls_name(t, files[i].path);
+
+        if (!name)
+            files_key(files[i].path, out);
+        else if (dir >= 0 && fstatat(dir, name, &st, 0) == 0)
+            stat_key(files[i].path, &st, out);
+        else
+            buf_fmt(out, "%s missing\n", files[i].path);
+    }
+    if (dir >= 0)
+        (void)close(dir);
+}
+
+/* One that need not be there, and is not, has no line in the key of those that were read. */
+static bool policy_is_looked_at(const struct settings_loaded *l)
+{
+    return l->has_policy || access(settings_policy_path(&l->settings), F_OK) == 0;
+}
+
+void files_disk_key(const struct settings_loaded *l, struct buf *out)
+{
+    const struct url_settings *u = &l->settings.engines.url;
+    struct tls_file files[TLS_FILES_MAX];
+
+    for (size_t i = 0; i < l->settings.n_tls; i++)
+        directory_key(&l->settings.tls[i], files, settings_tls_files(&l->settings.tls[i], files),
+                      out);
+    if (policy_is_looked_at(l))
+        files_key(settings_policy_path(&l->settings), out);
+    for (size_t i = 0; i < u->n_lists; i++)
+        files_key(u->lists[i].file, out);
+}
+
 static void on_file(void *arg)
 {
     change_want(arg, WANT_FILES);
@@ -258,10 +319,74 @@ static void on_rules(void *arg)
 
 static void watch_path(struct supervisor *s, const char *path, void (*fn)(void *arg))
 {
-    if (path_watch_new(s->loop, path, fn, s, &s->watches[s->n_watches]) == OK)
+    struct path_watch **v = s->watches;
+
+    if (s->n_watches == s->cap_watches) {
+        unsigned cap = s->cap_watches ? 2 * s->cap_watches : 16;
+
+        v = reallocarray(s->watches, cap, sizeof *v);
+        if (!v)
+            return; /* the poll will do */
+        s->watches = v;
+        s->cap_watches = cap;
+    }
+    if (path_watch_new(s->loop, path, fn, s, &v[s->n_watches]) == OK)
         s->n_watches++;
     else
         log_warn(AREA, "cannot watch %s; it is looked at every %u s", path, POLL_FILES_MS / 1000);
+}
+
+/* Links that lead to |path|, each of which may be pointed elsewhere, as ACME clients do. */
+static void watch_links(struct supervisor *s, const char *path, void (*fn)(void *arg))
+{
+    char at[4096], to[4096];
+
+    watch_path(s, path, fn);
+    (void)span_copy(span_of(path), at, sizeof at);
+    for (unsigned i = 0; i < LINKS_MAX; i++) {
+        char *slash = strrchr(at, '/');
+        ssize_t n = readlink(at, to, sizeof to - 1);
+
+        if (n <= 0 || !slash)
+            return;
+        to[n] = '\0';
+        size_t dir = to[0] == '/' ? 0 : (size_t)(slash - at) + 1;
+
+        if (dir + (size_t)n >= sizeof at)
+            return;
+        memcpy(at + dir, to, (size_t)n + 1);
+        watch_path(s, at, fn);
+    }
+}
+
+/* Of a directory that is not there, the nearest above it that is. */
+static void watch_directory(struct supervisor *s, const char *path, void (*fn)(void *arg))
+{
+    char at[4096];
+
+    (void)span_copy(span_of(path), at, sizeof at);
+    while (access(at, F_OK) != 0) {
+        char *slash = strrchr(at, '/');
+
+        if (!slash)
+            return;
+        slash[slash == at] = '\0'; /* the root stays */
+        if (slash == at)
+            break;
+    }
+    watch_path(s, at, fn);
+}
+
+static void watch_tls(struct supervisor *s, const struct tls_config *t)
+{
+    struct tls_file files[TLS_FILES_MAX];
+    unsigned n = settings_tls_files(t, files);
+
+    if (t->directory)
+        watch_directory(s, t->directory, on_file);
+    for (unsigned i = 0; i < n; i++)
+        if (!settings_tls_name(t, files[i].path) || access(files[i].path, F_OK) == 0)
+            watch_links(s, files[i].path, on_file);
 }
 
 void files_unwatch(struct supervisor *s)
@@ -270,22 +395,46 @@ void files_unwatch(struct supervisor *s)
         path_watch_close(s->watches[i]);
     free(s->watches);
     s->watches = NULL;
-    s->n_watches = 0;
+    s->n_watches = s->cap_watches = 0;
 }
 
 void files_watch(struct supervisor *s)
 {
     const char *rules[2 * SETTINGS_RULES_MAX];
     unsigned n = zygote_is_needed(s->loaded) ? zygote_rules(s, s->loaded, rules) : 0;
+    const struct settings *set = &s->loaded->settings;
 
     if (n)
         n += zygote_magic(s->loaded, rules + n);
     files_unwatch(s);
-    s->watches = calloc((size_t)s->loaded->n_files + n + 1, sizeof *s->watches);
-    if (!s->watches)
-        return;
-    for (unsigned i = 0; i < s->loaded->n_files; i++)
-        watch_path(s, s->loaded->files[i].path, on_file);
+    for (size_t i = 0; i < set->n_tls; i++)
+        watch_tls(s, &set->tls[i]);
+    if (policy_is_looked_at(s->loaded))
+        watch_links(s, settings_policy_path(set), on_file);
+    for (size_t i = 0; i < set->engines.url.n_lists; i++)
+        watch_links(s, set->engines.url.lists[i].file, on_file);
     for (unsigned i = 0; i < n; i++)
         watch_path(s, rules[i], on_rules);
+}
+
+/* A certificate that is not valid yet needs no change of its files, only time. */
+static void on_poll(struct timer *t)
+{
+    struct supervisor *s = CONTAINER_OF(t, struct supervisor, poll_files);
+
+    if (certificates_are_bad(s) && ++s->polls_while_bad % POLLS_PER_TRY == 0) {
+        free(s->files_tried);
+        s->files_tried = NULL;
+    }
+    certificates_poll(s);
+    files_poll_soon(s);
+    change_want(s, WANT_FILES | WANT_RULES);
+}
+
+void files_poll_soon(struct supervisor *s)
+{
+    uint64_t ms = certificates_are_bad(s) ? POLL_MISSING_MS : POLL_FILES_MS;
+
+    s->poll_files.fire = on_poll;
+    timer_set(s->loop, &s->poll_files, loop_now_ms(s->loop) + ms);
 }

@@ -73,25 +73,50 @@ static enum err queue_shared(struct gateway *g, const struct proc_message *m, in
     return own < 0 ? ERR_BUSY : gateway_queue(g, m, own);
 }
 
+static enum err queue_memfd(struct gateway *g, const struct proc_message *m, struct span text)
+{
+    int fd = text_memfd(m->kind == PROC_CONFIG ? "sallyport-config" : "sallyport-file", text);
+
+    return fd < 0 ? ERR_NOMEM : gateway_queue(g, m, fd);
+}
+
 static enum err queue_text(struct gateway *g, enum proc_kind kind, const char *name,
                            struct span text, bool is_list)
 {
     struct proc_message m = {.kind = kind, .number = g->set, .live = is_list};
 
     (void)span_copy(span_of(name), m.text, sizeof m.text);
-    int fd = text_memfd(kind == PROC_CONFIG ? "sallyport-config" : "sallyport-file", text);
+    return queue_memfd(g, &m, text);
+}
 
-    return fd < 0 ? ERR_NOMEM : gateway_queue(g, &m, fd);
+static enum err queue_file(struct gateway *g, const struct settings_file *f)
+{
+    struct proc_message m = {
+        .kind = PROC_FILE, .number = g->set, .loop = f->owner, .live = f->is_list};
+
+    (void)span_copy(span_of(f->path), m.text, sizeof m.text);
+    return queue_memfd(g, &m, f->text);
 }
 
 /* ---- sets ---- */
+
+/* What the configuration names no file for. */
+static enum err queue_made_up(struct gateway *g, const struct settings_loaded *l)
+{
+    char flags[16];
+    struct writer w = writer_of(flags, sizeof flags);
+
+    write_dec(&w, l->environment_flags);
+    TRY(queue_text(g, PROC_FILE, GENERATION_FLAGS, writer_span(&w), true));
+    return queue_text(g, PROC_FILE, GENERATION_TICKET_SECRET, g->sup->ticket_secret, false);
+}
 
 static enum err queue_texts(struct gateway *g, const struct settings_loaded *l)
 {
     TRY(queue_text(g, PROC_CONFIG, l->file, l->config_text, false));
     for (unsigned i = 0; i < l->n_files; i++)
-        TRY(queue_text(g, PROC_FILE, l->files[i].path, l->files[i].text, l->files[i].is_list));
-    return OK;
+        TRY(queue_file(g, &l->files[i]));
+    return queue_made_up(g, l);
 }
 
 static enum err queue_begin(struct gateway *g, bool live)
@@ -140,7 +165,7 @@ static enum err queue_workers(struct gateway *g, struct zygote *z)
 static enum err queue_set(struct gateway *g, const struct gateway_parts *p)
 {
     struct proc_message spool = {.kind = PROC_SPOOL}, records = {.kind = PROC_RECORDS},
-                        exceptions = {.kind = PROC_EXCEPTIONS};
+                        exceptions = {.kind = PROC_EXCEPTIONS}, store = {.kind = PROC_STORE};
 
     TRY(queue_begin(g, false));
     g->generation = g->set;
@@ -150,6 +175,7 @@ static enum err queue_set(struct gateway *g, const struct gateway_parts *p)
     if (p->records_fd >= 0)
         TRY(queue_shared(g, &records, p->records_fd));
     TRY(queue_shared(g, &exceptions, p->exceptions_fd));
+    TRY(queue_shared(g, &store, p->store_fd));
     /* A zygote that died a moment ago is replaced, and then the gateway hears of the new one. */
     enum err e = queue_workers(g, p->zygote);
 
@@ -214,8 +240,10 @@ static void gateway_hear(struct gateway *g, const struct proc_message *m)
     case PROC_SPOOL:
     case PROC_RECORDS:
     case PROC_EXCEPTIONS:
+    case PROC_STORE:
     case PROC_WORKERS:
     case PROC_END:
+    case PROC_CERTIFICATE:
     case PROC_DRAIN: break;
     }
     log_error("gateway", "broke the control protocol and is killed pid=%d", (int)g->pid);
@@ -308,6 +336,8 @@ static enum err gateway_fill(struct gateway *g, const struct gateway_parts *p, s
 
     if (!e)
         e = queue_set(g, p);
+    for (const struct certificate *c = g->sup->certificates; c && !e; c = c->next)
+        e = gateway_send_certificate(g, c);
     if (e) {
         buf_fmt(why, "cannot hand the configuration to a gateway: %s", err_text(e));
         (void)kill(g->pid, SIGKILL);
@@ -337,6 +367,18 @@ enum err gateway_start(struct supervisor *s, const struct gateway_parts *p, stru
     g->next = s->gateways;
     s->gateways = g;
     *ret = g;
+    return OK;
+}
+
+enum err gateway_send_certificate(struct gateway *g, const struct certificate *c)
+{
+    struct proc_message m = {
+        .kind = PROC_CERTIFICATE, .number = c->reloads, .live = c->told != NULL};
+    struct writer w = writer_of(m.text, sizeof m.text - 1);
+
+    write_fmt(&w, "%s %s", c->name, c->told ? c->told : "");
+    TRY(gateway_queue(g, &m, -1));
+    gateway_flush(g);
     return OK;
 }
 
@@ -394,6 +436,7 @@ static void on_restart(struct timer *t)
                                         .spool_fd = s->spool_fd,
                                         .records_fd = s->records_fd,
                                         .exceptions_fd = s->exceptions_fd,
+                                        .store_fd = s->store_fd,
                                         .zygote = s->zygote};
     struct buf why;
 

@@ -5,6 +5,7 @@
  *   supervisor_change.c   one change at a time: a start, a reload, new rules; all of it or nothing
  *   supervisor_gateway.c  gateway processes: the sets that they are sent, their deaths
  *   supervisor_files.c    state directory, lock, spool, records; which files to watch
+ *   supervisor_certificates.c  what is wrong with certificate files, and when they expire
  *   supervisor_journal.c  the journal of exceptions: opened, and freed of what is over
  *   zygote_process.c      zygote processes: rules, channels, their deaths
  *   supervisor_spawn.c    fork and exec */
@@ -31,7 +32,12 @@
 #define DRAIN_MARGIN_MS 2000u
 #define ZYGOTE_END_MS   2000u
 #define POLL_FILES_MS   10000u /* where inotify sees nothing: network file systems */
-#define GATEWAYS_MAX    3u
+#define POLL_MISSING_MS \
+    1000u /* while certificate files are missing or wrong: they will be mended */
+#define SETTLE_MS                                                              \
+    1000u /* a renewal writes one file after the other: as long as this nobody \
+           * is alarmed */
+#define GATEWAYS_MAX 3u
 
 struct supervisor;
 
@@ -118,7 +124,7 @@ struct gateway {
 struct gateway_parts {
     const struct settings_loaded *loaded;
     const struct socket_set *sockets;
-    int spool_fd, records_fd, exceptions_fd;
+    int spool_fd, records_fd, exceptions_fd, store_fd;
     struct zygote *zygote; /* NULL: none */
 };
 
@@ -127,11 +133,38 @@ NODISCARD enum err gateway_start(struct supervisor *s, const struct gateway_part
 /* A live set; READY or FAILED will come. */
 NODISCARD enum err gateway_send_live(struct gateway *g, const struct settings_loaded *l);
 NODISCARD enum err gateway_send_workers(struct gateway *g, struct zygote *z);
+struct certificate;
+NODISCARD enum err gateway_send_certificate(struct gateway *g, const struct certificate *c);
 NODISCARD enum err gateway_send_records(struct gateway *g, int fd);
 void gateway_drain(struct gateway *g, uint64_t ms);
 void gateway_kill(struct gateway *g);
 bool gateway_reaped(struct supervisor *s, pid_t pid, int status);
 unsigned gateway_count(const struct supervisor *s);
+
+/* ---- supervisor_certificates.c ---- */
+
+/* What is known of one tls entry, by its name: longer than any configuration. */
+struct certificate {
+    struct certificate *next;
+    char *name;
+    char *why;    /* the set on the disk is not in use; NULL: it is */
+    char *told;   /* what the gateways, and so operators, were told of it; NULL: all is well */
+    char *logged; /* the last alarm in the log since all was well */
+    uint64_t bad_since_ms, logged_ms;
+    unsigned reloads;
+    int64_t not_after; /* of the one that |warned| is about */
+    unsigned warned;   /* tls_certificate_warning() of the last one */
+};
+
+/* What |l| found on the disk. */
+void certificates_look(struct supervisor *s, const struct settings_loaded *l);
+/* |l| is about to take the place of |old|, which may be NULL. */
+void certificates_taken(struct supervisor *s, const struct settings_loaded *old,
+                        const struct settings_loaded *l);
+/* Now and then: repeats alarms that nobody heard, warns of certificates that expire soon. */
+void certificates_poll(struct supervisor *s);
+bool certificates_are_bad(const struct supervisor *s);
+void certificates_free(struct supervisor *s);
 
 /* ---- supervisor_change.c ---- */
 
@@ -176,6 +209,8 @@ NODISCARD enum err files_open_records(const struct settings_loaded *l, int *ret_
  * may be appending to it. */
 NODISCARD enum err files_open_exceptions(const struct settings_loaded *l, bool compact, int *ret_fd,
                                          struct buf *why);
+/* The directory of the store, which is the gateway's user's alone. */
+NODISCARD enum err files_open_store(const struct settings_loaded *l, int *ret_fd, struct buf *why);
 /* Lets the configured user ask the gateway. */
 void files_share_control(const struct settings_loaded *l);
 /* Bodies that a crash left. Not while another gateway may be using the directory. */
@@ -188,8 +223,13 @@ void files_raise_descriptors(const struct settings_loaded *l);
  * were read. To notice changes that inotify missed, and to ignore what is none. */
 void files_key(const char *path, struct buf *out);
 void files_loaded_key(const struct settings_loaded *l, struct buf *out);
+/* The files that the configuration of |l| names, as they are on the disk by now: equal to
+ * files_loaded_key() when all are in use. */
+void files_disk_key(const struct settings_loaded *l, struct buf *out);
 /* Watches the files of the current configuration, and no others any more. */
 void files_watch(struct supervisor *s);
+/* Looks at them from time to time, too: often while certificate files are missing or wrong. */
+void files_poll_soon(struct supervisor *s);
 void files_unwatch(struct supervisor *s);
 
 /* ---- supervisor.c ---- */
@@ -198,6 +238,7 @@ struct supervisor {
     const struct supervisor_options *options;
     struct loop *loop;
     struct demo demo;
+    char *made_config;       /* of mounted.h; NULL: none */
     char exe[4096];          /* where SIGUSR2 finds the program, maybe a newer one */
     const char *config_path; /* for reloads */
     const char *state;       /* override, or NULL */
@@ -206,8 +247,10 @@ struct supervisor {
     struct settings_loaded *loaded;
     struct socket_set sockets;
     int lock_fd, spool_fd, records_fd;
-    int exceptions_fd; /* the journal: one for all gateways, from the first start on */
-    int orphan;        /* control connection to a gateway that we took over; -1 */
+    struct span ticket_secret; /* random, in locked memory; as long as this process lives */
+    int exceptions_fd;         /* the journal: one for all gateways, from the first start on */
+    int store_fd;              /* the store's directory: the same */
+    int orphan;                /* control connection to a gateway that we took over; -1 */
     struct gateway *gateways, *current;
     struct zygote *zygotes, *zygote;
     unsigned sets; /* numbered so far */
@@ -218,7 +261,11 @@ struct supervisor {
     struct timer gateway_timer, zygote_timer; /* restarts that wait */
     struct backoff gateway_backoff, zygote_backoff;
     struct path_watch **watches;
-    unsigned n_watches;
+    unsigned n_watches, cap_watches;
+    struct certificate *certificates;
+    struct timer settle;             /* certificate files that are wrong since a moment ago */
+    unsigned polls_while_bad;        /* what is wrong may pass with time alone */
+    char *lists_told, *policy_told;  /* the last mistake in a list, and in the policy */
     char *files_tried, *rules_tried; /* keys of the last attempt: a broken file is tried once */
     bool reload_waits;               /* for the end of a gateway: there are GATEWAYS_MAX */
     bool started, stopping, finished;

@@ -48,24 +48,30 @@ unsigned zygote_magic(const struct settings_loaded *l, const char **ret)
     return n;
 }
 
-#define BODY_ENGINES (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_CLAMAV)
+#define BODY_ENGINES                                                           \
+    (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_PRINTING | \
+     1u << PIPELINE_CLAMAV)
 
-static bool looks_into_bodies(const struct icap_service_settings *v)
+static bool looks_into_bodies(unsigned engines, const struct rule_settings *rules, size_t n)
 {
-    unsigned engines = v->pipeline;
-
-    if (v->type != ICAP_SERVICE_INSPECT)
-        return false;
-    for (size_t i = 0; i < v->n_rules; i++)
-        if (v->rules[i].then == RULE_PIPELINE)
-            engines |= v->rules[i].pipeline;
+    for (size_t i = 0; i < n; i++)
+        if (rules[i].then == RULE_PIPELINE)
+            engines |= rules[i].pipeline;
     return engines & BODY_ENGINES;
 }
 
 bool zygote_is_needed(const struct settings_loaded *l)
 {
-    for (size_t i = 0; i < l->settings.n_services; i++)
-        if (looks_into_bodies(&l->settings.services[i]))
+    const struct settings *s = &l->settings;
+
+    for (size_t i = 0; i < s->n_services; i++)
+        if (s->services[i].type == ICAP_SERVICE_INSPECT &&
+            looks_into_bodies(s->services[i].pipeline, s->services[i].rules,
+                              s->services[i].n_rules))
+            return true;
+    for (size_t i = 0; i < s->n_printers; i++)
+        if (looks_into_bodies(s->printers[i].pipeline, s->printers[i].rules,
+                              s->printers[i].n_rules))
             return true;
     return false;
 }

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protect/policy.h"
 
-#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 
 #include "protect/report_int.h"
 
-static enum err refuse(sallyport_why *ret_why, const char *code, int err, const char *text)
+/* In no line of a policy: those are about 1 to 255. */
+#define PROTO_NOT_IP 256
+
+static enum err refuse(sallyport_why *ret_why, const char *code, const char *text)
 {
-    *ret_why = (sallyport_why){.size = sizeof *ret_why, .code = code, .err = err, .text = text};
+    const struct report_cause c = {.code = code, .stage = SALLYPORT_STAGE_POLICY, .text = text};
+
+    *ret_why = reason_why(&c);
     return ERR_POLICY;
 }
 
@@ -20,11 +26,36 @@ enum err protect_policy_check(const struct protect_policy *policy, const sallypo
     if (!report || sallyport_report_how(report, &how) != 0)
         how.level = SALLYPORT_NONE;
     if (how.level < policy->require)
-        return refuse(ret_why, "level-too-low", EACCES,
-                      report_level_why(policy->require, how.level));
+        return refuse(ret_why, "level-too-low", report_level_why(policy->require, how.level));
     if (policy->peer && (!report || !sallyport_report_peer(report)))
-        return refuse(ret_why, "wrong-peer", EACCES,
-                      "the peer did not authenticate itself, and must");
+        return refuse(ret_why, "wrong-peer", "the peer did not authenticate itself, and must");
     ret_why->size = sizeof *ret_why;
     return sallyport_want_check(policy->want, report, ret_why) == 0 ? OK : ERR_POLICY;
+}
+
+enum err protect_system_check(const struct protect_system *system, const struct sockaddr *local,
+                              const struct sockaddr *remote, const sallyport_report *report,
+                              sallyport_why *ret_why)
+{
+    bool inet = !local || local->sa_family == AF_INET || local->sa_family == AF_INET6;
+    const struct policy_flow flow = {.local = local,
+                                     .remote = remote,
+                                     .proto = inet ? IPPROTO_TCP : PROTO_NOT_IP,
+                                     .service = system->service};
+    struct report_cause cause;
+
+    if (!system->file || policy_check(system->file, &flow, NULL, report, &cause) == 0)
+        return OK;
+    *ret_why = reason_why(&cause);
+    return ERR_POLICY;
+}
+
+const char *protect_why_text(const sallyport_why *why, char dst[PROTECT_WHY_MAX])
+{
+    if (span_eq(span_of(why->source), SPAN("policy")))
+        (void)snprintf(dst, PROTECT_WHY_MAX, "%s (line %lld of this machine's policy)", why->text,
+                       (long long)why->raw);
+    else
+        (void)span_copy(span_of(why->text), dst, PROTECT_WHY_MAX);
+    return dst;
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "protect/policy_file.h"
 #include "sallyport/want.h"
 
 struct protect_policy {
@@ -18,5 +19,22 @@ struct protect_policy {
 /* OK, or ERR_POLICY with |*ret_why| filled (its strings are static). Pure; any thread. */
 NODISCARD enum err protect_policy_check(const struct protect_policy *policy,
                                         const sallyport_report *report, sallyport_why *ret_why);
+
+/* What the policy of the machine is asked about all connections of one listener. */
+struct protect_system {
+    const struct policy_file *file; /* NULL: nothing is demanded. Borrowed, as all of it */
+    const char *service;            /* for lines that name it */
+};
+
+/* As protect_policy_check(), by the policy of the machine. |local|, |remote|: addresses of the
+ * connection's ends; both NULL: not known, so every line holds that could be about them. By which
+ * interface it came is not known here, so lines about interfaces hold for all. */
+NODISCARD enum err protect_system_check(const struct protect_system *system,
+                                        const struct sockaddr *local, const struct sockaddr *remote,
+                                        const sallyport_report *report, sallyport_why *ret_why);
+
+#define PROTECT_WHY_MAX 256u
+/* |why| in words, with the line of the policy if it was one. */
+const char *protect_why_text(const sallyport_why *why, char dst[PROTECT_WHY_MAX]);
 
 #endif

@@ -9,94 +9,158 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "protect/report_int.h"
+#include "protect/strength.h"
 
 static_assert(sizeof(sallyport_how) <= UINT32_MAX && sizeof(sallyport_why) <= UINT32_MAX,
               "sizes go into 32 bits");
 
+/* The struct as it was first. */
+struct how_0 {
+    uint32_t size;
+    sallyport_level level;
+    unsigned via;
+    const char *protocol, *cipher, *text;
+    int resumed;
+};
+static_assert(offsetof(sallyport_how, resumed) == offsetof(struct how_0, resumed),
+              "the struct only grows at its end");
+
 /* Nearly all clear connections say the same, so they share one. */
 static const sallyport_report clear_report = {
-    .level = SALLYPORT_NONE,
-    .via = SALLYPORT_VIA_CLEAR,
-    .protocol = "clear",
+    .how = {.level = SALLYPORT_NONE,
+            .via = SALLYPORT_VIA_CLEAR,
+            .protocol = "clear",
+            .text = clear_report.text,
+            .accepted_by_peer = SALLYPORT_UNKNOWN,
+            .limit = "there is no protection",
+            .classes = STRENGTH_CLASSES},
     .text = "clear text, peer not authenticated",
 };
 
-/* TLS 1.3 knows only ephemeral exchanges and AEAD; before, both must have been chosen. */
-static sallyport_level level_of(const SSL *ssl, const SSL_CIPHER *cipher)
-{
-    int kx;
-
-    if (!cipher || SSL_version(ssl) < TLS1_2_VERSION || !SSL_CIPHER_is_aead(cipher))
-        return SALLYPORT_WEAK;
-    kx = SSL_CIPHER_get_kx_nid(cipher);
-    return kx == NID_kx_ecdhe || kx == NID_kx_any ? SALLYPORT_STRONG : SALLYPORT_WEAK;
-}
-
-static void read_open(sallyport_report *r, SSL *ssl)
-{
-    const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
-
-    r->level = level_of(ssl, cipher);
-    r->via = SALLYPORT_VIA_TLS;
-    r->protocol = SSL_get_version(ssl);
-    r->cipher = cipher ? SSL_CIPHER_get_name(cipher) : "unknown";
-    r->resumed = SSL_session_reused(ssl) == 1;
-}
-
 static void write_text(sallyport_report *r)
 {
+    const sallyport_how *h = &r->how;
+
     /* Cut off where it does not fit: the peer alone is bounded, and the line is for people. */
-    (void)snprintf(r->text, sizeof r->text, "%s %s%s%s%s", r->protocol, r->cipher,
-                   r->resumed ? ", resumed" : "", r->peer ? ", peer " : ", peer not authenticated",
+    (void)snprintf(r->text, sizeof r->text, "%s %s%s%s%s", h->protocol, h->cipher,
+                   h->resumed ? ", resumed" : "", r->peer ? ", peer " : ", peer not authenticated",
                    r->peer ? sallyport_peer_text(r->peer) : "");
+}
+
+sallyport_report *report_alloc(void)
+{
+    sallyport_report *r = calloc(1, sizeof *r);
+
+    if (!r)
+        return NULL;
+    atomic_init(&r->refs, 1);
+    r->how.text = r->text;
+    r->how.classes = STRENGTH_CLASSES;
+    return r;
 }
 
 static void read_failed(sallyport_report *r)
 {
-    r->level = SALLYPORT_NONE;
-    r->via = SALLYPORT_VIA_CLEAR;
-    r->protocol = "none";
+    r->how.level = SALLYPORT_NONE;
+    r->how.via = SALLYPORT_VIA_CLEAR;
+    r->how.protocol = "none";
+    r->how.limit = "there is no protection";
     (void)snprintf(r->text, sizeof r->text, "no TLS: %.150s",
                    r->n_whys ? r->whys[0].text : "the handshake did not end");
+}
+
+int report_of_clear(sallyport_report **ret_report)
+{
+    sallyport_report *r = report_alloc();
+
+    if (!r)
+        return -ENOMEM;
+    r->how = clear_report.how;
+    r->how.text = r->text;
+    memcpy(r->text, clear_report.text, sizeof r->text);
+    *ret_report = r;
+    return 0;
+}
+
+int report_of_open(SSL *ssl, bool heard, bool failed, sallyport_report **ret_report)
+{
+    sallyport_report *r = report_alloc();
+    int e = r ? report_read_how(r, ssl) : -ENOMEM;
+
+    if (!e && heard)
+        r->how.accepted_by_peer = SALLYPORT_YES;
+    if (!e && failed)
+        e = report_read_later_failure(r);
+    if (!e)
+        e = report_read_peer(r, ssl);
+    if (e) {
+        sallyport_report_free(r);
+        return e;
+    }
+    write_text(r);
+    *ret_report = r;
+    return 0;
+}
+
+static int report_of_failed(SSL *ssl, sallyport_report **ret_report)
+{
+    sallyport_report *r = report_alloc();
+    int e = r ? report_read_failure(r, ssl) : -ENOMEM;
+
+    if (e) {
+        sallyport_report_free(r);
+        return e;
+    }
+    read_failed(r);
+    *ret_report = r;
+    return 0;
+}
+
+/* After a fatal error OpenSSL counts as being in a handshake again, but its state machine stays
+ * where it was. That both sides have a Finished message is no sign: OpenSSL notes the peer's before
+ * it looks whether it is right. */
+static bool has_been_open(const SSL *ssl)
+{
+    return SSL_get_state(ssl) == TLS_ST_OK;
+}
+
+static bool broke_later(const SSL *ssl)
+{
+    return report_alert_waits() || (!SSL_is_init_finished(ssl) && ERR_peek_error() != 0);
 }
 
 int sallyport_report_new(const void *ssl_ptr, sallyport_report **ret_report)
 {
     /* The getters of OpenSSL 3.0 take SSL without const, although they only read. */
     SSL *ssl = (SSL *)(uintptr_t)ssl_ptr;
-    sallyport_report *r;
-    int e = 0;
 
     if (!ssl) {
         *ret_report = (sallyport_report *)(uintptr_t)&clear_report;
         return 0;
     }
-    r = calloc(1, sizeof *r);
-    if (!r)
-        return -ENOMEM;
-    if (SSL_is_init_finished(ssl)) {
-        read_open(r, ssl);
-        e = report_read_peer(r, ssl);
-        write_text(r);
-    } else {
-        e = report_read_failure(r, ssl);
-        read_failed(r);
-    }
-    if (e) {
-        sallyport_report_free(r);
-        return e;
-    }
-    *ret_report = r;
-    return 0;
+    return has_been_open(ssl) ? report_of_open(ssl, false, broke_later(ssl), ret_report)
+                              : report_of_failed(ssl, ret_report);
+}
+
+sallyport_report *report_ref(sallyport_report *r)
+{
+    if (r != &clear_report)
+        (void)atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    return r;
 }
 
 void sallyport_report_free(sallyport_report *report)
 {
-    if (!report || report == &clear_report)
+    if (!report || report == &clear_report ||
+        atomic_fetch_sub_explicit(&report->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (size_t i = 0; i < report->n_decisions; i++)
+        free(report->decisions[i].value);
+    free(report->decisions);
     sallyport_peer_unref(report->peer);
     free(report->whys);
     free(report);
@@ -104,20 +168,13 @@ void sallyport_report_free(sallyport_report *report)
 
 int sallyport_report_how(const sallyport_report *report, sallyport_how *ret_how)
 {
-    if (ret_how->size < sizeof *ret_how)
-        return -EINVAL;
-    /* What a later version of the caller's struct has more stays as the caller zeroed it. */
     uint32_t size = ret_how->size;
 
-    *ret_how = (sallyport_how){
-        .size = size,
-        .level = report->level,
-        .via = report->via,
-        .protocol = report->protocol,
-        .cipher = report->cipher,
-        .text = report->text,
-        .resumed = report->resumed,
-    };
+    if (size < sizeof(struct how_0))
+        return -EINVAL;
+    /* What a later version of the caller's struct has more stays as the caller zeroed it. */
+    memcpy(ret_how, &report->how, size < sizeof report->how ? size : sizeof report->how);
+    ret_how->size = size;
     return 0;
 }
 
@@ -128,14 +185,11 @@ const sallyport_peer *sallyport_report_peer(const sallyport_report *report)
 
 int sallyport_report_why(const sallyport_report *report, size_t i, sallyport_why *ret_why)
 {
-    if (ret_why->size < sizeof *ret_why)
+    if (!reason_fits(ret_why))
         return -EINVAL;
     if (i >= report->n_whys)
         return -ENOENT;
-    const struct report_why *w = &report->whys[i];
-    uint32_t size = ret_why->size;
-
-    *ret_why = (sallyport_why){.size = size, .code = w->code, .err = w->err, .text = w->text};
+    reason_give(&report->whys[i].why, ret_why);
     return 0;
 }
 
@@ -166,4 +220,36 @@ const char *sallyport_level_name(sallyport_level level)
     case SALLYPORT_STRONG: return "strong";
     }
     return "none";
+}
+
+const char *sallyport_side_name(int side)
+{
+    switch (side) {
+    case SALLYPORT_SIDE_LOCAL: return "local";
+    case SALLYPORT_SIDE_PEER: return "peer";
+    case SALLYPORT_SIDE_BOTH: return "both";
+    default: return "unknown";
+    }
+}
+
+const char *sallyport_stage_name(int stage)
+{
+    switch (stage) {
+    case SALLYPORT_STAGE_POLICY: return "policy";
+    case SALLYPORT_STAGE_CONNECT: return "connect";
+    case SALLYPORT_STAGE_HANDSHAKE: return "handshake";
+    case SALLYPORT_STAGE_IDENTITY: return "identity";
+    case SALLYPORT_STAGE_OPEN: return "open";
+    default: return "unknown";
+    }
+}
+
+const char *sallyport_tri_name(sallyport_tri value)
+{
+    switch (value) {
+    case SALLYPORT_NO: return "no";
+    case SALLYPORT_YES: return "yes";
+    case SALLYPORT_UNKNOWN: break;
+    }
+    return "unknown";
 }

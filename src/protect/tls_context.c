@@ -2,6 +2,7 @@
 #include "protect/tls_context.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <openssl/x509v3.h>
 
 #include "protect/tls_context_int.h"
+#include "protect/tls_ticket.h"
 
 /* AEAD with ephemeral exchange only; AES-128 first, which is 30 % cheaper and strong enough. */
 #define CIPHERS_1_2                                              \
@@ -22,32 +24,47 @@
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS      "X25519:P-256"
-#define SESSION_S   3600
 
 /* One read(2) takes four records. The buffer lives only while it holds something
  * (SSL_MODE_RELEASE_BUFFERS). */
 #define READ_AHEAD (66u * 1024)
 
-/* Certificates of one file; more is a mistake, or somebody's whole trust store as a chain. */
-#define CHAIN_MAX 16
+/* ---- what its files share ---- */
 
-struct tls_context {
-    _Atomic unsigned refs;
-    enum tls_role role;
-    bool verify;
-    SSL_CTX *ssl;
-    int64_t not_after;
-};
+static struct tls_places places;
+static pthread_once_t places_once = PTHREAD_ONCE_INIT;
 
-static enum err refuse(struct buf *why, const char *text)
+static void make_places(void)
+{
+    places.context = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    places.noted = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    places.pending = SSL_get_ex_new_index(0, NULL, NULL, NULL, tls_pending_ticket_free);
+}
+
+const struct tls_places *tls_places(void)
+{
+    (void)pthread_once(&places_once, make_places);
+    return &places;
+}
+
+struct tls_context *tls_context_of(const SSL *ssl)
+{
+    return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tls_places()->context);
+}
+
+int64_t tls_wall_s(const struct tls_context *c)
+{
+    return (int64_t)(clock_wall_ms(&c->clock) / 1000);
+}
+
+enum err tls_refuse(struct buf *why, const char *text)
 {
     buf_text(why, text);
     ERR_clear_error();
     return ERR_CONFIG;
 }
 
-/* No prompt on a terminal for encrypted keys: they are refused. */
-static int no_password(char *dst, int cap, int writing, void *arg)
+int tls_no_password(char *dst, int cap, int writing, void *arg)
 {
     (void)dst;
     (void)cap;
@@ -56,13 +73,12 @@ static int no_password(char *dst, int cap, int writing, void *arg)
     return -1;
 }
 
-static BIO *bio_of(struct span pem)
+BIO *tls_bio_of(struct span text)
 {
-    return pem.n <= INT32_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
+    return text.n <= INT32_MAX ? BIO_new_mem_buf(text.p, (int)text.n) : NULL;
 }
 
-/* Did the reader stop because there was no further PEM block, rather than a broken one? */
-static bool is_at_end(void)
+bool tls_pem_is_at_end(void)
 {
     unsigned long e = ERR_peek_last_error();
     bool end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
@@ -71,122 +87,14 @@ static bool is_at_end(void)
     return end;
 }
 
-static int64_t seconds_of(const ASN1_TIME *t)
+int64_t tls_seconds_of(const ASN1_TIME *t)
 {
     struct tm tm;
 
     return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
-static enum err load_leaf(struct tls_context *c, BIO *in, X509 **ret, struct buf *why)
-{
-    X509 *leaf = PEM_read_bio_X509(in, NULL, no_password, NULL);
-
-    if (!leaf)
-        return refuse(why, "the certificate is not PEM");
-    enum err e = tls_check_certificate(leaf, "the certificate", why);
-
-    if (!e && SSL_CTX_use_certificate(c->ssl, leaf) != 1)
-        e = refuse(why, "the certificate cannot be used for TLS");
-    if (e) {
-        X509_free(leaf);
-        return e;
-    }
-    c->not_after = seconds_of(X509_get0_notAfter(leaf));
-    *ret = leaf;
-    return OK;
-}
-
-static enum err load_rest_of_chain(struct tls_context *c, BIO *in, struct buf *why)
-{
-    for (unsigned n = 0;; n++) {
-        X509 *x = PEM_read_bio_X509(in, NULL, no_password, NULL);
-
-        if (!x)
-            return is_at_end() ? OK : refuse(why, "the certificate chain is not PEM throughout");
-        enum err e = n < CHAIN_MAX ? tls_check_certificate(x, "a certificate of the chain", why)
-                                   : refuse(why, "the certificate chain has more than 16 members");
-
-        if (!e && SSL_CTX_add0_chain_cert(c->ssl, x) != 1)
-            e = refuse(why, "a certificate of the chain cannot be used for TLS");
-        if (e) {
-            X509_free(x);
-            return e;
-        }
-    }
-}
-
-static enum err load_key(struct tls_context *c, struct span pem, const X509 *leaf, struct buf *why)
-{
-    BIO *in = bio_of(pem);
-    EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
-    enum err e = OK;
-
-    (void)BIO_free(in);
-    if (!key)
-        return refuse(why, "the key is not an unencrypted PEM private key");
-    e = tls_check_key(leaf, key, why);
-    if (!e && SSL_CTX_use_PrivateKey(c->ssl, key) != 1)
-        e = refuse(why, "the key cannot be used for TLS");
-    EVP_PKEY_free(key);
-    return e;
-}
-
-static enum err load_own(struct tls_context *c, const struct tls_settings *s, struct buf *why)
-{
-    X509 *leaf = NULL;
-
-    if (s->certificate.n == 0 && s->key.n == 0)
-        return s->role == TLS_CLIENT ? OK : refuse(why, "a server needs a certificate and a key");
-    if (s->certificate.n == 0 || s->key.n == 0)
-        return refuse(why, "certificate and key must be given together");
-    BIO *in = bio_of(s->certificate);
-
-    if (!in)
-        return ERR_NOMEM;
-    enum err e = load_leaf(c, in, &leaf, why);
-
-    if (!e)
-        e = load_rest_of_chain(c, in, why);
-    if (!e)
-        e = load_key(c, s->key, leaf, why);
-    X509_free(leaf);
-    (void)BIO_free(in);
-    return e;
-}
-
-static enum err trust_one(struct tls_context *c, X509 *ca, struct buf *why)
-{
-    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(c->ssl), ca) != 1)
-        return refuse(why, "a trusted certificate cannot be used");
-    /* The names help clients to choose; they do not limit what is accepted. */
-    if (c->role == TLS_SERVER && SSL_CTX_add_client_CA(c->ssl, ca) != 1)
-        return refuse(why, "a trusted certificate cannot be announced");
-    return OK;
-}
-
-static enum err load_trust(struct tls_context *c, struct span pem, struct buf *why)
-{
-    BIO *in = bio_of(pem);
-    enum err e = in ? OK : ERR_NOMEM;
-    unsigned n = 0;
-
-    while (!e) {
-        X509 *ca = PEM_read_bio_X509(in, NULL, no_password, NULL);
-
-        if (!ca)
-            break;
-        e = trust_one(c, ca, why);
-        X509_free(ca);
-        n++;
-    }
-    (void)BIO_free(in);
-    if (!e && !is_at_end())
-        e = refuse(why, "the trusted certificates are not PEM throughout");
-    if (!e && n == 0)
-        e = refuse(why, "there is no certificate among those to trust");
-    return e;
-}
+/* ---- load ---- */
 
 static enum err load_rules(SSL_CTX *ssl, enum tls_version minimum)
 {
@@ -201,54 +109,42 @@ static enum err load_rules(SSL_CTX *ssl, enum tls_version minimum)
     SSL_CTX_set_default_read_buffer_len(ssl, READ_AHEAD);
     /* Tickets carry the state; a cache in here would only be a lock that all threads share. */
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    (void)SSL_CTX_set_timeout(ssl, SESSION_S);
+    (void)SSL_CTX_set_timeout(ssl, TLS_SESSION_MAX_S);
     bool ok = SSL_CTX_set_min_proto_version(
                   ssl, minimum == TLS_VERSION_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1 &&
               SSL_CTX_set_cipher_list(ssl, CIPHERS_1_2) == 1 &&
               SSL_CTX_set_ciphersuites(ssl, CIPHERS_1_3) == 1 &&
-              SSL_CTX_set1_groups_list(ssl, groups) == 1 &&
-              SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"sallyport", 9) == 1 &&
-              SSL_CTX_set_num_tickets(ssl, 1) == 1;
+              SSL_CTX_set1_groups_list(ssl, groups) == 1;
 
     return ok ? OK : ERR_BUG;
 }
 
-static enum err load_verification(struct tls_context *c, const struct tls_settings *s,
-                                  struct buf *why)
+static enum err load(struct tls_context *c, const struct tls_settings *s, struct buf *why)
 {
-    int mode = SSL_VERIFY_NONE;
-
-    if (s->role == TLS_SERVER && s->require_peer && s->trust.n == 0)
-        return refuse(why, "a client certificate is required, but no CA is trusted for it");
-    if (s->trust.n)
-        TRY(load_trust(c, s->trust, why));
-    else if (s->role == TLS_CLIENT && SSL_CTX_set_default_verify_paths(c->ssl) != 1)
-        return refuse(why, "the system's trusted certificates cannot be loaded");
-    if (s->role == TLS_SERVER && s->trust.n)
-        mode = SSL_VERIFY_PEER | (s->require_peer ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
-    if (s->role == TLS_CLIENT && !s->insecure_no_verify)
-        mode = SSL_VERIFY_PEER;
-    SSL_CTX_set_verify(c->ssl, mode, NULL);
-    c->verify = mode != SSL_VERIFY_NONE;
-    return OK;
+    c->ssl = SSL_CTX_new(s->role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
+    if (!c->ssl || SSL_CTX_set_ex_data(c->ssl, tls_places()->context, c) != 1)
+        return ERR_NOMEM;
+    TRY(load_rules(c->ssl, s->minimum));
+    TRY(tls_own_load(c, s, why));
+    TRY(tls_trust_load(c, s, why));
+    TRY(tls_alpn_load(c, s->alpn));
+    return tls_tickets_load(c, s, why);
 }
 
 enum err tls_context_new(const struct tls_settings *s, struct tls_context **ret, struct buf *why)
 {
     struct tls_context *c = calloc(1, sizeof *c);
-    enum err e;
 
     if (!c)
         return ERR_NOMEM;
     ERR_clear_error();
     atomic_init(&c->refs, 1);
     c->role = s->role;
-    c->ssl = SSL_CTX_new(s->role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
-    e = c->ssl ? load_rules(c->ssl, s->minimum) : ERR_NOMEM;
-    if (!e)
-        e = load_own(c, s, why);
-    if (!e)
-        e = load_verification(c, s, why);
+    c->any_date = s->any_date;
+    c->clock = s->clock ? *s->clock : clock_system;
+    c->own_clock = s->clock != NULL;
+    enum err e = load(c, s, why);
+
     ERR_clear_error();
     if (e) {
         tls_context_unref(c);
@@ -271,6 +167,8 @@ void tls_context_unref(struct tls_context *c)
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(c->ssl);
+    tls_own_free(c);
+    tls_tickets_free(c);
     free(c);
 }
 
@@ -284,9 +182,14 @@ enum tls_role tls_context_role(const struct tls_context *c)
     return c->role;
 }
 
+bool tls_context_has_crls(const struct tls_context *c)
+{
+    return c->has_crls;
+}
+
 int64_t tls_context_not_after(const struct tls_context *c)
 {
-    return c->not_after;
+    return c->n_own ? tls_seconds_of(X509_get0_notAfter(c->own[0].leaf)) : 0;
 }
 
 /* RFC 6066 3: names only, without the final dot. RFC 9110 4.3.4: IP literals match iPAddress. */
@@ -316,6 +219,8 @@ SSL *tls_context_open(const struct tls_context *c, const char *server_name)
 
     if (!ssl)
         return NULL;
+    if (c->own_clock)
+        X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl), tls_wall_s(c));
     if (c->role == TLS_SERVER) {
         SSL_set_accept_state(ssl);
         return ssl;
@@ -336,6 +241,33 @@ static const char *reason_text(unsigned long e)
     return text ? text : "unknown reason";
 }
 
+/* A client's errors in words for the people behind it. False: there are none for this one. */
+static bool client_error_text(const SSL *ssl, int reason, char *dst, size_t cap)
+{
+    bool refused = reason == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    const char *text = refused ? tls_client_verify_text(SSL_get_verify_result(ssl))
+                               : tls_client_reason_text(reason, tls_own_certificate_of(ssl));
+
+    /* No cipher: the server has not said a word of TLS. */
+    if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING && !SSL_get_current_cipher(ssl))
+        text = "the server closed the connection in the TLS handshake; is there TLS on this port?";
+    if (text)
+        (void)snprintf(dst, cap, "%s%s", refused ? "the server's certificate was refused: " : "",
+                       text);
+    return text != NULL;
+}
+
+/* OpenSSL 3.0 has no words for those that TLS 1.3 and ALPN brought (RFC 8446 6.2, RFC 7301 3.2). */
+const char *tls_alert_text(int alert)
+{
+    switch (alert) {
+    case SSL_AD_MISSING_EXTENSION: return "missing extension";
+    case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required";
+    case SSL_AD_NO_APPLICATION_PROTOCOL: return "no application protocol";
+    default: return SSL_alert_desc_string_long(alert);
+    }
+}
+
 void tls_error_text(const SSL *ssl, char *dst, size_t cap)
 {
     unsigned long e = ERR_get_error();
@@ -343,6 +275,9 @@ void tls_error_text(const SSL *ssl, char *dst, size_t cap)
     long verify = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
 
     ERR_clear_error();
+    if (ssl && !SSL_is_server(ssl) && ERR_GET_LIB(e) == ERR_LIB_SSL &&
+        client_error_text(ssl, reason, dst, cap))
+        return;
     if (e == 0)
         (void)snprintf(dst, cap, "the TLS connection failed without a reason given");
     else if (ERR_GET_LIB(e) != ERR_LIB_SSL)
@@ -354,7 +289,7 @@ void tls_error_text(const SSL *ssl, char *dst, size_t cap)
         (void)snprintf(dst, cap, "the peer ended the connection without a TLS close");
     else if (reason > SSL_AD_REASON_OFFSET)
         (void)snprintf(dst, cap, "the peer sent the TLS alert '%s'",
-                       SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET));
+                       tls_alert_text(reason - SSL_AD_REASON_OFFSET));
     else
         (void)snprintf(dst, cap, "TLS failed: %s", reason_text(e));
 }

@@ -8,24 +8,7 @@
 #include <string.h>
 
 #include "protect/peer_int.h"
-#include "protect/report_int.h"
-
-#define VIA_ALL (unsigned)(SALLYPORT_VIA_CLEAR | SALLYPORT_VIA_TLS | SALLYPORT_VIA_IPSEC)
-
-/* One of those who may be there. */
-struct wanted {
-    int kind; /* 0: |same| */
-    char *pattern;
-    sallyport_peer *same;
-};
-
-struct sallyport_want {
-    sallyport_level level;
-    unsigned via; /* 0: any */
-    bool known_peer;
-    unsigned n_peers;
-    struct wanted peers[SALLYPORT_WANT_PEERS_MAX];
-};
+#include "protect/want_int.h"
 
 int sallyport_want_new(sallyport_want **ret_want)
 {
@@ -48,7 +31,7 @@ int sallyport_want_protect(sallyport_want *want, sallyport_level level, unsigned
 {
     unsigned both = !via ? want->via : want->via ? want->via & via : via;
 
-    if ((unsigned)level >= REPORT_LEVELS || via & ~VIA_ALL)
+    if ((unsigned)level >= REPORT_LEVELS || via & ~WANT_VIA_ALL)
         return -EINVAL;
     if (via && !both) /* no layer is left that both allow; 0 would be any */
         return -EINVAL;
@@ -58,9 +41,17 @@ int sallyport_want_protect(sallyport_want *want, sallyport_level level, unsigned
     return 0;
 }
 
+int sallyport_want_flags(sallyport_want *want, unsigned flags)
+{
+    if (flags & ~WANT_FLAGS_ALL)
+        return -EINVAL;
+    want->flags |= flags;
+    return 0;
+}
+
 void sallyport_want_known_peer(sallyport_want *want)
 {
-    want->known_peer = true;
+    want->flags |= SALLYPORT_PEER_KNOWN;
 }
 
 static int add_peer(sallyport_want *want, struct wanted w)
@@ -107,14 +98,10 @@ int sallyport_want_same(sallyport_want *want, const sallyport_peer *peer)
 
 /* ---- the check ---- */
 
-static int refuse(sallyport_why *ret_why, const char *code, int err, const char *text)
+static int refuse(struct report_cause *ret, const char *code, const char *text)
 {
-    if (ret_why && ret_why->size >= sizeof *ret_why) {
-        uint32_t size = ret_why->size;
-
-        *ret_why = (sallyport_why){.size = size, .code = code, .err = err, .text = text};
-    }
-    return -err;
+    *ret = (struct report_cause){.code = code, .stage = SALLYPORT_STAGE_POLICY, .text = text};
+    return -reason_find(code)->errs[0];
 }
 
 static bool is_wanted(const sallyport_want *want, const sallyport_peer *peer)
@@ -130,37 +117,78 @@ static bool is_wanted(const sallyport_want *want, const sallyport_peer *peer)
 }
 
 static int check_peer(const sallyport_want *want, const sallyport_report *report,
-                      sallyport_why *ret_why)
+                      struct report_cause *ret)
 {
     const sallyport_peer *peer = report ? sallyport_report_peer(report) : NULL;
 
-    if (!want->known_peer && want->n_peers == 0)
+    if (!(want->flags & SALLYPORT_PEER_KNOWN) && want->n_peers == 0)
         return 0;
     if (!peer)
-        return refuse(ret_why, "wrong-peer", EACCES,
-                      "the peer did not authenticate itself, and must");
+        return refuse(ret, "wrong-peer", "the peer did not authenticate itself, and must");
     if (want->n_peers > 0 && !is_wanted(want, peer))
-        return refuse(ret_why, "wrong-peer", EACCES,
+        return refuse(ret, "wrong-peer",
                       "the peer authenticated itself as somebody who is not wanted here");
     return 0;
 }
 
-int sallyport_want_check(const sallyport_want *want, const sallyport_report *report,
-                         sallyport_why *ret_why)
+static int check_flags(unsigned flags, const sallyport_how *how, struct report_cause *ret)
+{
+    if (flags & SALLYPORT_END_TO_END && how->end_to_end != SALLYPORT_YES)
+        return refuse(ret, "not-end-to-end",
+                      "the protection is not known to reach from end to end, and must");
+    if (flags & SALLYPORT_TRANSPORT_COVERED && how->transport_covered != SALLYPORT_YES)
+        return refuse(ret, "level-too-low",
+                      "the transport's headers are not protected, and must be: TLS cannot do that");
+    if (flags & SALLYPORT_REPLAY_SAFE && how->replay_safe != SALLYPORT_YES)
+        return refuse(ret, "level-too-low",
+                      "the first bytes may have been sent a second time by somebody else");
+    /* What a clear connection carries may come from anybody at any time; TLS keeps to its keys. */
+    if (flags & SALLYPORT_LATCHED && !(how->via & SALLYPORT_VIA_TLS))
+        return refuse(ret, "level-too-low", "nothing holds the connection to one peer");
+    return 0;
+}
+
+static int check_level(const sallyport_want *want, const sallyport_how *how,
+                       struct report_cause *ret)
+{
+    if (how->level >= want->level)
+        return 0;
+    if (how->via == SALLYPORT_VIA_CLEAR && want->via == SALLYPORT_VIA_TLS)
+        return refuse(ret, "need-tls", "the connection is clear; TLS is required");
+    return refuse(ret, "level-too-low", report_level_why(want->level, how->level));
+}
+
+int want_check(const sallyport_want *want, const sallyport_report *report,
+               struct report_cause *ret_cause)
 {
     sallyport_how how = {.size = sizeof how};
+    int e;
 
     if (!want)
         return 0;
     /* No report, no protection that anybody could vouch for. */
     if (!report || sallyport_report_how(report, &how) != 0)
         how.via = SALLYPORT_VIA_CLEAR;
-    if (how.level < want->level && how.via == SALLYPORT_VIA_CLEAR && want->via == SALLYPORT_VIA_TLS)
-        return refuse(ret_why, "need-tls", ENOKEY, "the connection is clear; TLS is required");
-    if (how.level < want->level)
-        return refuse(ret_why, "level-too-low", EACCES, report_level_why(want->level, how.level));
+    e = check_level(want, &how, ret_cause);
+    if (e)
+        return e;
     if (want->via && !(how.via & want->via))
-        return refuse(ret_why, "local-policy", EPERM,
+        return refuse(ret_cause, "local-policy",
                       "the connection is protected by a layer that is not wanted here");
-    return check_peer(want, report, ret_why);
+    e = check_flags(want->flags, &how, ret_cause);
+    return e ? e : check_peer(want, report, ret_cause);
+}
+
+int sallyport_want_check(const sallyport_want *want, const sallyport_report *report,
+                         sallyport_why *ret_why)
+{
+    struct report_cause cause;
+    int e = want_check(want, report, &cause);
+
+    if (e && ret_why && reason_fits(ret_why)) {
+        sallyport_why why = reason_why(&cause);
+
+        reason_give(&why, ret_why);
+    }
+    return e;
 }

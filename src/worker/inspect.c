@@ -20,6 +20,8 @@ struct inspection {
     struct unpack unpack;
     struct buf leaves; /* their entries in the table */
     uint32_t n_leaves;
+    uint32_t pages;
+    bool pages_unknown; /* of something in it */
 };
 
 /* --- the file --- */
@@ -103,6 +105,16 @@ static void merge(struct scan_result *r, const struct scan_result *one, const ch
     r->also |= one->also & ~(1u << r->cause);
 }
 
+/* Of a form all files together: what fills a field in is no document, and the form itself neither.
+ */
+static void add_pages(struct inspection *i, const struct unpacked *o, uint32_t pages)
+{
+    if (o->facts.role == OBJECT_FIELD || (o->facts.role == OBJECT_BODY && i->unpack.split))
+        return;
+    i->pages_unknown |= pages == 0;
+    i->pages += pages < UINT32_MAX - i->pages ? pages : UINT32_MAX - i->pages;
+}
+
 static void run_engine(struct inspection *i, const struct engine *e, const struct unpacked *o,
                        char sniffed[SNIFFED_MAX])
 {
@@ -133,6 +145,8 @@ static void run_engine(struct inspection *i, const struct engine *e, const struc
     e->scan(e->ctx, &file, &one);
     /* Rules see a leaf twice: by itself, and in the whole of the body. */
     merge(i->r, &one, o->where, o->facts.role == OBJECT_BODY && i->unpack.split);
+    if (e->bit == WIRE_ENGINE_PRINTING)
+        add_pages(i, o, one.pages);
 }
 
 /* What was found already does not end it: an exception for that must not let pass what nobody has
@@ -220,6 +234,7 @@ static NODISCARD int inspect_objects(struct inspection *i)
     unpack_body(&i->unpack, &body);
     run_engines(i, &body, i->r->sniffed);
     i->r->n_objects = i->unpack.split ? i->n_leaves : 1;
+    i->r->pages = i->pages_unknown || settled(i) ? 0 : i->pages;
     if (objects_are_wanted(i)) {
         buf_init(&entry, 0);
         add_entry(&body, i->r->sniffed, &entry);

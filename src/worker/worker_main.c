@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "worker/engine_filetype.h"
+#include "worker/engine_printing.h"
 #include "worker/engine_yara.h"
 #include "worker/zygote.h"
 
@@ -201,6 +202,12 @@ static NODISCARD enum err load_filetype(const struct options *o, struct engines 
     return OK;
 }
 
+static void add_printing(struct engines *engines, struct buf *text)
+{
+    buf_char(text, ' ');
+    engines->list[engines->n++] = engine_printing(text);
+}
+
 /* Without rules there is no YARA engine, and every JOB that asks for it is answered with
  * ENGINE_DOWN. File types are always told: a zygote that cannot is broken. */
 static NODISCARD enum err load_engines(const struct options *o, struct yara_rules *rules,
@@ -215,6 +222,8 @@ static NODISCARD enum err load_engines(const struct options *o, struct yara_rule
         e = load_yara(o, rules, engines, &text, &errors);
     if (e == OK)
         e = load_filetype(o, engines, &text, &errors);
+    if (e == OK)
+        add_printing(engines, &text);
     if (e != OK)
         send_broken(o->zygote.control, &errors);
     (void)span_copy(buf_span(&text), engines->text, sizeof engines->text);

@@ -3,13 +3,17 @@
 """Measures Sallyport on this machine, next to others, in the same minutes.
 
     bench.py icap    --build DIR [--json | --markdown] [-f REGEX] [--all] [--rounds 5] [--seconds 2]
-                     [--only floor,cicap,cicap-default,sallyport]
+                     [--only floor,cicap,cicap-default,nginx,sallyport]
     bench.py inspect (the same options)
     bench.py abuse   (the same options)
+    bench.py tenants (the same options)
+    bench.py print   (the same options)
     bench.py icap --list
 
 icap: what ICAP itself costs, against c-icap and a floor server. inspect: what inspection costs,
-against the engines alone. abuse: what well-behaved clients notice of others. README.md says what the rows are.
+against the engines alone. abuse: what well-behaved clients notice of others. tenants: what a login costs,
+and what tenants notice of each other. print: what the print gateway adds to cupsd, against nginx. README.md
+says what the rows are.
 
 Needs root: everything runs in a network namespace of its own, which is removed at the end. The
 server under load is pinned to one core, the load generator to another, and a run is thrown away and
@@ -42,12 +46,15 @@ def arguments():
     parser.add_argument("--all", action="store_true",
                         help="all rows, not only the most telling ones")
     parser.add_argument("--only", default=",".join(bench_suite.GROUPS), help="servers to measure")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="5, of tenants and print 3")
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--noise", type=float, default=0.10,
                         help="cores that others may use during a run")
     parser.add_argument("--retries", type=int, default=4, help="for a disturbed run")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.rounds is None:
+        args.rounds = bench_suite.rounds_usual(args.suite)
+    return args
 
 
 def measure(args):

@@ -22,7 +22,7 @@ class Figures:
     """Named figures of all rounds of a row, and what went wrong."""
 
     def __init__(self):
-        self.values, self.disturbed, self.faults = {}, Disturbed(), {}
+        self.values, self.disturbed, self.faults, self.details = {}, Disturbed(), {}, {}
 
     def add(self, **figures):
         for name, value in figures.items():
@@ -32,6 +32,7 @@ class Figures:
         for name, n in report["errors"].items():
             key = f"{who}: {name}"
             self.faults[key] = self.faults.get(key, 0) + n
+            self.details.setdefault(key, report["details"].get(name, ""))
 
     def has(self, name):
         return name in self.values
@@ -49,7 +50,8 @@ class Figures:
     def summary(self):
         figures = {name: self.figure(name) for name in self.values}
         return {"figures": {name: {"median": f.rounded(), "min": round(f.low, 3),
-                                   "max": round(f.high, 3)} for name, f in figures.items()}}
+                                   "max": round(f.high, 3)} for name, f in figures.items()},
+                "error_details": self.details}
 
 
 class Runner:

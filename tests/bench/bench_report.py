@@ -93,6 +93,18 @@ class Above(Target):
         return outcome.ours.median - outcome.floor.median <= self.limit
 
 
+class NotAbove(Target):
+    """The peer's figure, or less."""
+
+    def __init__(self, peer):
+        self.text = f"<= {peer}"
+
+    def met(self, outcome):
+        if not outcome.ours or not outcome.peer:
+            return None
+        return outcome.ours.median <= outcome.peer.median
+
+
 class NoneStarved(Target):
     text = "none starved"
 
@@ -147,6 +159,7 @@ class Outcome:
     faults: dict = dataclasses.field(default_factory=dict)  # "who: what" -> how often
     thrown: int = 0
     noisy: int = 0
+    peer_title: str = "c-icap"
 
     def met(self):
         return self.target.met(self) if self.target else None
@@ -175,8 +188,9 @@ def verdict(outcome):
 
 
 def ratio_lines(outcome):
-    roles = {"ours / c-icap": ("ours", "peer"), "ours / floor": ("ours", "floor"),
-             "c-icap / floor": ("peer", "floor")}
+    peer = outcome.peer_title
+    roles = {f"ours / {peer}": ("ours", "peer"), "ours / floor": ("ours", "floor"),
+             f"{peer} / floor": ("peer", "floor")}
     for words, (a, b) in roles.items():
         r = ratio(getattr(outcome, a), getattr(outcome, b))
         if r is None:
@@ -199,9 +213,10 @@ def as_text(outcome):
 
 # --- a table for documents ---------------------------------------------------------------------
 
-MARKDOWN_HEAD = """\
-| row | unit | Sallyport | c-icap | floor | × c-icap | × floor | target | met |
-| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |"""
+
+def markdown_head(peer="c-icap"):
+    return (f"| row | unit | Sallyport | {peer} | floor | × {peer} | × floor | target | met |\n"
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | --- |")
 
 
 def markdown_cell(outcome, role):

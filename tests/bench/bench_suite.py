@@ -5,12 +5,15 @@ import re
 import bench_abuse
 import bench_icap
 import bench_inspect
+import bench_print
+import bench_tenants
 from bench_machine import BenchError, description
-from bench_report import MARKDOWN_HEAD, as_json, as_markdown, as_text
+from bench_report import as_json, as_markdown, as_text, markdown_head
 from bench_runs import Bench
 
-SUITES = {"icap": bench_icap, "inspect": bench_inspect, "abuse": bench_abuse}
-GROUPS = ("floor", "cicap", "cicap-default", "sallyport")  # words for --only
+SUITES = {"icap": bench_icap, "inspect": bench_inspect, "abuse": bench_abuse, "tenants": bench_tenants,
+          "print": bench_print}
+GROUPS = ("floor", "cicap", "cicap-default", "nginx", "sallyport")  # words for --only
 
 
 def rows_chosen(suite, args):
@@ -22,6 +25,10 @@ def rows_chosen(suite, args):
             raise BenchError(f"no row matches '{args.filter}'; --list has them all")
         return rows
     return [r for r in rows if r.core or args.all]
+
+
+def rounds_usual(suite):
+    return getattr(SUITES[suite], "ROUNDS", 5)
 
 
 def check(args):
@@ -58,7 +65,7 @@ FORMATS = {"json": as_json, "markdown": as_markdown, "text": as_text}
 
 def is_ours(fault):
     """Faults of a peer are its own; they are printed."""
-    return not fault.startswith("cicap")
+    return not fault.startswith(("cicap", "nginx"))
 
 
 def run(suite, args, namespace, directory):
@@ -71,7 +78,8 @@ def run(suite, args, namespace, directory):
         if args.format == "text":
             print(opening(suite, args, namespace), flush=True)
         elif args.format == "markdown":
-            print(f"{opening(suite, args, namespace)}\n\n{MARKDOWN_HEAD}", flush=True)
+            head = markdown_head(getattr(SUITES[suite], "PEER", "c-icap"))
+            print(f"{opening(suite, args, namespace)}\n\n{head}", flush=True)
         for row in rows:
             for outcome in row.measure(bench):
                 print(FORMATS[args.format](outcome), flush=True)

@@ -60,6 +60,8 @@ static const char usage_text[] =
     "      --expect STATUS    only this final status will do\n"
     "  -p, --path PATH        of the service (/echo)\n"
     "      --also PATH        every other request of a connection goes there\n"
+    "      --field LINE       in the ICAP head of each request, such as 'Authorization: ...'\n"
+    "      --field-once       only in that of the first request of each connection\n"
     "      --close            a new connection for each request\n"
     "      --tls              over TLS; the server's certificate is not checked\n"
     "      --resume           offer the last session to each new TLS connection\n"
@@ -69,6 +71,7 @@ static const char usage_text[] =
     "      --form PARTS       the body is a form of so many fields of --size bytes (REQMOD)\n"
     "      --files            the form's parts are texts with file names\n"
     "      --blocked CAUSE    a block page with X-Response-Desc: CAUSE is right, too\n"
+    "      --refused          503 is right, too, and counts as blocked\n"
     "      --rate N           requests a second of each connection at most\n"
     "      --from IP          connect from this IPv4 address\n"
     "      --fill             all body bytes are 'e', for servers with canned answers\n"
@@ -127,6 +130,8 @@ enum {
     OPT_ALSO,
     OPT_HOLD,
     OPT_EXPECT,
+    OPT_FIELD,
+    OPT_FIELD_ONCE,
     OPT_CLOSE,
     OPT_TLS,
     OPT_RESUME,
@@ -135,6 +140,7 @@ enum {
     OPT_FORM,
     OPT_FILES,
     OPT_BLOCKED,
+    OPT_REFUSED,
     OPT_RATE,
     OPT_FROM,
     OPT_TIMEOUT,
@@ -158,6 +164,8 @@ static const struct option long_options[] = {
     {"hold",        no_argument,       NULL, OPT_HOLD      },
     {"continue",    required_argument, NULL, OPT_CONTINUE  },
     {"expect",      required_argument, NULL, OPT_EXPECT    },
+    {"field",       required_argument, NULL, OPT_FIELD     },
+    {"field-once",  no_argument,       NULL, OPT_FIELD_ONCE},
     {"close",       no_argument,       NULL, OPT_CLOSE     },
     {"tls",         no_argument,       NULL, OPT_TLS       },
     {"resume",      no_argument,       NULL, OPT_RESUME    },
@@ -166,6 +174,7 @@ static const struct option long_options[] = {
     {"form",        required_argument, NULL, OPT_FORM      },
     {"files",       no_argument,       NULL, OPT_FILES     },
     {"blocked",     required_argument, NULL, OPT_BLOCKED   },
+    {"refused",     no_argument,       NULL, OPT_REFUSED   },
     {"rate",        required_argument, NULL, OPT_RATE      },
     {"from",        required_argument, NULL, OPT_FROM      },
     {"timeout",     required_argument, NULL, OPT_TIMEOUT   },
@@ -197,6 +206,12 @@ static void option_request(struct load_conf *c, int ch, const char *arg)
             (enum plan_continue)choice(arg, whens, 3, "expected allow, never or always");
         break;
     case OPT_EXPECT: p->expect = (unsigned)number(arg, 200, 599, "expected a status"); break;
+    case OPT_FIELD:
+        if (!strchr(arg, ':') || strpbrk(arg, "\r\n"))
+            usage("expected a line of the form NAME: VALUE", arg);
+        p->field = arg;
+        break;
+    case OPT_FIELD_ONCE: p->field_once = true; break;
     case OPT_CLOSE: p->close = true; break;
     case OPT_TLS: p->tls = true; break;
     case OPT_FILL: p->fill = true; break;
@@ -204,6 +219,7 @@ static void option_request(struct load_conf *c, int ch, const char *arg)
     case OPT_FILES: p->files = true; break;
     case OPT_FORM: p->parts = (unsigned)number(arg, 1, 100000, "expected a number"); break;
     case OPT_BLOCKED: p->blocked = arg; break;
+    case OPT_REFUSED: p->refused = true; break;
     default: usage(NULL, NULL);
     }
 }
@@ -271,6 +287,8 @@ static void options_check(const struct load_conf *c)
         usage("only a form has files", "--files");
     if (p->unique && (p->size < PLAN_STAMP_LEN || p->fill))
         usage("unique bodies have 16 bytes at least, and not all are 'e'", "--unique");
+    if (p->field_once && !p->field)
+        usage("what is sent once is --field", "--field-once");
     if (c->rate > 0 && p->close)
         usage("connections that close have no pace", "--rate");
     if (c->run.hold && (p->close || c->rate > 0 || c->run.requests_left != UINT64_MAX))
@@ -443,6 +461,15 @@ static unsigned conns_open(struct load_conf *c, struct conn *conns, unsigned beg
     return begun;
 }
 
+/* SIGTERM: the run is over now, and is reported as far as it came. */
+static volatile sig_atomic_t told_to_stop;
+
+static void on_term(int number)
+{
+    (void)number;
+    told_to_stop = 1;
+}
+
 static void loop(struct load_conf *c, struct conn *conns)
 {
     struct run *r = &c->run;
@@ -454,7 +481,7 @@ static void loop(struct load_conf *c, struct conn *conns)
     r->last_ns = r->from_ns;
     begun = conns_open(c, conns, 0);
     while (r->n_active > 0 && (now = now_ns()) < over) {
-        if (now >= r->to_ns)
+        if (now >= r->to_ns || told_to_stop)
             r->stopping = true;
         if (r->stopping && over == UINT64_MAX)
             over = now + (uint64_t)(c->drain * NS);
@@ -500,7 +527,7 @@ int main(int argc, char **argv)
     struct conn *conns;
 
     options_parse(&conf, argc, argv);
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGTERM, on_term) == SIG_ERR)
         die("signal");
     run_init(&conf);
     conns = conns_new(&conf);

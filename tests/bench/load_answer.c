@@ -374,7 +374,7 @@ static enum answer_fault status_check(const struct head *h)
     const char *lf = memchr(h->p, '\n', h->icap_len);
     char buf[64];
 
-    if (status == 100)
+    if (status == 100 || (status == 503 && p->refused))
         return FAULT_NONE;
     if ((status == 200 || (status == 204 && no_change) || (status == 206 && partial)) &&
         (p->expect == 0 || p->expect == status))
@@ -397,8 +397,9 @@ static enum answer_fault head_check(struct head *h, size_t *ret_len)
         f = fault(h->a, FAULT_OPTIONS, "no Methods");
     if (f == FAULT_NONE)
         f = encapsulated_parse(h);
-    h->facts.blocked = h->facts.status == 200 && h->description.p && h->a->plan->blocked &&
-                       text_is(h->description, h->a->plan->blocked);
+    h->facts.blocked = h->facts.status == 503 ||
+                       (h->facts.status == 200 && h->description.p && h->a->plan->blocked &&
+                        text_is(h->description, h->a->plan->blocked));
     h->facts.body_len = h->facts.blocked ? 0 : (uint64_t)h->a->plan->size;
     if (f == FAULT_NONE)
         f = encapsulated_check(h);

@@ -15,7 +15,8 @@
 #define ANSWER_HEAD_MAX      16384 /* ICAP head and encapsulated heads */
 #define ANSWER_EXTENSION_MAX 48    /* use-original-body with any number */
 
-/* What can be wrong: id, name in the report, explanation. */
+/* What can be wrong: id, name in the report, explanation. The last ones are those of IPP, whose
+ * answers ipp_answer.h checks. */
 #define ANSWER_FAULTS(X)                                                               \
     X(FAULT_NONE, "none", "nothing is wrong")                                          \
     X(FAULT_CONNECT, "connect", "no TCP connection")                                   \
@@ -24,7 +25,7 @@
     X(FAULT_NO_ANSWER, "no-answer", "this request got none in time")                   \
     X(FAULT_CLOSED, "closed-early", "the connection ended before the answer began")    \
     X(FAULT_NOT_CLOSED, "not-closed", "still open after Connection: close")            \
-    X(FAULT_STATUS_LINE, "status-line", "not an ICAP/1.0 status line")                 \
+    X(FAULT_STATUS_LINE, "status-line", "not the protocol's status line")              \
     X(FAULT_STATUS, "status", "a status that this request must not get")               \
     X(FAULT_FIELD, "field", "a broken or doubled field line")                          \
     X(FAULT_ISTAG, "istag", "ISTag is missing, empty or longer than 32 bytes")         \
@@ -34,7 +35,7 @@
     X(FAULT_HEAD_LONG, "head-too-long", "the heads exceed what any client accepts")    \
     X(FAULT_HEAD_SHORT, "head-truncated", "the answer ends inside its heads")          \
     X(FAULT_HTTP_HEAD, "http-head", "the encapsulated head is not the one sent")       \
-    X(FAULT_CONTENT_LENGTH, "content-length", "it differs from the body sent")         \
+    X(FAULT_CONTENT_LENGTH, "content-length", "missing, or not that of the body")      \
     X(FAULT_CONTINUE, "continue", "100 Continue where there must be none, or none")    \
     X(FAULT_CHUNK_SIZE, "chunk-size", "a broken size line, or more than the body has") \
     X(FAULT_CHUNK_END, "chunk-end", "no CR LF after the chunk's bytes")                \
@@ -45,7 +46,13 @@
     X(FAULT_LAST_CHUNK, "last-chunk", "the body is complete, but no last chunk came")  \
     X(FAULT_TRAILER, "trailer", "trailers that were not asked for, or no empty line")  \
     X(FAULT_BODY_AFTER_204, "body-after-204", "a 204 has no body")                     \
-    X(FAULT_EXTRA, "extra-bytes", "bytes after the answer")
+    X(FAULT_EXTRA, "extra-bytes", "bytes after the answer")                            \
+    X(FAULT_CONTENT_TYPE, "content-type", "it is not application/ipp")                 \
+    X(FAULT_IPP_MESSAGE, "ipp-message", "broken, or does not end with the body")       \
+    X(FAULT_IPP_VERSION, "ipp-version", "not that of the request")                     \
+    X(FAULT_IPP_STATUS, "ipp-status", "not a successful one")                          \
+    X(FAULT_REQUEST_ID, "request-id", "not that of the request")                       \
+    X(FAULT_ATTRIBUTE, "attribute", "one that was asked for is missing")
 
 #define X(id, name, text) id,
 enum answer_fault { ANSWER_FAULTS(X) FAULTS_N };
@@ -69,7 +76,7 @@ struct answer_facts {
     unsigned status;
     bool has_body;
     bool close;        /* Connection: close */
-    bool blocked;      /* the block page that the plan allows, no echo */
+    bool blocked;      /* the block page or the 503 that the plan allows, no echo */
     uint64_t body_len; /* that the head promises */
 };
 

@@ -157,7 +157,7 @@ static ssize_t write_some(struct run *r, struct conn *c)
 
 static void part_begin(struct run *r, struct conn *c, unsigned part)
 {
-    c->part = plan_part_get(r->plan, c->seq - 1, part);
+    c->part = plan_part_get(r->plan, c->seq - 1, c->first, part);
     c->part_len = plan_part_len(&c->part);
     c->off = 0;
     c->sending = true;
@@ -239,6 +239,7 @@ static void conn_complete(struct run *r, struct conn *c)
     bool counts = now >= r->from_ns && now < r->to_ns;
 
     c->n_answers++;
+    c->first = false;
     tally_answer(&r->tally, &c->answer, now - c->since_ns, counts);
     if (counts)
         r->last_ns = now;
@@ -396,6 +397,7 @@ void conn_open(struct run *r, struct conn *c)
     int one = 1;
 
     c->since_ns = now_ns();
+    c->first = true;
     c->fd = socket(r->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) {
         conn_down(r, c, FAULT_CONNECT, strerror(errno));

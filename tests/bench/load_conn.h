@@ -65,6 +65,7 @@ struct conn {
     struct plan_part part; /* being sent, from off on */
     uint64_t part_len, off;
     bool sending, answered;
+    bool first; /* the request is the first one since it was opened */
     uint64_t n_answers;
     uint64_t since_ns; /* of the request, or of the wait for the end */
     uint64_t due_ns;   /* of the next request of a paced run; 0: none was yet */

@@ -141,7 +141,7 @@ static int encapsulated_format(const struct plan *p, char *buf, size_t cap, int 
     return snprintf(buf, cap, "req-hdr=0, res-hdr=%d, %s-body=%d", req, body, req + res);
 }
 
-static bool head_init(struct plan *p, struct plan_head *h, const char *path)
+static bool head_init(struct plan *p, struct plan_head *h, const char *path, bool has_field)
 {
     static const char *const names[] = {"OPTIONS", "REQMOD", "RESPMOD"};
     static const char *const allows[] = {"", "Allow: 204\r\n", "Allow: 206\r\n",
@@ -157,16 +157,29 @@ static bool head_init(struct plan *p, struct plan_head *h, const char *path)
     if (p->preview >= 0)
         (void)snprintf(preview, sizeof preview, "Preview: %lld\r\n", (long long)p->preview);
     n = snprintf(h->text, sizeof h->text,
-                 "%s %s://%s%s ICAP/1.0\r\nHost: %s\r\nUser-Agent: icapload/1.0\r\n%s%s%s"
+                 "%s %s://%s%s ICAP/1.0\r\nHost: %s\r\nUser-Agent: icapload/1.0\r\n%s%s%s%s%s"
                  "Encapsulated: %s\r\n\r\n%s%s",
                  names[p->method], p->tls ? "icaps" : "icap", p->host, path, p->host,
                  allows[p->allow_204 + 2 * p->allow_206], preview,
-                 p->close ? "Connection: close\r\n" : "", enc, req, res);
+                 p->close ? "Connection: close\r\n" : "", has_field ? p->field : "",
+                 has_field ? crlf : "", enc, req, res);
     if (n < 0 || (size_t)n >= sizeof h->text)
         return false;
     h->len = (size_t)n;
     p->start_line = h->text + n - res_len - (p->method == METHOD_RESPMOD ? 0 : req_len);
     p->start_line_len = strcspn(p->start_line, "\r");
+    return true;
+}
+
+static bool heads_init(struct plan *p)
+{
+    for (int first = 0; first < 2; first++) {
+        bool has_field = p->field && (first || !p->field_once);
+
+        if (!head_init(p, &p->head[first][0], p->path, has_field) ||
+            !head_init(p, &p->head[first][1], p->also ? p->also : p->path, has_field))
+            return false;
+    }
     return true;
 }
 
@@ -178,8 +191,7 @@ bool plan_init(struct plan *p)
     pattern_init(p);
     if (p->parts > 0 && !form_init(p))
         return false;
-    if (!head_init(p, &p->head[0], p->path) ||
-        !head_init(p, &p->head[1], p->also ? p->also : p->path))
+    if (!heads_init(p))
         return false;
     if (p->preview >= 0 && p->size >= 0) {
         p->ieof = p->size <= p->preview;
@@ -223,9 +235,9 @@ bool plan_has_rest(const struct plan *p)
     return p->preview >= 0 && p->size >= 0 && !p->ieof;
 }
 
-struct plan_part plan_part_get(const struct plan *p, unsigned seq, unsigned part)
+struct plan_part plan_part_get(const struct plan *p, unsigned seq, bool first, unsigned part)
 {
-    const struct plan_head *h = &p->head[seq & 1];
+    const struct plan_head *h = &p->head[first][seq & 1];
     struct plan_part r = {.head = h->text, .head_len = h->len, .end = ""};
 
     if (p->size < 0) /* Encapsulated: null-body: not even a last chunk */

@@ -40,14 +40,17 @@ struct plan {
     unsigned parts;      /* above 0: the body is a form of so many parts of |size| bytes */
     bool files;          /* parts are texts with a file name, not fields of letters */
     const char *blocked; /* a block page is right, too, if this is its X-Response-Desc; or NULL */
+    bool refused;        /* 503 is right, too */
     const char *host, *path;
-    const char *also; /* every other request of a connection goes to this path; or NULL */
+    const char *also;  /* every other request of a connection goes to this path; or NULL */
+    const char *field; /* a line of each request's ICAP head; or NULL */
+    bool field_once;   /* of the first request of each connection only */
 
     /* Set by plan_init(). */
     struct plan_head {
         char text[2048]; /* the ICAP head and the encapsulated heads */
         size_t len;
-    } head[2];              /* for |path|, for |also| */
+    } head[2][2];           /* a connection's later requests, its first one; |path|, |also| */
     const char *start_line; /* of the HTTP message that comes back; its length */
     size_t start_line_len;
     int64_t preview_len; /* body bytes that go with the preview */
@@ -79,8 +82,8 @@ bool plan_init(struct plan *p);
 
 void plan_done(struct plan *p);
 
-/* Part 0 or 1 of the connection's request number |seq|. */
-struct plan_part plan_part_get(const struct plan *p, unsigned seq, unsigned part);
+/* Part 0 or 1 of the request number |seq|; |first|: of its connection. */
+struct plan_part plan_part_get(const struct plan *p, unsigned seq, bool first, unsigned part);
 
 /* True when the request goes on after 100 Continue. */
 bool plan_has_rest(const struct plan *p);

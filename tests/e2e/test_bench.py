@@ -21,10 +21,13 @@ import bench_icap  # noqa: E402
 import bench_inspect  # noqa: E402
 import bench_load  # noqa: E402
 import bench_machine  # noqa: E402
+import bench_print  # noqa: E402
 import bench_report  # noqa: E402
 import bench_runs  # noqa: E402
 import bench_suite  # noqa: E402
-from bench_report import Above, All, AtLeast, AtMost, Below, Figure, NoneStarved, Outcome, Tail  # noqa: E402
+import bench_tenants  # noqa: E402
+from bench_report import Above, All, AtLeast, AtMost, Below, Figure, NoneStarved, NotAbove, Outcome, Tail  # noqa: E402
+from testenv.peers import need  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("SALLYPORT_BUILD") or ROOT / "build" / "release")
 KEYS = ["row", "ours", "peer", "floor", "unit", "ratio", "floor_ratio"]  # of every bench, in this order
@@ -69,6 +72,11 @@ class TestTargets:
     def test_without_us(self):
         assert outcome(ours=None, target=Below(9, "MiB")).met() is None
         assert outcome(ours=None, target=All(NoneStarved(), Tail(2))).met() is None
+
+    @pytest.mark.parametrize("ours, peer, met", [(40, 40, True), (41, 40, False), (-3, 5, True), (None, 40, None),
+                                                 (40, None, None)])
+    def test_not_above_the_peer(self, ours, peer, met):
+        assert outcome(ours=ours, peer=peer, target=NotAbove("nginx")).met() is met
 
     def test_no_target(self):
         assert outcome().met() is None
@@ -121,8 +129,14 @@ class TestReports:
     def test_text_of_a_quiet_row(self):
         assert bench_report.as_text(outcome(peer=None, floor=None)) == "icap/x"
 
+    def test_text_names_the_peer(self):
+        text = bench_report.as_text(outcome(peer_title="nginx", target=NotAbove("nginx")))
+        assert text.split("\n") == ["icap/x", "  ours / nginx: 2.00 x requests/s", "  ours / floor: 0.80 x requests/s",
+                                    "  nginx / floor: 0.40 x requests/s", "  target: <= nginx: MISSED"]
+
     def test_markdown(self):
-        head, rule = bench_report.MARKDOWN_HEAD.split("\n")
+        head, rule = bench_report.markdown_head().split("\n")
+        assert "| c-icap |" in head and "| nginx |" in bench_report.markdown_head("nginx")
         rows = [bench_report.as_markdown(o) for o in (
             outcome(target=AtLeast(0.8), us={"ours": figure(5.5)}), outcome(ours=None, peer=None, noisy=1),
             outcome(target=AtMost(0.5)))]
@@ -256,6 +270,98 @@ class TestRows:
         assert kinds["sallyport"].more == ""
 
 
+class TestTenants:
+    ROWS = {row.name: row for row in bench_tenants.ROWS}
+
+    def test_targets(self):
+        texts = {name: row.target.text if row.target else None for name, row in self.ROWS.items()}
+        assert texts == {"options": None, "respmod-1k": None, "first-login": None,
+                         **dict.fromkeys(("login-storm", "login-storm-derived", "quota-requests", "quota-scans"),
+                                         "<= 2.00 x calm"),
+                         "timing": "medians differ by less than the interquartile range"}
+
+    @pytest.mark.parametrize("facts, met", [({"difference": -0.9, "noise": 1}, True), ({"difference": 1, "noise": 1}, False),
+                                            ({"difference": -2, "noise": 1}, False), ({}, None)])
+    def test_within_noise(self, facts, met):
+        assert outcome(facts=facts, target=bench_tenants.WithinNoise()).met() is met
+
+    def test_rank_sum(self):
+        """Against figures of scipy.stats.mannwhitneyu(method="asymptotic", use_continuity=False)."""
+        same = [1.0, 2.0, 3.0, 4.0]
+        assert bench_tenants.rank_sum(same, same) == (0.5, 1.0)
+        larger, p = bench_tenants.rank_sum([5, 6, 7, 8], same)
+        assert (larger, round(p, 4)) == (1.0, 0.0209)
+        assert bench_tenants.rank_sum(same, [5, 6, 7, 8]) == (0.0, p)
+
+    def test_quartile_range(self):
+        assert bench_tenants.quartile_range([1, 2, 3, 4, 5]) == 2
+
+    @pytest.mark.parametrize("rounds, seconds, share", [(3, 2, 20), (1, 2, 60), (7, 1, 9), (1, 0.2, 12), (60, 0.1, 2)])
+    def test_share(self, rounds, seconds, share):
+        run = argparse.Namespace(bench=argparse.Namespace(args=arguments(rounds=rounds, seconds=seconds)))
+        assert bench_tenants.TenantRow.share(run, 60) == share
+
+    def test_over_quota_of_one_tenant(self):
+        name = "sallyport_tenant_over_quota_total"
+        assert bench_tenants.over_quota({f'{name}{{tenant="a"}}': 3, f'{name}{{tenant="b"}}': 4, "a": 5}) == 3
+
+    @pytest.mark.parametrize("suite, rounds", [("icap", 5), ("inspect", 5), ("abuse", 5), ("tenants", 3),
+                                               ("print", 3)])
+    def test_rounds(self, suite, rounds):
+        assert bench_suite.rounds_usual(suite) == rounds
+
+
+class TestPrint:
+    ROWS = {row.name: row for row in bench_print.ROWS}
+
+    def test_rows(self):
+        assert list(self.ROWS) == ["attributes", "attributes-small", "attributes-tls", "job-1m", "job-1m-tls",
+                                   "job-1m-scanned", "close-attributes-tls"]
+        assert {name for name, row in self.ROWS.items() if not row.target} == {"job-1m-scanned"}  # which nginx cannot
+        assert {row.target.text for row in self.ROWS.values() if row.target} == {"<= nginx"}
+        assert {name: row.limit for name, row in self.ROWS.items() if row.limit} == {
+            "attributes": 40, "attributes-small": 20, "attributes-tls": 40}
+
+    def test_servers_have_words_for_only(self):
+        assert {kind.group for kind in bench_print.ROLES.values()} <= set(bench_suite.GROUPS)
+
+    @pytest.mark.parametrize("added, us, met", [(40, 41, (True, False)), (41, 40, (False, True)),
+                                                (None, 9, (None, True))])
+    def test_limits(self, added, us, met):
+        figures = bench_inspect.Figures()
+        figures.add(ours_us=us, **({} if added is None else {"ours_added": added}))
+        limits = self.ROWS["attributes"].limits(figures)
+        assert (limits["us"], (limits["p50_met"], limits["cpu_met"])) == (40, met)
+        assert self.ROWS["job-1m"].limits(figures) == {"us": None, "p50_met": None, "cpu_met": None}
+
+    def test_what_is_added(self):
+        """To cupsd's own time of the same round; who comes first changes with each."""
+        p50, order = {"cupsd": [100, 200, 300], "nginx": [110, 230, 310], "sallyport": [150, 260, 320]}, []
+
+        class Run:
+            figures = bench_inspect.Figures()
+
+            @staticmethod
+            def has(_kind):
+                return True
+
+        class Row(bench_print.PrintRow):
+            def sample(self, run, role, connections):
+                name = bench_print.ROLES[role].name
+                order.append(name)
+                report = {"latency_us": {"p50": p50[name].pop(0), "p99": 1}, "body_bytes_per_s": 0,
+                          "requests_per_s": 1}
+                return bench_runs.Sample(1, {"server": 7}, {}, 0.5, 0, report)
+        row = Row("x", ())
+        for _ in range(3):
+            row.round(Run)
+        assert order == ["cupsd", "nginx", "sallyport", "nginx", "sallyport", "cupsd", "sallyport", "cupsd", "nginx"]
+        assert Run.figures.values["ours_added"] == [50, 60, 20] and Run.figures.values["peer_added"] == [10, 30, 10]
+        found = row.outcome(Run.figures)
+        assert (found.ours.median, found.peer.median, found.floor.median) == (50, 10, 200)
+        assert (found.unit, found.met(), found.peer_title) == ("us p50 added", False, "nginx")
+
+
 def arguments(**more):
     return argparse.Namespace(**{"filter": None, "all": False, "only": ",".join(bench_suite.GROUPS), "rounds": 1,
                                  "seconds": 1.0, "retries": 0, "noise": 0.1, "format": "json", **more})
@@ -288,7 +394,7 @@ class TestChoice:
 
     def test_faults_of_a_peer_are_its_own(self):
         assert bench_suite.is_ours("sallyport: body-byte") and bench_suite.is_ours("floor-batched: status")
-        assert not bench_suite.is_ours("cicap-default: closed-early")
+        assert not bench_suite.is_ours("cicap-default: closed-early") and not bench_suite.is_ours("nginx: status")
 
 
 class Script:
@@ -358,6 +464,10 @@ class TestMachine:
             bench_machine.kib("Rss: 1 kB\n", "Pss")
 
 
+def figures_of(row, name):
+    return row["detail"]["figures"][name]["median"]
+
+
 def bench(*options, **more):
     return subprocess.run([sys.executable, "-B", BENCH / "bench.py", *options], capture_output=True, text=True,
                           timeout=300, **more)
@@ -403,6 +513,55 @@ class TestProgram:
         assert 0 < status["204"] and abs(status["204"] - status["200"]) <= 16 * 2
         assert rows[2]["detail"]["sallyport"]["resumed"] > 0
         assert rows[3]["detail"]["sallyport"]["held"] == 1000
+
+    @needs_root
+    @pytest.mark.soak
+    def test_tenants(self):
+        """Logins work, the storm is refused, the flood is held back, and all of it is counted."""
+        done = bench("tenants", *self.QUICK, "--json")
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        rows = {row["row"]: row for row in map(json.loads, done.stdout.splitlines())}
+        assert list(rows) == [f"tenants/{r.name}" for r in bench_tenants.ROWS if r.core]
+        for row in rows.values():
+            assert list(row) == [*KEYS, "target", "met", "detail"]
+            assert row["ours"] > 0 and row["floor"] > 0 and row["detail"]["errors"] == {}
+
+        def median(row, name):
+            return rows[f"tenants/{row}"]["detail"]["figures"][name]["median"]
+        assert median("options", "login_us") > 0 and median("options", "plain_us") > 0
+        assert median("login-storm", "sent") > 0
+        assert median("quota-requests", "flood_over") > 0
+        assert (median("first-login", "first_derivations"), median("first-login", "crowd_derivations")) == (2, 2)
+        assert rows["tenants/timing"]["detail"]["statistic"].keys() == {"difference", "noise", "larger", "p"}
+
+    @needs_root
+    def test_print(self):
+        """Requests and documents come through all three, in clear text and within TLS."""
+        need("nginx", "nginx"), need("cupsd", "cups-daemon")
+        done = bench("print", *self.QUICK[:-2], "--json", "-f", "^print/(attributes-small|job-1m-scanned|close-.*)$")
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [row["row"] for row in rows] == ["print/attributes-small", "print/job-1m-scanned",
+                                                "print/close-attributes-tls"]
+        assert [row["unit"] for row in rows] == ["us p50 added", "us p50 added", "us CPU/request"]
+        for row in rows:
+            assert list(row) == [*KEYS, "target", "met", "detail"]
+            assert isinstance(row["met"], bool) is (row["row"] != "print/job-1m-scanned")
+            assert row["floor"] > 0 and row["detail"]["errors"] == {}
+            for name in ("floor_us", "floor_p50", "peer_us", "peer_cupsd_us", "ours_us", "ours_cupsd_us"):
+                assert figures_of(row, name) > 0, name
+        assert figures_of(rows[0], "ours_octets") > 0 and figures_of(rows[0], "ours_crowd_rate") > 0
+        assert rows[0]["detail"]["limit"]["us"] == 20
+        assert figures_of(rows[1], "ours_workers_us") > 0
+        assert rows[2]["ours"] == figures_of(rows[2], "ours_us") and rows[2]["peer"] == figures_of(rows[2], "peer_us")
+
+    @needs_root
+    def test_print_without_a_floor(self):
+        """cupsd is there, but nobody asks it alone."""
+        need("cupsd", "cups-daemon")
+        done = bench("print", *self.QUICK[:-2], "--only", "sallyport", "-f", "^print/attributes$")
+        assert done.returncode == 0, done.stderr
+        assert "cupsd alone  not measured\n" in done.stdout and "target: <= nginx: not measured" in done.stdout
 
     @needs_root
     def test_markdown_and_text(self):

@@ -288,7 +288,7 @@ class TestWorkers:
         [worker] = stop_workers(gateway)
         started = time.monotonic()
         reply = way.ask("RESPMOD", "inspect", b"a file")
-        assert 0.25 < time.monotonic() - started < 5
+        assert 0.25 < time.monotonic() - started < 20
         assert reply.status == status
         assert self.expect(gateway, reply, "timeout", action)["error"] == "timeout"
         wait.until(lambda: is_gone(worker), "the hanging worker's end")

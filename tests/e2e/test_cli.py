@@ -14,7 +14,7 @@ import pytest
 from testenv import Certificates, Sallyport, Way, build_dir, free_port, need, samples, wait
 from testenv.sallyport import binary, run_command
 
-COMMANDS = ("serve", "check", "scan", "probe", "status", "help", "version")
+COMMANDS = ("serve", "check", "scan", "probe", "why", "status", "help", "version")
 
 
 def run(*arguments, **more):
@@ -343,7 +343,9 @@ class TestScanRemote:
 
     def test_clear_text_where_tls_is_spoken(self, sallyport, files):
         url = sallyport.url("inspect", "tls").replace("icaps://", "icap://")
-        assert run("scan", "--to", url, files / "clean.txt").returncode in (3, 4)
+        done = run("scan", "--to", url, files / "clean.txt")
+        assert done.returncode == 1
+        assert "it may want TLS: icaps://" in done.stdout
 
     def test_tls_where_clear_text_is_spoken(self, sallyport, certificates, files):
         url = sallyport.url("inspect").replace("icap://", "icaps://")
@@ -366,6 +368,15 @@ class TestScanRemote:
         done = run("scan", "--to", sallyport.url("inspect", "tls"), "--ca", files / "clean.txt", files / "clean.txt")
         assert done.returncode == 2
 
+    @pytest.mark.parametrize("option, said", [("--ca", "no certificate among those to trust"), ("--cert", "neither be empty")])
+    def test_empty_file(self, sallyport, files, tmp_path, option, said):
+        """It is no way to say: whom the system trusts, or nobody."""
+        empty = tmp_path / "empty"
+        empty.touch()
+        done = run("scan", "--to", sallyport.url("inspect", "tls"), option, empty, files / "clean.txt")
+        assert done.returncode == 2
+        assert said in done.stderr
+
     def test_server_that_goes_away(self, start_sallyport, files):
         gateway = start_sallyport()
         url = gateway.url("inspect")
@@ -387,7 +398,9 @@ class TestStatus:
         done = run("status", "--state", sallyport.state)
         assert (done.returncode, done.stderr) == (0, "")
         for words in (r"^sallyport \d+\.\d+\.\d+, gateway pid \d+, generation 1, since ", "^ready$", "^sandbox   .*seccomp",
-                      r"^engines   yara ", r"^listener  clear +127\.0\.0\.1:\d+ +clear$", r"^listener  tls .* TLS$",
+                      r"^engines   yara ",
+                      r"^tls       server .* CN=server, until \S+Z \(\d days\), serial \w+, reloads 0$",
+                      r"^listener  clear +127\.0\.0\.1:\d+ +clear$", r"^listener  tls .* TLS$",
                       r"^service   inspect +/inspect .* blocked [1-9]", r"^thread    1 ", r"^budget    spool ",
                       r"^records   written \d+, lost 0, write errors 0$"):
             assert re.search(words, done.stdout, re.M), (words, done.stdout)

@@ -13,7 +13,7 @@ from testenv.sallyport import run_command
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = [*sorted((ROOT / "examples").glob("*.yaml")), ROOT / "examples" / "kubernetes" / "sallyport.yaml"]
 ETC = "/etc/sallyport"
 
 # A block may leave out what it is not about.
@@ -55,6 +55,14 @@ class Checker:
         shutil.copy(certificate, folder / "gateway.pem")
         shutil.copy(certificates.ca, folder / "clients.pem")
         shutil.copy(key, folder / "gateway.key")
+        shutil.copy(certificate, folder / "customers.pem")
+        shutil.copy(key, folder / "customers.key")
+        certificates.crl(folder / "clients.crl")
+        (folder / "tickets").write_bytes(bytes(32))
+        (folder / "tickets").chmod(0o600)
+        (folder / "tls").mkdir()
+        for source, name in ((certificate, "tls-server-cert"), (key, "tls-server-key"), (certificates.ca, "tls-cafile")):
+            shutil.copy(source, folder / "tls" / name)
         shutil.copytree(ROOT / "examples" / "lists", folder / "lists")
         shutil.copytree(ROOT / "share" / "rules", folder / "rules")
 

@@ -306,7 +306,7 @@ class TestSlowPeers:
                     break
                 s.send(hello[i:i + 1])
             assert s.recv(1) == b""
-            assert 0.2 < time.monotonic() - started < 5
+            assert 0.2 < time.monotonic() - started < 20
         self.expect_timeout(gateway, "the end of the TLS handshake did not come")
 
     @pytest.mark.parametrize("listener", ["clear", "tls"])
@@ -316,7 +316,7 @@ class TestSlowPeers:
             c.ask("RESPMOD", gateway.url("echo", listener), b"x")
             started = time.monotonic()
             c.expect_closed()
-            assert 0.3 < time.monotonic() - started < 5
+            assert 0.3 < time.monotonic() - started < 20
 
     @pytest.mark.parametrize("listener", ["clear", "tls"])
     def test_head(self, gateway, certificates, listener):
@@ -324,7 +324,7 @@ class TestSlowPeers:
         with self.connect(gateway, listener, certificates) as c:
             c.ask("RESPMOD", gateway.url("echo", listener), b"x")  # takes TLS 1.3's tickets off the socket, too
             seconds = self.drip(c, request("OPTIONS", gateway.url("echo", listener), http=[], encapsulated=""))
-            assert 0.2 < seconds < 5
+            assert 0.2 < seconds < 20
             assert c.read_reply("OPTIONS").status == 408
             c.expect_closed()
         self.expect_timeout(gateway, "the heads took too long")

@@ -61,6 +61,13 @@ def test_only_public_names_are_visible(installed):
     assert names - {"SALLYPORT_0"} and all(name.startswith("sallyport_") for name in names - {"SALLYPORT_0"})
 
 
+def test_it_stays_loaded(installed):
+    """OpenSSL calls functions of the library when it frees what that hung on its objects."""
+    library, = (file for file in installed.rglob("libsallyport.so.0*") if not file.is_symlink())
+    run = subprocess.run([need("readelf", "binutils"), "-d", library], check=True, capture_output=True, text=True, timeout=30)
+    assert "NODELETE" in run.stdout
+
+
 class TestTogether:
     """The client meets the server; each says what it knows of the other."""
 
@@ -75,13 +82,21 @@ class TestTogether:
             yield log.read_text().split()[1], log
             process.popen.terminate()
 
+    @pytest.fixture(scope="class")
+    def friend(self, people):
+        """A file with certificate and key of somebody whom the server wants."""
+        certificate, key = people.issue("friend", "subjectAltName=DNS:b.test", usage="clientAuth")
+        both = certificate.with_name("friend-both.pem")
+        both.write_text(certificate.read_text() + key.read_text())
+        return both
+
     def client(self, programs, port, ca, *wanted):
         folder, env = programs
         return subprocess.run([folder / "how-who-why", "localhost", port, ca, *wanted], env=env, capture_output=True, text=True,
                               timeout=30, check=False)
 
-    def test_the_client_is_content(self, programs, server, people):
-        run = self.client(programs, server[0], people.ca, "dns:localhost")
+    def test_the_client_is_content(self, programs, server, people, friend):
+        run = self.client(programs, server[0], people.ca, friend, "dns:localhost")
         assert run.returncode == 0
         assert run.stdout.startswith("HOW strong: TLSv1.3 ")
         assert "\nWHO CN=localhost\n  dns:localhost\n" in run.stdout
@@ -89,11 +104,18 @@ class TestTogether:
     @pytest.mark.parametrize("wanted, code, text", [
         (["dns:other.test"], 3, "WHY wrong-peer: "), (["dns:other.test", "dn:CN=localhost"], 0, "WHO CN=localhost"),
         (["dns:"], 1, "")])
-    def test_whom_the_client_wants(self, programs, server, people, wanted, code, text):
-        run = self.client(programs, server[0], people.ca, *wanted)
+    def test_whom_the_client_wants(self, programs, server, people, friend, wanted, code, text):
+        run = self.client(programs, server[0], people.ca, friend, *wanted)
         assert run.returncode == code
         assert text in run.stdout
         assert (code == 1) == ("names nobody" in run.stderr)
+
+    def test_the_server_is_not_content(self, programs, server, people):
+        """With TLS 1.3 that comes after the client's handshake, which went well."""
+        run = self.client(programs, server[0], people.ca, "dns:localhost")
+        assert run.returncode == 3
+        assert run.stdout.startswith("HOW strong: TLSv1.3 ") and "\nWHO CN=localhost\n" in run.stdout
+        assert "\nWHY peer-rejected-us: the peer sent the TLS alert 'certificate required' (peer)\n" in run.stdout
 
     def test_a_server_of_another_ca(self, programs, server, tmp_path):
         run = self.client(programs, server[0], Certificates(tmp_path).ca)

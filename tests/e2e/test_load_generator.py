@@ -238,6 +238,22 @@ class TestBodies:
         assert (code, report["errors"], report["requests"], report["blocked"]) == (0, {}, 10, 5)
         assert report["latency_us"]["max"] > 0 and report["blocked_us"]["max"] > 0
 
+    @pytest.mark.parametrize("options, errors", [(("--refused",), []), ((), ["status"])])
+    def test_refused(self, options, errors):
+        """Every other answer is 503; the connection goes on where that is allowed."""
+        count = []
+
+        def reply(request):
+            count.append(1)
+            return b'ICAP/1.0 503 Busy\r\nISTag: "t1"\r\nEncapsulated: null-body=0\r\n\r\n' if len(count) % 2 \
+                else answer(request)
+        with Stub(each(reply)) as stub:
+            code, report = load(stub.address, *RESPMOD, *options, requests=10, connections=1)
+        assert (code, list(report["errors"])) == (bool(errors), errors)
+        if not errors:
+            assert (report["requests"], report["blocked"], report["connects"]) == (10, 5, 1)
+            assert (report["status"]["200"], report["latency_us"]["max"] > 0) == (5, True)
+
     def test_block_page_after_a_preview(self):
         with Stub(each(lambda request: block_page())) as stub:
             code, report = load(stub.address, *PREVIEW, "--blocked", "overload")
@@ -293,6 +309,53 @@ class TestPaths:
     def test_half_continues(self):
         _, status = self.seen(*PREVIEW, "--path", "/a", "--also", "/b", requests=40)
         assert status == {"100": 20, "200": 20, "204": 20, "206": 0}
+
+
+class TestField:
+    """A line of one's own, on each request or once for a connection."""
+    LINE = "Authorization: Basic YTpi"
+
+    def seen(self, *options, requests, per_connection=None):
+        """For each connection, which of its requests had the line."""
+        found = []
+
+        def talk(peer, _stub):
+            found.append(mine := [])
+            while request := peer.request():
+                lines = request.icap.split(b"\r\n")
+                assert lines.count(self.LINE.encode()) <= 1 and b"Host: " in request.icap
+                mine.append(self.LINE.encode() in lines)
+                last = len(mine) == per_connection
+                peer.send(answer(request, more=b"Connection: close\r\n" if last else b""))
+                if last:
+                    return
+        with Stub(talk) as stub:
+            code, report = load(stub.address, *options, requests=requests, connections=1)
+        assert (code, report["errors"], report["requests"]) == (0, {}, requests)
+        return found
+
+    def test_none(self):
+        assert self.seen(*RESPMOD, requests=3) == [[False] * 3]
+
+    def test_each(self):
+        assert self.seen(*RESPMOD, "--field", self.LINE, requests=4) == [[True] * 4]
+
+    @pytest.mark.parametrize("more", [(), ("--also", "/b")])
+    def test_once(self, more):
+        """Also where another connection begins with the second of two paths."""
+        assert self.seen(*RESPMOD, *more, "--field", self.LINE, "--field-once", requests=6,
+                         per_connection=3) == [[True, False, False]] * 2
+
+    def test_once_for_connections_that_close(self):
+        assert self.seen(*RESPMOD, "--close", "--field", self.LINE, "--field-once", requests=3,
+                         per_connection=1) == [[True]] * 3
+
+    @pytest.mark.parametrize("options, words", [
+        (("--field", "no colon"), "NAME: VALUE"), (("--field", "A: b\r\nC: d"), "NAME: VALUE"),
+        (("--field-once",), "--field"), (("--field", "A: " + "b" * 3000), "too long")])
+    def test_refused(self, options, words):
+        done = subprocess.run([str(LOAD), *options, "127.0.0.1:9"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 2 and words in done.stderr.splitlines()[0]
 
 
 class TestHold:

@@ -3,6 +3,7 @@
 each thing wrong once."""
 import email.utils
 import json
+import os
 import re
 import socket
 import socketserver
@@ -13,6 +14,7 @@ import threading
 import pytest
 
 from testenv import Certificates, build_dir, free_port, need, wait
+from testenv.login_server import LoginServer, basic, server_context
 from testenv.sallyport import run_command
 
 
@@ -391,6 +393,7 @@ def once_in_two(values):
 FAULTS = {
     "options-answer": ("fail", {"options": lambda self, r: None}),
     "options-status": ("fail", changed_options(b" 200 ", b" 404 ")),
+    "login": ("fail", {"options": lambda self, r: self.error(407, r)}),
     "istag-missing": ("fail", options(ISTag=None)),
     "istag-unquoted": ("warn", options(ISTag="s1")),
     "istag-long": ("fail", options(ISTag='"' + "s" * 33 + '"')),
@@ -487,6 +490,75 @@ class TestFaults:
             "tls-resumption", "tls-clear-text", "pipelining"}
 
 
+class TestLogin:
+    """Passwords: who gets them, how often, and what is said about it."""
+
+    @pytest.fixture
+    def serve(self, certificates):
+        with LoginServer({"user": "sesame"}, server_context(certificates.server)) as server:
+            yield server
+
+    def probe(self, server, certificates, user, password, *arguments):
+        done = run(server.url(user), "--ca", certificates.ca, "--json", "--timeout", 5, *arguments,
+                   env={**os.environ, "SALLYPORT_PASSWORD": password}, start_new_session=True)
+        assert password not in done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        return done.returncode, next(c for c in found["checks"] if c["id"] == "login"), found
+
+    def test_let_in(self, serve, certificates):
+        _, login, found = self.probe(serve, certificates, "user", "sesame")
+        assert (login["severity"], login["text"]) == ("ok", "user 'user' is let in"), found
+        assert serve.denied == 0 and serve.served > 5
+
+    def test_refused(self, serve, certificates):
+        """The password is tried once, and then not again."""
+        code, login, _ = self.probe(serve, certificates, "user", "wrong-one")
+        assert (code, login["severity"]) == (1, "fail")
+        assert "user 'user' is not accepted" in login["text"]
+        assert [auth for _, _, auth in serve.seen].count(basic("user", "wrong-one")) == 1
+
+    def test_nobody(self, serve, certificates):
+        code, login, _ = self.probe(serve, certificates, None, "unused")
+        assert (code, login["severity"]) == (1, "fail")
+        assert "icaps://user@host/service" in login["text"]
+        assert {auth for _, _, auth in serve.seen} == {None}
+
+    def test_another_name(self, certificates):
+        """A server that is somebody else gets no request at all."""
+        context = server_context(certificates.issue("probe-elsewhere", "subjectAltName=DNS:elsewhere.test"))
+        with LoginServer({"user": "sesame"}, context) as server:
+            code, _, _ = self.probe(server, certificates, "user", "sesame")
+            assert (code, server.seen) == (3, [])
+
+    def test_loose_tls(self, certificates):
+        """No password goes over what somebody in between may have made weak."""
+        context = server_context(certificates.server)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA")
+        with LoginServer({"user": "sesame"}, context) as server:
+            code, _, found = self.probe(server, certificates, "user", "sesame")
+            assert next(c for c in found["checks"] if c["id"] == "tls-chain")["severity"] == "ok"
+            assert (code, {auth for _, _, auth in server.seen} - {None}) == (3, set())
+
+    def test_clear_text(self, scripted):
+        done = run(scripted(Script()).replace("//", "//user@"), env={**os.environ, "SALLYPORT_PASSWORD": "sesame"})
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "icap:// is clear text" in done.stderr
+
+    def test_not_on_the_wire_in_clear_text(self, scripted, certificates):
+        """The port of TLS is tried in clear text, without the password."""
+        heard = []
+
+        def options(self, request):
+            heard.append(request.fields.get("authorization"))
+            return Script.options(self, request)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificates.server)
+        url = scripted(type("Changed", (Script,), {"options": options})(), context).replace("//", "//user@")
+        run(url, "--ca", certificates.ca, env={**os.environ, "SALLYPORT_PASSWORD": "sesame"})
+        assert heard.count(None) == 1 and len(heard) > 2
+
+
 class TestUse:
     def test_nobody_listens(self):
         code, checks, _ = probe(f"icap://127.0.0.1:{free_port()}/x")
@@ -496,14 +568,16 @@ class TestUse:
         code, checks, _ = probe("icap://nothing.invalid/x")
         assert (code, checks["host-name"]) == (4, "fail")
 
-    @pytest.mark.parametrize("url", ["ipp://x/y", "https://x/", "HTTPS://x/"])
+    @pytest.mark.parametrize("url", ["http://x/", "https://x/", "HTTPS://x/"])
     def test_later(self, url):
         done = run(url)
         assert (done.returncode, done.stdout) == (2, "")
         assert "not probed yet" in done.stderr
 
     @pytest.mark.parametrize("arguments", [
-        [], ["icap://x/y", "icap://x/z"], ["x"], ["icap://"], ["icap://x/y", "--ca", "z"], ["icaps://x/y", "--cert", "z"],
+        [], ["icap://x/y", "icap://x/z"], ["x"], ["icap://"], ["icap://x/y", "--ca", "z"], ["icaps://x/y", "--cert", "/nothing"],
+        ["icaps://x/y", "--key", "z"], ["icaps://u:p@x/y"], ["icaps://x/y", "--password-file", "z"],
+        ["icaps://u@x/y", "--password", "z"],
         ["icap://x/y", "--timeout", "0"], ["icap://x/y", "--insecure-no-verify"], ["icaps://x/y", "--ca", "/nothing"],
         ["icap://x/y", "--service", "a\nb"], ["icap://x/y", "--nothing"]])
     def test_wrong_use(self, arguments):

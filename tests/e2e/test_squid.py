@@ -166,7 +166,7 @@ class TestInspect:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("service", ["echo", "inspect"])
+@pytest.mark.parametrize("service", [pytest.param("echo", marks=pytest.mark.soak), "inspect"])
 def test_upload_of_one_gibibyte(sallyport, readable, scheme, origin, service):
     """Squid before 6.13 drops uploads that come faster than they are inspected, when its buffer for
     them is full (Squid bug 5405): so it gets a larger one."""

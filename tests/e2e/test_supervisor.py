@@ -487,7 +487,7 @@ class TestReload:
         shutil.copy(first[1], key)
         gateway = start(tls=(cert, key), config=None)
         shutil.copy(second[0], cert)
-        gateway.wait_log("the changed files cannot be used yet", 20)
+        gateway.wait_log("are NOT in use: the key does not belong to the certificate", 20)
         with IcapConnection(gateway.address("tls"), tls=certificates.ca) as c:
             assert options(c, gateway.url("echo", "tls")).status == 200
 

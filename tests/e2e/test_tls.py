@@ -239,6 +239,23 @@ class TestClientCertificates:
         assert record["protection"]["peer"] == f"CN={name}"
         assert record["protection"]["how"] == "strong"
 
+    @pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
+    @pytest.mark.parametrize("tail", [b"\x17\x03\x03\x40\x00half a record", b"\x17\x03\x03\x00\x20" + bytes(32)],
+                             ids=["half", "forged"])
+    def test_broken_later(self, sallyport, certificates, client, version, tail):
+        """However it ends, the record says how it was protected and who was there."""
+        since = len(sallyport.records())
+        c = IcapConnection(sallyport.address("mutual"), tls=context_for(certificates, version, client))
+        peer = "%s:%d" % c.sock.getsockname()
+        c.send(request("RESPMOD", sallyport.url("echo", "mutual"), samples.noise(9000))[:-2000])
+        with socket.socket(fileno=c.sock.detach()) as raw:
+            raw.sendall(tail)
+            raw.shutdown(socket.SHUT_WR)
+            record = sallyport.wait_record(lambda r: r["client"] == peer, since=since)
+        assert record["error"] in ("client-gone", "tls", "peer-closed")
+        assert record["protection"]["how"] == "strong"
+        assert "client-one" in record["protection"]["peer"]
+
     def expect_refused(self, sallyport, context, text):
         """In TLS 1.3 the client learns of it at its first read."""
         since = len(sallyport.records())

@@ -43,7 +43,8 @@ def signed_executable(tmp_path):
 class TestStart:
     def test_ready_names_engines_and_layers(self, zygote):
         engines, layers = zygote.ready
-        assert re.fullmatch(r"yara 4\.[0-9.]+ rules [0-9a-f]{16} filetype 5\.[0-9]+ magic [0-9a-f]{16}", engines)
+        assert re.fullmatch(r"yara 4\.[0-9.]+ rules [0-9a-f]{16} filetype 5\.[0-9]+ magic [0-9a-f]{16} printing [0-9]+",
+                            engines)
         assert "no-new-privs" in layers and "seccomp" in layers
 
     def test_digest_follows_the_rules(self, tmp_path):
@@ -179,7 +180,7 @@ class TestJobs:
         assert (result.verdict, result.cause) == (NOT_INSPECTED, CAUSE_NOT_INSPECTED)
 
     def test_engine_that_nobody_knows(self, channel, worker):
-        worker.give(EICAR, engines=YARA | 8)
+        worker.give(EICAR, engines=YARA | 16)
         with pytest.raises(EOFError):
             worker.receive()
         assert died(channel) == (worker.pid, 0, 4)

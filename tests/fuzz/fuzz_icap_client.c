@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* icap/icap_client_engine.h. Byte 0: seed of the cuts; byte 1: which request; the rest comes from
- * the server. Properties: cut = whole; one REPLY, then END or FAILED, and nothing after it; 204,
- * 206 and 100 only where the request allows them. */
+/* icap/icap_client_engine.h, icap/icap_client_status.h. Byte 0: seed of the cuts; byte 1: which
+ * request; the rest comes from the server. Properties: cut = whole; one REPLY, then END or FAILED,
+ * and nothing after it; 204, 206 and 100 only where the request allows them. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "icap/icap_client_engine.h"
+#include "icap/icap_client_status.h"
 
 static const struct icap_limits limits = {
     .request_line_max = 256,
@@ -58,6 +59,23 @@ static void log_body(struct play *p)
     buf_reset(&p->body);
 }
 
+/* Words for it, which fit, and say no more than they were given. */
+static void say_status(struct play *p, const struct head *icap)
+{
+    char text[64];
+    uint64_t seconds = 0;
+    bool basic = icap_client_takes_basic(icap), later = icap_client_retry_after(icap, &seconds);
+
+    assert(!later || seconds <= UINT32_MAX);
+    for (unsigned i = 0; i < 2; i++) {
+        memset(text, 'x', sizeof text);
+        icap_client_status_text(icap, i ? "u" : NULL, i, text, sizeof text);
+        assert(memchr(text, '\0', sizeof text));
+        buf_text(&p->log, text);
+    }
+    buf_fmt(&p->log, " %d %d %llu", basic, later, (unsigned long long)seconds);
+}
+
 static void on_reply(struct play *p)
 {
     const struct icap_client_reply *r = icap_client_reply(p->e);
@@ -68,6 +86,7 @@ static void on_reply(struct play *p)
     assert(r->status != 206 || (p->rq.allow.s206 && (p->rq.allow.s204 || preview)));
     assert(r->status != 200 || p->rq.method != ICAP_RESPMOD || r->http_response);
     buf_fmt(&p->log, "%u %d %d", r->status, r->has_body, r->keep_alive);
+    say_status(p, r->icap);
 }
 
 static void drain(struct play *p)

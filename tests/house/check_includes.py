@@ -11,6 +11,7 @@ from rooms import PUBLIC, ROOMS, ROOT, includes, may_name, room_of
 # Library header: rooms that may name it. Others go through these rooms.
 LIBRARIES = {
     "uv.h": {"net"},
+    "lmdb.h": {"store"},
     "yaml.h": {"config"},
     "yara.h": {"worker"},
     "yara/": {"worker"},
@@ -21,15 +22,21 @@ LIBRARIES = {
     "zstd_errors.h": {"worker"},
     "pcre2.h": {"adapt"},
     "seccomp.h": {"jail"},
+    "cups/": {"tests"},
     "linux/landlock.h": {"jail"},
     "linux/seccomp.h": {"jail"},
     "uthash.h": {"base"},
-    "jansson.h": {"adapt", "proc", "cli"},
-    "openssl/": {"protect", "net", "adapt", "icap", "proc", "cli", "worker"},
+    "jansson.h": {"tenant", "adapt", "ipp", "proc", "cli"},
+    "openssl/": {"protect", "net", "http", "tenant", "adapt", "icap", "ipp", "proc", "cli", "worker"},
 }
 # Engines eat bytes and yield events: no descriptor, no clock, no thread (design of a protocol room).
 ENGINES = ("src/icap/icap_engine*.[ch]", "src/icap/icap_message*.[ch]", "src/icap/icap_client_engine*.[ch]",
-           "src/http/head*.[ch]", "src/http/chunk*.[ch]", "src/net/proxy_protocol.c",
+           *(f"src/ipp/ipp_{name}.[ch]" for name in (
+               "cursor", "flaw", "level", "message", "names", "rewrite", "scan", "tags", "translate*", "uri*", "write",
+               "http_target", "allow", "own_answer", "job_record")),
+           "src/http/http_engine*.[ch]", "src/http/http_client_engine*.[ch]", "src/http/http_out.[ch]",
+           "src/http/head*.[ch]", "src/http/chunk*.[ch]", "src/http/digest.[ch]", "src/http/digest_[!hr]*.[ch]",
+           "src/net/proxy_protocol.c",
            "src/adapt/verdict.[ch]", "src/adapt/objects.[ch]", "src/adapt/clamd_protocol.c", "src/adapt/rules.[ch]",
            "src/adapt/type_policy.[ch]", "src/adapt/file_name.[ch]", "src/adapt/url_normal.[ch]",
            "src/adapt/url_lists_parse.c")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Each header compiles alone; public ones as C99 without extensions and as C++, too."""
+"""Each header compiles alone, public ones as C99 without extensions and as C++, too; and those of a room
+go together."""
 import concurrent.futures
 import subprocess
 import sys
@@ -12,19 +13,21 @@ INSIDE = [["gcc", "-std=gnu17", "-D_GNU_SOURCE", *FLAGS, "c"]]
 PUBLIC = [["gcc", "-std=c99", "-pedantic-errors", *FLAGS, "c"], ["g++", "-std=c++11", "-pedantic-errors", *FLAGS, "c++"]]
 
 
-def compile_alone(job):
-    command, header = job
-    text = f'#include "{header.relative_to(ROOT)}"\nextern int not_empty;\n'
+def compile_headers(job):
+    command, headers = job
+    names = [str(h.relative_to(ROOT)) for h in headers]
+    text = "".join(f'#include "{name}"\n' for name in names) + "extern int not_empty;\n"
     run = subprocess.run([*command, "-I", ".", "-"], input=text, text=True, capture_output=True, cwd=ROOT)
-    return run.returncode == 0 or f"{header.relative_to(ROOT)} ({' '.join(command[:2])}):\n{run.stderr}"
+    return run.returncode == 0 or f"{', '.join(names)} ({' '.join(command[:2])}):\n{run.stderr}"
 
 
 def main():
-    jobs = [(c, h) for h in sorted(ROOT.glob("src/**/*.h")) for c in INSIDE]
-    jobs += [(c, h) for h in sorted(ROOT.glob("include/**/*.h")) for c in PUBLIC]
+    alone = [(c, [h]) for h in sorted(ROOT.glob("src/**/*.h")) for c in INSIDE]
+    alone += [(c, [h]) for h in sorted(ROOT.glob("include/**/*.h")) for c in PUBLIC]
+    rooms = [(c, sorted(room.glob("*.h"))) for room in sorted(ROOT.glob("src/*/")) for c in INSIDE]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        bad = [r for r in pool.map(compile_alone, jobs) if r is not True]
-    print("\n".join(bad) or f"{len(jobs)} headers compile alone")
+        bad = [r for r in pool.map(compile_headers, alone + rooms) if r is not True]
+    print("\n".join(bad) or f"{len(alone)} headers compile alone, those of {len(rooms)} rooms together")
     sys.exit(bool(bad))
 
 

@@ -3,7 +3,7 @@
 """What ran and how it ended: reads what meson, the house checks and pytest leave.
 
     totals.py names BUILD PATTERN [SUITE]   names of meson tests that contain PATTERN
-    totals.py targets BUILD PATTERN         the files that these tests need built
+    totals.py targets BUILD PATTERN [SUITE] the files that these tests need built
     totals.py sum RESULTS                   the closing line; exit code 1 when anything failed
 
 RESULTS holds unit-*.json (meson's testlog.json), house.txt (lines "passed NAME", "failed NAME") and
@@ -33,10 +33,10 @@ def matching(build, pattern, suite=None):
             yield test
 
 
-def targets(build, pattern):
+def targets(build, pattern, suite=None):
     files = {t["id"]: t["filename"] for t in introspect(build, "targets")}
     root = pathlib.Path(build).resolve()
-    found = {pathlib.Path(f) for test in matching(build, pattern) for d in test["depends"]
+    found = {pathlib.Path(f) for test in matching(build, pattern, suite) for d in test["depends"]
              for f in files.get(d, ())}
     return sorted(str(f.relative_to(root)) for f in found)
 
@@ -87,8 +87,8 @@ def main():
     match sys.argv[1:]:
         case ["names", build, pattern, *suite]:
             print("".join(t["name"] + "\n" for t in matching(build, pattern, *suite)), end="")
-        case ["targets", build, pattern]:
-            print("".join(t + "\n" for t in targets(build, pattern)), end="")
+        case ["targets", build, pattern, *suite]:
+            print("".join(t + "\n" for t in targets(build, pattern, *suite)), end="")
         case ["sum", results]:
             totals = total(results)
             print("{passed} passed, {failed} failed, {skipped} skipped".format(**totals))

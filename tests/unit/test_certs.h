@@ -28,7 +28,23 @@ struct test_cert_spec {
     long from, until; /* seconds from now; 0, 0: yesterday to in a year */
     int rsa_bits;     /* 0: P-256 */
     int ca;
+    const char *usage;       /* extendedKeyUsage: "clientAuth" */
+    const char *key_usage;   /* "keyCertSign" */
+    const char *constraints; /* basicConstraints; NULL: as |ca| says */
+    const char *names;       /* nameConstraints */
 };
+
+/* One text behind the other. The caller frees it. */
+static inline char *test_join(const char *a, const char *b)
+{
+    size_t n_a = strlen(a), n_b = strlen(b);
+    char *text = malloc(n_a + n_b + 1);
+
+    assert(text);
+    memcpy(text, a, n_a);
+    memcpy(text + n_a, b, n_b + 1);
+    return text;
+}
 
 static inline char *test_cert_text(BIO *b)
 {
@@ -78,10 +94,18 @@ static inline struct test_cert test_cert_new(const struct test_cert *issuer,
 
     X509_set_issuer_name(t.x509, X509_get_subject_name(by));
     test_cert_extension(t.x509, by, NID_basic_constraints,
-                        spec.ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+                        spec.constraints ? spec.constraints
+                        : spec.ca        ? "critical,CA:TRUE"
+                                         : "critical,CA:FALSE");
     test_cert_extension(t.x509, by, NID_subject_key_identifier, "hash");
     if (spec.san)
         test_cert_extension(t.x509, by, NID_subject_alt_name, spec.san);
+    if (spec.usage)
+        test_cert_extension(t.x509, by, NID_ext_key_usage, spec.usage);
+    if (spec.key_usage)
+        test_cert_extension(t.x509, by, NID_key_usage, spec.key_usage);
+    if (spec.names)
+        test_cert_extension(t.x509, by, NID_name_constraints, spec.names);
     X509_sign(t.x509, issuer ? issuer->key : t.key, EVP_sha256());
 
     BIO *b = BIO_new(BIO_s_mem());
@@ -105,6 +129,37 @@ static inline void test_cert_free(struct test_cert *t)
 static inline struct test_cert test_ca_new(const char *cn)
 {
     return test_cert_new(NULL, (struct test_cert_spec){.cn = cn, .ca = 1});
+}
+
+/* A CRL of |ca| in PEM, with |revoked| (NULL: nobody) on it; seconds from now. The caller frees it.
+ */
+static inline char *test_crl_new(const struct test_cert *ca, const struct test_cert *revoked,
+                                 long from, long until)
+{
+    X509_CRL *crl = X509_CRL_new();
+    ASN1_TIME *t = ASN1_TIME_new();
+    BIO *b = BIO_new(BIO_s_mem());
+
+    assert(crl && t && b);
+    X509_CRL_set_version(crl, X509_CRL_VERSION_2);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->x509));
+    X509_gmtime_adj(t, from);
+    X509_CRL_set1_lastUpdate(crl, t);
+    if (revoked) {
+        X509_REVOKED *r = X509_REVOKED_new();
+
+        X509_REVOKED_set_serialNumber(r, X509_get_serialNumber(revoked->x509));
+        X509_REVOKED_set_revocationDate(r, t);
+        X509_CRL_add0_revoked(crl, r);
+    }
+    X509_gmtime_adj(t, until);
+    X509_CRL_set1_nextUpdate(crl, t);
+    X509_CRL_sort(crl);
+    X509_CRL_sign(crl, ca->key, EVP_sha256());
+    PEM_write_bio_X509_CRL(b, crl);
+    ASN1_TIME_free(t);
+    X509_CRL_free(crl);
+    return test_cert_text(b);
 }
 
 /* Both abort when the context is refused. |trust| may be NULL. */

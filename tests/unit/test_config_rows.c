@@ -602,6 +602,48 @@ static void default_that_lies(void **state)
     arena_done(&mem);
 }
 
+/* A text alone is a list of one where the row says so. */
+static void one_for_a_list(void **state)
+{
+    static const struct config_row row[] = {
+        CONFIG_STRINGS("on", struct example_service, pipeline, .single = true, .max = 2)};
+    static const struct config_block block = CONFIG_ROWS(struct example_service, row);
+    static const struct {
+        const char *text;
+        size_t n; /* 0: refused */
+        const char *said;
+    } cases[] = {
+        {"on: a",         1, ""                                                   },
+        {"on: 'a, b'",    1, ""                                                   },
+        {"on: [a, b]",    2, ""                                                   },
+        {"on: [a, b, c]", 0, "x:1:5: on must have 0..2 elements, got 3\n"         },
+        {"on: {a: b}",    0, "x:1:5: on must be a text or a list, got a mapping\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct example_service s = {0};
+        struct config_report r;
+        struct arena mem;
+        struct buf said;
+
+        config_report_init(&r);
+        arena_init(&mem, 0);
+        buf_init(&said, 0);
+        enum err e = config_load_text(span_of(cases[i].text), "x", &block, &mem, &r, &s);
+
+        config_report_print(&r, &said);
+        assert_string_equal(buf_cstr(&said), cases[i].said);
+        assert_int_equal(e, cases[i].n ? OK : ERR_CONFIG);
+        assert_int_equal(s.pipeline.n, cases[i].n);
+        if (cases[i].n == 2)
+            assert_string_equal(s.pipeline.v[1], "b");
+        buf_done(&said);
+        config_report_done(&r);
+        arena_done(&mem);
+    }
+}
+
 /* ---- all of them ---- */
 
 #define N_VALUES   ARRAY_LEN(values)
@@ -616,7 +658,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(file_missing),         cmocka_unit_test(budget),
         cmocka_unit_test(failing_allocations),  cmocka_unit_test(check_results),
         cmocka_unit_test(rows_that_lie),        cmocka_unit_test(rows_that_are_sound),
-        cmocka_unit_test(default_that_lies),
+        cmocka_unit_test(default_that_lies),    cmocka_unit_test(one_for_a_list),
     };
     static struct CMUnitTest tests[N_VALUES + N_REFUSALS + ARRAY_LEN(others)];
     size_t n = 0;

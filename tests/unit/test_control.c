@@ -21,6 +21,8 @@ struct fixture {
     int spare[2]; /* what is handed out: even ones the first, odd ones the second */
     uint64_t drained;
     bool free_in_drain;
+    struct control_ticket *ticket; /* kept, to be answered later */
+    struct task later;
     /* the client */
     pthread_t thread;
     _Atomic bool finished;
@@ -79,6 +81,37 @@ static bool on_command(void *arg, const char *name, const struct json_t *command
     return true;
 }
 
+static void answer_later(struct task *t)
+{
+    struct fixture *f = CONTAINER_OF(t, struct fixture, later);
+    struct control_ticket *ticket = f->ticket;
+
+    f->ticket = NULL; /* the client's next command may want one */
+    control_answer(ticket, SPAN("{\"ok\":\"later\"}"));
+}
+
+/* What is answered inside the call, on another turn, and only when the test says so. */
+static bool on_command_later(void *arg, const char *name, const struct json_t *command,
+                             unsigned uid, struct control_ticket *ticket)
+{
+    struct fixture *f = arg;
+
+    assert_non_null(command);
+    assert_int_equal(uid, geteuid());
+    if (strcmp(name, "now") == 0) {
+        control_answer(ticket, SPAN("{\"ok\":\"now\"}"));
+        return true;
+    }
+    if (strcmp(name, "later") != 0 && strcmp(name, "kept") != 0)
+        return false;
+    assert_null(f->ticket);
+    f->ticket = ticket;
+    f->later.run = answer_later;
+    if (strcmp(name, "later") == 0)
+        loop_defer(f->loop, &f->later);
+    return true;
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -96,6 +129,7 @@ static int setup(void **state)
                                       .socket = on_socket,
                                       .drain = on_drain,
                                       .command = on_command,
+                                      .command_later = on_command_later,
                                       .arg = f};
 
     assert_int_equal(control_server_new(f->loop, f->fd, &h, &f->server), OK);
@@ -167,6 +201,88 @@ static void status(void **state)
     with_client(f, ask_status);
     assert_int_equal(f->err, OK);
     assert_string_equal(buf_cstr(&f->answer), "{\"version\":\"x\"}");
+}
+
+static void say_all(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* Turns until |fd| has said |want|. */
+static void expect_said(struct fixture *f, int fd, const char *want)
+{
+    char got[512];
+    size_t n = 0;
+
+    for (unsigned i = 0; i < 2000 && n < strlen(want); i++) {
+        (void)loop_turn(f->loop, false);
+        ssize_t more = recv(fd, got + n, sizeof got - 1 - n, MSG_DONTWAIT);
+
+        n += more > 0 ? (size_t)more : 0;
+    }
+    got[n] = '\0';
+    assert_string_equal(got, want);
+}
+
+static int connect_client(struct fixture *f)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)span_copy(span_of(f->path), at.sun_path, sizeof at.sun_path);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+/* Several at once: in order, one at a time. */
+static void answers_later(void **state)
+{
+    struct fixture *f = *state;
+    int fd = connect_client(f);
+
+    say_all(fd, "{\"command\":\"later\"}\n{\"command\":\"now\"}\n{\"command\":\"later\"}\n"
+                "{\"command\":\"status\"}\n{\"command\":\"never\"}\n");
+    expect_said(f, fd,
+                "{\"ok\":\"later\"}\n{\"ok\":\"now\"}\n{\"ok\":\"later\"}\n{\"version\":\"x\"}\n"
+                "{\"error\":\"unknown command; docs/guide/control-protocol.md lists them\"}\n");
+    (void)close(fd);
+}
+
+/* Nothing else is answered before it. */
+static void answer_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    int fd = connect_client(f);
+
+    say_all(fd, "{\"command\":\"kept\"}\n{\"command\":\"status\"}\n");
+    test_settle(f->loop);
+    assert_non_null(f->ticket);
+    expect_said(f, fd, "");
+    answer_later(&f->later);
+    expect_said(f, fd, "{\"ok\":\"later\"}\n{\"version\":\"x\"}\n");
+    (void)close(fd);
+}
+
+/* The answer comes when nobody is there any more: the client left, or the server is gone. */
+static void answer_for_nobody(void **state)
+{
+    struct fixture *f = *state;
+    int fd = connect_client(f);
+
+    say_all(fd, "{\"command\":\"kept\"}\n");
+    test_settle(f->loop);
+    (void)close(fd);
+    test_settle(f->loop);
+    answer_later(&f->later);
+    test_settle(f->loop);
+    fd = connect_client(f);
+    say_all(fd, "{\"command\":\"kept\"}\n");
+    test_settle(f->loop);
+    assert_non_null(f->ticket);
+    control_server_free(f->server);
+    f->server = NULL;
+    answer_later(&f->later);
+    (void)close(fd);
 }
 
 static void ask_nonsense(struct fixture *f)
@@ -410,6 +526,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(status, setup, teardown),
         cmocka_unit_test_setup_teardown(errors, setup, teardown),
         cmocka_unit_test_setup_teardown(other_commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(answer_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(answer_for_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(takeover, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_while_draining, setup, teardown),
         cmocka_unit_test_setup_teardown(two_commands_in_pieces, setup, teardown),

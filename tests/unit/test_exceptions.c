@@ -113,13 +113,13 @@ static const struct request_row {
     {"kind as number",              "{\"kind\":1," R "}",                                                               "kind must be \"exception\" or \"bypass\""                },
     {"unknown member",              X "\"hots\":\"h.example\"}",
      "unknown member \"hots\"; there are kind, expires_in, expires, reason, service, sha256, "
-     "signature, host, file, client"                                                                                                                                              },
+     "signature, host, file, client, tenant"                                                                                                                                      },
     {"an id of their own",          X "\"host\":\"h.example\",\"id\":\"00000000\"}",
      "unknown member \"id\"; there are kind, expires_in, expires, reason, service, sha256, "
-     "signature, host, file, client"                                                                                                                                              },
+     "signature, host, file, client, tenant"                                                                                                                                      },
     {"who they say they are",       X "\"host\":\"h.example\",\"by\":\"root\"}",
      "unknown member \"by\"; there are kind, expires_in, expires, reason, service, sha256, "
-     "signature, host, file, client"                                                                                                                                              },
+     "signature, host, file, client, tenant"                                                                                                                                      },
     {"number for a text",           X "\"host\":1}",                                                                    "host must be a text in quotes"                           },
     {"null for a text",             X "\"host\":null}",                                                                 "host must be a text in quotes"                           },
     {"empty condition",             X "\"host\":\"\"}",                                                                 "host is empty: fill it, or leave it out"                 },

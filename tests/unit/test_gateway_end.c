@@ -33,6 +33,8 @@ static const char configuration[] = "sandbox: best-effort\n"
                                     "services:\n"
                                     "  - {name: echo, type: echo, path: /echo}\n";
 
+static char store_dir[] = "/tmp/test_gateway_end-XXXXXX";
+
 /* Consumes |fd|. */
 static enum err tell(int sock, enum proc_kind kind, unsigned loop, const char *text, int fd)
 {
@@ -95,6 +97,7 @@ static void send_set(int sock, int *ret_client)
         assert_int_equal(tell(sock, PROC_SOCKET, i, "edge", fd), OK);
     }
     assert_int_equal(tell(sock, PROC_SPOOL, 0, "", spool), OK);
+    assert_int_equal(tell(sock, PROC_STORE, 0, "", open(store_dir, O_RDONLY | O_DIRECTORY)), OK);
     assert_int_equal(tell(sock, PROC_END, 0, "", -1), OK);
 }
 
@@ -195,6 +198,17 @@ static void silence_during_a_drain(void **state)
     ends_well(pid, sock, client);
 }
 
+static void store_remove(void)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    int dir = open(store_dir, O_RDONLY | O_DIRECTORY);
+
+    for (size_t i = 0; i < 2; i++)
+        (void)unlinkat(dir, names[i], 0);
+    (void)close(dir);
+    (void)rmdir(store_dir);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -206,5 +220,10 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (!mkdtemp(store_dir))
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    store_remove();
+    return failed;
 }

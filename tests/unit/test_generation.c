@@ -30,6 +30,7 @@ static const struct row rows[] = {
     {"socket",  {.kind = PROC_SOCKET, .loop = 3, .text = "edge"}                     },
     {"list",    {.kind = PROC_FILE, .live = 1, .text = "/etc/list"}                  },
     {"journal", {.kind = PROC_EXCEPTIONS}                                            },
+    {"store",   {.kind = PROC_STORE}                                                 },
     {"drain",   {.kind = PROC_DRAIN, .ms = UINT64_MAX}                               },
     {"failed",  {.kind = PROC_FAILED, .number = 1, .text = "line 1\nline 2 \xff"}    },
     {"drained", {.kind = PROC_DRAINED}                                               },
@@ -225,6 +226,34 @@ static int some_fd(void)
     return text_memfd("test", SPAN("a: 1\n"));
 }
 
+static enum err add_file_of(struct generation *g, unsigned owner, struct span text)
+{
+    struct proc_message m = {.kind = PROC_FILE, .loop = owner, .text = "/same"};
+    bool done;
+
+    return generation_add(g, &m, text_memfd("test", text), &done);
+}
+
+/* Two entries may have the same file as it was at different times. */
+static void files_have_owners(void **state)
+{
+    struct generation g;
+    bool done;
+
+    (void)state;
+    generation_init(&g);
+    assert_int_equal(add(&g, PROC_BEGIN, "", -1, &done), OK);
+    assert_int_equal(add_file_of(&g, 1, SPAN("old")), OK);
+    assert_int_equal(add_file_of(&g, 2, SPAN("new")), OK);
+    assert_true(span_eq(generation_tls_text(&g, 0, "/same"), SPAN("old")));
+    assert_true(span_eq(generation_tls_text(&g, 1, "/same"), SPAN("new")));
+    assert_null(generation_tls_text(&g, 2, "/same").p);
+    assert_null(generation_tls_text(&g, 0, NULL).p);
+    assert_null(generation_file_text(&g, "/same").p);
+    assert_int_equal(add_file_of(&g, 2, SPAN("new")), ERR_PROTO);
+    generation_done(&g);
+}
+
 static void whole_set(void **state)
 {
     struct generation g;
@@ -244,6 +273,7 @@ static void whole_set(void **state)
     assert_int_equal(add(&g, PROC_SPOOL, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_RECORDS, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_EXCEPTIONS, "", some_fd(), &done), OK);
+    assert_int_equal(add(&g, PROC_STORE, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_WORKERS, "yara", some_fd(), &done), OK);
     assert_false(done);
     assert_int_equal(add(&g, PROC_END, "", -1, &done), OK);
@@ -279,22 +309,25 @@ struct wrong {
 };
 
 static const struct wrong wrongs[] = {
-    {"a second begin",            false, {PROC_BEGIN},                       "",   true },
-    {"config twice",              false, {PROC_CONFIG, PROC_CONFIG},         "/x", false},
-    {"config without text",       false, {PROC_CONFIG},                      "/x", true },
-    {"file twice",                false, {PROC_FILE, PROC_FILE},             "/x", false},
-    {"socket without descriptor", false, {PROC_SOCKET},                      "x",  true },
-    {"two spools",                false, {PROC_SPOOL, PROC_SPOOL},           "",   false},
-    {"two records",               false, {PROC_RECORDS, PROC_RECORDS},       "",   false},
-    {"two journals",              false, {PROC_EXCEPTIONS, PROC_EXCEPTIONS}, "",   false},
-    {"live with a journal",       true,  {PROC_EXCEPTIONS},                  "",   false},
-    {"two channels of a loop",    false, {PROC_WORKERS, PROC_WORKERS},       "",   false},
-    {"no config",                 false, {PROC_END},                         "",   true },
-    {"drain inside",              false, {PROC_DRAIN},                       "",   true },
-    {"what a gateway says",       false, {PROC_READY},                       "",   true },
-    {"live with a socket",        true,  {PROC_SOCKET},                      "x",  false},
-    {"live with workers",         true,  {PROC_WORKERS},                     "x",  false},
-    {"live with a spool",         true,  {PROC_SPOOL},                       "x",  false},
+    {"a second begin",            false, {PROC_BEGIN},                       "",    true },
+    {"config twice",              false, {PROC_CONFIG, PROC_CONFIG},         "/x",  false},
+    {"config without text",       false, {PROC_CONFIG},                      "/x",  true },
+    {"file twice",                false, {PROC_FILE, PROC_FILE},             "/x",  false},
+    {"socket without descriptor", false, {PROC_SOCKET},                      "x",   true },
+    {"two spools",                false, {PROC_SPOOL, PROC_SPOOL},           "",    false},
+    {"two records",               false, {PROC_RECORDS, PROC_RECORDS},       "",    false},
+    {"two journals",              false, {PROC_EXCEPTIONS, PROC_EXCEPTIONS}, "",    false},
+    {"two stores",                false, {PROC_STORE, PROC_STORE},           "",    false},
+    {"live with a store",         true,  {PROC_STORE},                       "",    false},
+    {"live with a journal",       true,  {PROC_EXCEPTIONS},                  "",    false},
+    {"two channels of a loop",    false, {PROC_WORKERS, PROC_WORKERS},       "",    false},
+    {"no config",                 false, {PROC_END},                         "",    true },
+    {"drain inside",              false, {PROC_DRAIN},                       "",    true },
+    {"a certificate inside",      false, {PROC_CERTIFICATE},                 "a b", true },
+    {"what a gateway says",       false, {PROC_READY},                       "",    true },
+    {"live with a socket",        true,  {PROC_SOCKET},                      "x",   false},
+    {"live with workers",         true,  {PROC_WORKERS},                     "x",   false},
+    {"live with a spool",         true,  {PROC_SPOOL},                       "x",   false},
 };
 
 static void wrong_orders(void **state)
@@ -377,6 +410,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(too_many_descriptors),
         cmocka_unit_test(kinds_of_texts),
         cmocka_unit_test(whole_set),
+        cmocka_unit_test(files_have_owners),
+        cmocka_unit_test(files_have_owners),
         cmocka_unit_test(wrong_orders),
         cmocka_unit_test(numbers_out_of_range),
         cmocka_unit_test(failing_allocations),

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "icap/icap_engine_clock.h"
+#include "base/deadline.h"
 #include "icap/icap_engine_int.h"
 
 static const struct icap_identity identity = {

@@ -53,6 +53,8 @@ struct world {
     struct inspector *inspector;
     struct exceptions *exceptions; /* of the next snapshot */
     uint64_t decision_steps;       /* the same */
+    struct tenants *tenants;       /* the same; NULL: none */
+    struct logins *logins;         /* NULL: none; see world_prepare */
     struct fake_zygote zygote;
     struct metrics *metrics;
     struct icap_progress *progress;
@@ -80,6 +82,9 @@ static void world_no_fire(struct timer *t)
 }
 
 static unsigned *world_released;
+
+/* NULL, or a test's: makes tenants and logins, before there is a server. */
+static void (*world_prepare)(struct world *w);
 
 static void world_release(void *owner)
 {
@@ -113,6 +118,7 @@ static inline struct icap_snapshot *world_snapshot(struct world *w, const char *
         .unpack = &c->engines.unpack,
         .decision_steps = w->decision_steps,
         .exceptions = w->exceptions,
+        .tenants = w->tenants,
         .metrics = w->metrics,
         .release = world_release,
         .owner = c,
@@ -212,6 +218,8 @@ static inline struct world *world_new(const char *config, struct tls_context *tl
     assert_int_equal(inspector_new(&inspection, &w->inspector), OK);
     assert_int_equal(exceptions_new(&w->exceptions), OK);
     w->decision_steps = 20000000;
+    if (world_prepare)
+        world_prepare(w);
     w->snapshot = world_snapshot(w, config, "yara 4.2.3 rules 1");
     const struct icap_server_environment env = {
         .loop = w->loop,
@@ -223,6 +231,7 @@ static inline struct world *world_new(const char *config, struct tls_context *tl
         .records = w->records,
         .metrics = w->metrics,
         .progress = w->progress,
+        .logins = w->logins,
         .id_seed = 42,
     };
 
@@ -249,6 +258,8 @@ static inline void world_free(struct world *w)
     fake_close(&w->zygote);
     assert_int_equal(loop_group_connections(w->group, 0), 0);
     loop_free(w->loop);
+    logins_free(w->logins);
+    tenants_unref(w->tenants);
     loop_group_free(w->group);
     (void)close(w->listening);
     record_log_free(w->records);

@@ -204,6 +204,43 @@ static void test_what_a_worker_is_asked(void **state)
     assert_ended(&f->files[0], VERDICT_PASS, CAUSE_NONE);
 }
 
+/* What is known of a document's pages comes with the verdict, also with one that is kept. */
+static void test_pages_of_a_document(void **state)
+{
+    struct scan_result three = {.n_objects = 1, .pages = 3};
+    struct fixture *f = *state;
+
+    f->request.pipeline = 1u << PIPELINE_PRINTING;
+    for (unsigned i = 0; i < 2; i++) {
+        struct outcome *o = start(f);
+
+        if (i == 0) {
+            assert_int_equal(fake_busy(&f->zygote)->job.job.engines,
+                             WIRE_ENGINE_PRINTING | WIRE_ENGINE_UNPACK);
+            fake_answer(fake_busy(&f->zygote), &three);
+            steps(f);
+        }
+        assert_ended(o, VERDICT_PASS, CAUSE_NONE);
+        assert_int_equal(o->cached, i);
+        assert_int_equal(o->result.pages, 3);
+    }
+}
+
+/* clamd, which counts none, does not take them away. */
+static void test_pages_with_another_engine(void **state)
+{
+    struct scan_result three = {.n_objects = 1, .pages = 3};
+    struct fixture *f = *state;
+
+    f->request.pipeline = 1u << PIPELINE_PRINTING | 1u << PIPELINE_CLAMAV;
+    struct outcome *o = start(f);
+
+    fake_answer(fake_busy(&f->zygote), &three);
+    steps(f);
+    assert_ended(o, VERDICT_ERROR, CAUSE_ENGINE_DOWN);
+    assert_int_equal(o->result.pages, 3);
+}
+
 static void test_a_pipeline_without_engines_is_not_clean(void **state)
 {
     struct fixture *f = *state;
@@ -583,6 +620,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_a_worker_is_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pages_of_a_document, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pages_with_another_engine, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_pipeline_without_engines_is_not_clean, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_clamav_without_clamd_is_engine_down, setup, teardown),

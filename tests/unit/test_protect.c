@@ -14,6 +14,7 @@
 
 #include "protect/policy.h"
 #include "test_certs.h"
+#include "test_meeting.h"
 
 static struct test_cert ca, other_ca, leaf, client_cert;
 
@@ -38,17 +39,6 @@ static int drop_certs(void **state)
 }
 
 /* Loading. */
-
-static char *join(const char *a, const char *b)
-{
-    size_t n_a = strlen(a), n_b = strlen(b);
-    char *text = malloc(n_a + n_b + 1);
-
-    assert_non_null(text);
-    memcpy(text, a, n_a);
-    memcpy(text + n_a, b, n_b + 1);
-    return text;
-}
 
 static void expect_load(struct tls_settings s, const char *why_not)
 {
@@ -87,8 +77,9 @@ static void test_load(void **state)
     struct test_cert small =
         test_cert_new(&ca, (struct test_cert_spec){.cn = "x", .rsa_bits = 1024});
     struct test_cert rsa = test_cert_new(&ca, (struct test_cert_spec){.cn = "x", .rsa_bits = 2048});
-    char *chain = join(leaf.cert_pem, ca.cert_pem), *broken = join(chain, "");
-    char *old_chain = join(leaf.cert_pem, old.cert_pem), *both = join(leaf.key_pem, leaf.cert_pem);
+    char *chain = test_join(leaf.cert_pem, ca.cert_pem), *broken = test_join(chain, "");
+    char *old_chain = test_join(leaf.cert_pem, old.cert_pem),
+         *both = test_join(leaf.key_pem, leaf.cert_pem);
     struct tls_settings s;
 
     (void)state;
@@ -126,7 +117,15 @@ static void test_load(void **state)
     expect_load(s, NULL);
     s.trust = SPAN("nonsense");
     expect_load(s, "no certificate among");
+    s.trust = SPAN("");
+    expect_load(s, "no certificate among");
+    s.require_peer = false; /* certificates are asked for, or not at all */
+    expect_load(s, "no certificate among");
     expect_load((struct tls_settings){.role = TLS_CLIENT}, NULL); /* the system's trust */
+    expect_load((struct tls_settings){.role = TLS_CLIENT, .trust = SPAN("")},
+                "no certificate among");
+    expect_load((struct tls_settings){.role = TLS_CLIENT, .certificate = SPAN(""), .key = SPAN("")},
+                "neither be empty");
     free(chain);
     free(broken);
     free(old_chain);
@@ -162,74 +161,7 @@ static void test_names(void **state)
     tls_context_unref(NULL);
 }
 
-/* Handshakes over memory. */
-
-struct meeting {
-    SSL *server, *client;
-    sallyport_report *server_report, *client_report;
-};
-
-/* One side's step; makes its report as soon as it has ended. */
-static bool step(SSL *ssl, sallyport_report **report)
-{
-    if (*report)
-        return true;
-    ERR_clear_error();
-    int r = SSL_do_handshake(ssl);
-
-    if (r != 1 && SSL_get_error(ssl, r) == SSL_ERROR_WANT_READ)
-        return false;
-    assert_int_equal(sallyport_report_new(ssl, report), 0);
-    return true;
-}
-
-static struct meeting meet(SSL *client, SSL *server)
-{
-    struct meeting m = {server, client, NULL, NULL};
-    BIO *a, *b;
-
-    assert_int_equal(BIO_new_bio_pair(&a, 0, &b, 0), 1);
-    SSL_set_bio(client, a, a);
-    SSL_set_bio(server, b, b);
-    for (unsigned i = 0; i < 20; i++) {
-        bool done = step(client, &m.client_report);
-
-        if (step(server, &m.server_report) && done)
-            break;
-    }
-    return m;
-}
-
-static void part(struct meeting *m)
-{
-    SSL_free(m->server);
-    SSL_free(m->client);
-    sallyport_report_free(m->server_report);
-    sallyport_report_free(m->client_report);
-    ERR_clear_error();
-}
-
-static sallyport_how how_of(const sallyport_report *r)
-{
-    sallyport_how how = {.size = sizeof how};
-
-    assert_non_null(r);
-    assert_int_equal(sallyport_report_how(r, &how), 0);
-    return how;
-}
-
-static void expect_why(const sallyport_report *r, const char *code, int err)
-{
-    sallyport_why why = {.size = sizeof why};
-
-    assert_non_null(r);
-    assert_int_equal(sallyport_report_why(r, 0, &why), 0);
-    assert_string_equal(why.code, code);
-    assert_int_equal(why.err, err);
-    assert_true(why.text && *why.text);
-    assert_int_equal(how_of(r).level, SALLYPORT_NONE);
-    assert_null(sallyport_report_peer(r));
-}
+/* Handshakes. */
 
 static void test_mutual(void **state)
 {

@@ -57,77 +57,94 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"smallest",                           LISTENER SERVICE,                                                        ""                                                    },
+    {"smallest",                           LISTENER SERVICE,                                                        ""                                                      },
     {"nothing",                            "",
      "x.yaml: at least one listener is needed\n"
-     "x.yaml: warning: no service: every request will be answered 404\n"                                                                                                  },
+     "x.yaml: warning: no service: every request will be answered 404\n"                                                                                                    },
     {"no service",                         LISTENER,
-     "x.yaml:1:1: warning: no service: every request will be answered 404\n"                                                                                              },
+     "x.yaml:1:1: warning: no service: every request will be answered 404\n"                                                                                                },
+    {"tls without files",                  LISTENER SERVICE "tls: [{name: main}]\n",
+     "x.yaml:3:7: certificate is missing: name certificate and key, or a directory\n"                                                                                       },
+    {"tls without a key",                  LISTENER SERVICE "tls: [{name: main, certificate: /c}]\n",
+     "x.yaml:3:7: key is missing: name certificate and key, or a directory\n"                                                                                               },
+    {"tls with both",                      LISTENER SERVICE "tls: [{name: main, directory: /d, key: /k}]\n",
+     "x.yaml:3:31: directory stands for certificate, key and client-ca: use either the one or the "
+     "others\n"                                                                                                                                                             },
+    {"what a directory says already",
+     LISTENER SERVICE "tls: [{name: main, directory: /d, key: /d/tls-server-key}]\n",                               ""                                                      },
+    {"peers with a directory",
+     "listeners: [{name: a, address: \"*:1344\", tls: main, peers: [\"dns:a\"]}]\n" SERVICE
+     "tls: [{name: main, directory: /d}]\n",                                                                        ""                                                      },
     {"tls that is not there",
      "listeners: [{name: a, address: \"0.0.0.0:11344\", tls: man}]\n" SERVICE TLS,
-     "x.yaml:1:54: no entry of tls has the name 'man'; did you mean 'main'?\n"                                                                                            },
+     "x.yaml:1:54: no entry of tls has the name 'man'; did you mean 'main'?\n"                                                                                              },
     {"clear text outside loopback",        "listeners: [{name: a, address: \"0.0.0.0:1344\"}]\n" SERVICE,
      "x.yaml:1:32: clear text outside loopback: name a tls entry, or write "
-     "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                           },
+     "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                             },
     {"clear text on every address",        "listeners: [{name: a, address: \"*:1344\"}]\n" SERVICE,
      "x.yaml:1:32: clear text outside loopback: name a tls entry, or write "
-     "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                           },
+     "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                             },
     {"clear text that is wanted",
-     "listeners: [{name: a, address: \"*:1344\", plaintext-outside-loopback: true}]\n" SERVICE,                     ""                                                    },
-    {"clear text on ::1",                  "listeners: [{name: a, address: \"[::1]:1344\"}]\n" SERVICE,             ""                                                    },
-    {"clear text on 127.9.9.9",            "listeners: [{name: a, address: \"127.9.9.9:1\"}]\n" SERVICE,            ""                                                    },
+     "listeners: [{name: a, address: \"*:1344\", plaintext-outside-loopback: true}]\n" SERVICE,                     ""                                                      },
+    {"clear text on ::1",                  "listeners: [{name: a, address: \"[::1]:1344\"}]\n" SERVICE,             ""                                                      },
+    {"clear text on 127.9.9.9",            "listeners: [{name: a, address: \"127.9.9.9:1\"}]\n" SERVICE,            ""                                                      },
     {"strong without tls",
      "listeners: [{name: a, address: \"127.0.0.1:1344\", require: strong}]\n" SERVICE,
-     "x.yaml:1:59: a listener without tls never reaches 'strong'; name a tls entry\n"                                                                                     },
+     "x.yaml:1:59: a listener without tls never reaches 'strong'; name a tls entry\n"                                                                                       },
     {"strong with tls",
-     "listeners: [{name: a, address: \"*:1344\", require: strong, tls: main}]\n" SERVICE TLS,                       ""                                                    },
+     "listeners: [{name: a, address: \"*:1344\", require: strong, tls: main}]\n" SERVICE TLS,                       ""                                                      },
     {"no socket path",                     "listeners: [{name: a, address: /run/x}]\n" SERVICE,
-     "x.yaml:1:32: a listener needs an IP address and a port\n"                                                                                                           },
+     "x.yaml:1:32: a listener needs an IP address and a port\n"                                                                                                             },
     {"one address twice",
      "listeners: [{name: a, address: \"127.0.0.1:1\"}, {name: b, address: "
      "\"127.0.0.1:1\"}]\n" SERVICE,
-     "x.yaml:1:67: listener 'a' has the same address\n"                                                                                                                   },
+     "x.yaml:1:67: listener 'a' has the same address\n"                                                                                                                     },
     {"port 0 twice",
      "listeners: [{name: a, address: \"127.0.0.1:0\"}, {name: b, address: "
      "\"127.0.0.1:0\"}]\n" SERVICE,
-     ""                                                                                                                                                                   },
+     ""                                                                                                                                                                     },
     {"admin's address",                    "listeners: [{name: a, address: \"127.0.0.1:9344\"}]\n" SERVICE,
-     "x.yaml:1:32: the admin listener has the same address\n"                                                                                                             },
+     "x.yaml:1:32: the admin listener has the same address\n"                                                                                                               },
     {"admin's address without admin",
-     "admin: {enabled: false}\nlisteners: [{name: a, address: \"127.0.0.1:9344\"}]\n" SERVICE,                      ""                                                    },
+     "admin: {enabled: false}\nlisteners: [{name: a, address: \"127.0.0.1:9344\"}]\n" SERVICE,                      ""                                                      },
     {"admin on a path",                    "admin: {address: /run/x}\n" LISTENER SERVICE,
-     "x.yaml:1:18: the admin listener needs an IP address and a port\n"                                                                                                   },
+     "x.yaml:1:18: the admin listener needs an IP address and a port\n"                                                                                                     },
     {"name of our own",                    "listeners: [{name: control, address: \"127.0.0.1:1\"}]\n" SERVICE,
      "x.yaml:1:20: name must not be 'admin' or 'control', which Sallyport uses itself, got "
-     "'control'\n"                                                                                                                                                        },
+     "'control'\n"                                                                                                                                                          },
     {"one path twice",
      LISTENER "services: [{name: s, type: echo, path: /s}, {name: t, type: echo, path: /s}]\n",
-     "x.yaml:2:73: service 's' has the path '/s' already\n"                                                                                                               },
+     "x.yaml:2:73: service 's' has the path '/s' already\n"                                                                                                                 },
     {"alias of another",
      LISTENER "services: [{name: s, type: echo, path: /s}, {name: t, type: echo, path: /t, "
-              "aliases: [/u, /s]}]\n",                                                                              "x.yaml:2:91: service 's' has the path '/s' already\n"},
+              "aliases: [/u, /s]}]\n",                                                                              "x.yaml:2:91: service 's' has the path '/s' already\n"  },
     {"alias of its own",                   LISTENER "services: [{name: s, type: echo, path: /s, aliases: [/s]}]\n",
-     "x.yaml:2:54: service 's' has the path '/s' already\n"                                                                                                               },
+     "x.yaml:2:54: service 's' has the path '/s' already\n"                                                                                                                 },
+    {"certificate of two tenants",
+     LISTENER SERVICE "tenants: [{name: a, certificates: ['dns:x.example']}, {name: b, "
+                      "certificates: ['dns:y.example', 'DNS:X.Example']}]\n",                                       "x.yaml:3:97: tenant 'a' has this certificate already\n"},
+    {"too few rounds",                     LISTENER SERVICE "login: {rounds: 99999}\n",
+     "x.yaml:3:17: rounds must be 100000..10000000, got '99999'\n"                                                                                                          },
     {"inspection without engine",
      LISTENER "services: [{name: s, type: inspect, path: /s, pipeline: []}]\n",
-     "x.yaml:2:47: an inspect service needs at least one engine\n"                                                                                                        },
+     "x.yaml:2:47: an inspect service needs at least one engine\n"                                                                                                          },
     {"inspection that chooses its answer",
      LISTENER "services: [{name: s, type: inspect, path: /s, answer: partial}]\n",
-     "x.yaml:2:55: only an echo can choose its answer: the inspection decides it here\n"                                                                                  },
+     "x.yaml:2:55: only an echo can choose its answer: the inspection decides it here\n"                                                                                    },
     {"echo that chooses its answer",
-     LISTENER "services: [{name: s, type: echo, path: /s, answer: whole}]\n",                                       ""                                                    },
+     LISTENER "services: [{name: s, type: echo, path: /s, answer: whole}]\n",                                       ""                                                      },
     {"answer that there is not",
      LISTENER "services: [{name: s, type: echo, path: /s, answer: 206}]\n",
-     "x.yaml:2:52: answer must be one of no-change, partial, whole, got '206'\n"                                                                                          },
+     "x.yaml:2:52: answer must be one of no-change, partial, whole, got '206'\n"                                                                                            },
     {"service without method",
      LISTENER "services: [{name: s, type: echo, path: /s, methods: []}]\n",
-     "x.yaml:2:44: a service needs REQMOD, RESPMOD or both\n"                                                                                                             },
+     "x.yaml:2:44: a service needs REQMOD, RESPMOD or both\n"                                                                                                               },
     {"two of one name",
      "listeners: [{name: a, address: \"127.0.0.1:1\"}, {name: a, address: "
      "\"127.0.0.1:2\"}]\n" SERVICE,
-     "x.yaml:1:55: name 'a' is used twice in listeners; the first is in line 1, column 20\n"                                                                              },
+     "x.yaml:1:55: name 'a' is used twice in listeners; the first is in line 1, column 20\n"                                                                                },
     {"word for the sandbox",               "sandbox: none\n" LISTENER SERVICE,
-     "x.yaml:1:10: sandbox must be best-effort or required, got 'none'\n"                                                                                                 },
+     "x.yaml:1:10: sandbox must be best-effort or required, got 'none'\n"                                                                                                   },
 };
 
 static void row_case(void **state)
@@ -197,6 +214,7 @@ static void derived(void **state)
     assert_string_equal(l->s.spool_path, "/s/spool");
     assert_string_equal(l->s.records_path, "/s/records.jsonl");
     assert_string_equal(l->s.control_path, "/s/control.sock");
+    assert_string_equal(l->s.store_path, "/s/store");
     assert_int_equal(l->s.n_threads, 3);
     l->s.state = "/other";
     assert_int_equal(settings_derive(&l->s, &l->mem), OK);
@@ -410,10 +428,22 @@ static void lists(void **state)
     config_report_done(&r);
     assert_int_equal(write(list_fd, "~(\n", 3), 3);
     config_report_init(&r);
-    assert_int_equal(settings_load_again(l, &r, &m), ERR_CONFIG);
+    /* A mistake leaves the lists as they were: certificates go on. */
+    assert_int_equal(settings_load_again(l, &r, &m), OK);
+    (void)snprintf(text, sizeof text, "%s:2: ", list);
+    assert_non_null(strstr(m->lists_refused, text));
+    assert_int_equal(r.n_errors, 0);
+    assert_int_equal(m->n_files, 1);
+    assert_true(span_eq(m->files[0].text, SPAN("host.example\n")));
+    assert_true(m->files[0].is_list);
+    config_report_done(&r);
+    settings_loaded_free(m);
+    /* A start has nothing else. */
+    m = NULL;
+    config_report_init(&r);
+    assert_int_equal(settings_load(path, NULL, &r, &m), ERR_CONFIG);
     buf_init(&out, 0);
     config_report_print(&r, &out);
-    (void)snprintf(text, sizeof text, "%s:2: ", list);
     assert_non_null(strstr(buf_cstr(&out), text));
     assert_int_equal(r.n_errors, 1);
     buf_done(&out);

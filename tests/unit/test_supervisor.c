@@ -152,6 +152,43 @@ static void loops_come_and_go(void **state)
     assert_int_equal(p->set.v[3].loop, 3);
 }
 
+static int listens(const struct socket_entry *e)
+{
+    int v = -1;
+    socklen_t n = sizeof v;
+
+    assert_int_equal(getsockopt(e->fd, SOL_SOCKET, SO_ACCEPTCONN, &v, &n), 0);
+    return v;
+}
+
+/* The port of a listener without its certificate is taken, and refuses. Once it is open it cannot
+ * become one that waits. */
+static void waiting_ports(void **state)
+{
+    struct plan *p = *state;
+    struct tls_config tls = {.name = "t", .waits = true};
+    unsigned port;
+
+    p->s.tls = &tls;
+    p->s.n_tls = 1;
+    p->listeners[0].tls = "t";
+    assert_int_equal(next(p), OK);
+    port = port_of(&p->set, "a");
+    assert_int_not_equal(port, 0);
+    assert_int_equal(listens(&p->set.v[0]), 0);
+    assert_int_equal(next(p), OK); /* the next generation has the same */
+    assert_int_equal(port_of(&p->set, "a"), port);
+    assert_int_equal(listens(&p->set.v[1]), 0);
+    assert_int_equal(listen(p->set.v[0].fd, 4), 0); /* as the gateway does */
+    assert_int_equal(next(p), ERR_CONFIG);
+    assert_non_null(strstr(buf_cstr(&p->why), "listener 'a' has no certificate that can be used"));
+    tls.waits = false;
+    p->set = p->old; /* the attempt left nothing */
+    p->old = (struct socket_set){0};
+    assert_int_equal(next(p), OK);
+    assert_int_equal(port_of(&p->set, "a"), port);
+}
+
 static void port_of_a_stranger(void **state)
 {
     struct plan *p = *state;
@@ -386,6 +423,7 @@ static const struct need needs[] = {
     {"echo",             ICAP_SERVICE_ECHO,    1u << PIPELINE_YARA,     0,                       false},
     {"yara",             ICAP_SERVICE_INSPECT, 1u << PIPELINE_YARA,     0,                       true },
     {"filetype",         ICAP_SERVICE_INSPECT, 1u << PIPELINE_FILETYPE, 0,                       true },
+    {"printing",         ICAP_SERVICE_INSPECT, 1u << PIPELINE_PRINTING, 0,                       true },
     {"clamav",           ICAP_SERVICE_INSPECT, 1u << PIPELINE_CLAMAV,   0,                       true },
     {"url",              ICAP_SERVICE_INSPECT, 1u << PIPELINE_URL,      0,                       false},
     {"url, a rule more", ICAP_SERVICE_INSPECT, 1u << PIPELINE_URL,      1u << PIPELINE_FILETYPE, true },
@@ -475,6 +513,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(one_for_each_loop, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_by_address, setup, teardown),
         cmocka_unit_test_setup_teardown(loops_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(waiting_ports, setup, teardown),
         cmocka_unit_test_setup_teardown(port_of_a_stranger, setup, teardown),
         cmocka_unit_test_setup_teardown(port_of_our_own, setup, teardown),
         cmocka_unit_test_setup_teardown(from_systemd, setup, teardown),

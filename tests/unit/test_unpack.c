@@ -89,7 +89,7 @@ static struct wire_message job_of(const char *type, const char *encoding)
 {
     struct wire_message m = {.kind = WIRE_JOB};
 
-    m.job.engines = WIRE_ENGINES_ALL;
+    m.job.engines = WIRE_ENGINE_YARA | WIRE_ENGINE_FILETYPE | WIRE_ENGINE_UNPACK;
     m.job.time_ms = 60000;
     m.job.want_objects = true;
     m.job.unpack = (struct wire_unpack){

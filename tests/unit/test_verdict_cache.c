@@ -242,6 +242,7 @@ static struct verdict_cache_value full_value(void)
     memset(r->sniffed, 's', sizeof r->sniffed - 1);
     r->also = 1u << CAUSE_DENIED | 1u << CAUSE_NOT_INSPECTED;
     r->n_objects = 4000000000;
+    r->pages = 4000000001;
     r->scan_us = UINT64_MAX;
     r->n_findings = FINDINGS_MAX;
     for (unsigned i = 0; i < FINDINGS_MAX; i++) {
@@ -264,6 +265,7 @@ static void assert_same_result(const struct scan_result *a, const struct scan_re
     assert_string_equal(a->why, b->why);
     assert_string_equal(a->sniffed, b->sniffed);
     assert_int_equal(a->n_objects, b->n_objects);
+    assert_int_equal(a->pages, b->pages);
     assert_int_equal(a->scan_us, b->scan_us);
     assert_int_equal(a->n_findings, b->n_findings);
     for (unsigned i = 0; i < FINDINGS_MAX; i++) {

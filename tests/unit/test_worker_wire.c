@@ -26,27 +26,27 @@ struct row {
 
 /* clang-format off */
 static const struct row rows[] = {
-    {"channel", {.kind = WIRE_CHANNEL}, BYTES("\x03\x01")},
+    {"channel", {.kind = WIRE_CHANNEL}, BYTES("\x04\x01")},
     {"ready",
      {.kind = WIRE_READY, .ready = {.engines = "yara 4", .layers = "seccomp"}},
-     BYTES("\x03\x02\x00\x06yara 4\x00\x07seccomp")},
-    {"ready, empty", {.kind = WIRE_READY}, BYTES("\x03\x02\0\0\0\0")},
-    {"broken", {.kind = WIRE_BROKEN, .broken = {.text = "x:1"}}, BYTES("\x03\x03\x00\x03x:1")},
-    {"fork", {.kind = WIRE_FORK, .fork = {.id = 0x01020304}}, BYTES("\x03\x04\x01\x02\x03\x04")},
+     BYTES("\x04\x02\x00\x06yara 4\x00\x07seccomp")},
+    {"ready, empty", {.kind = WIRE_READY}, BYTES("\x04\x02\0\0\0\0")},
+    {"broken", {.kind = WIRE_BROKEN, .broken = {.text = "x:1"}}, BYTES("\x04\x03\x00\x03x:1")},
+    {"fork", {.kind = WIRE_FORK, .fork = {.id = 0x01020304}}, BYTES("\x04\x04\x01\x02\x03\x04")},
     {"forked",
      {.kind = WIRE_FORKED, .forked = {.id = 1, .pid = 2}},
-     BYTES("\x03\x05\0\0\0\x01\0\0\0\x02")},
+     BYTES("\x04\x05\0\0\0\x01\0\0\0\x02")},
     {"fork failed",
      {.kind = WIRE_FORK_FAILED, .fork_failed = {.id = 9, .text = "no"}},
-     BYTES("\x03\x06\0\0\0\x09\x00\x02no")},
-    {"kill", {.kind = WIRE_KILL, .kill = {.pid = 7}}, BYTES("\x03\x07\0\0\0\x07")},
+     BYTES("\x04\x06\0\0\0\x09\x00\x02no")},
+    {"kill", {.kind = WIRE_KILL, .kill = {.pid = 7}}, BYTES("\x04\x07\0\0\0\x07")},
     {"died",
      {.kind = WIRE_DIED, .died = {.pid = 7, .signal = 31, .exit_code = 0}},
-     BYTES("\x03\x08\0\0\0\x07\0\0\0\x1f\0\0\0\0")},
+     BYTES("\x04\x08\0\0\0\x07\0\0\0\x1f\0\0\0\0")},
     {"job",
      {.kind = WIRE_JOB,
       .job = {.id = 1,
-              .engines = 5,
+              .engines = 13,
               .time_ms = 2,
               .len = 3,
               .name = "a",
@@ -54,13 +54,16 @@ static const struct row rows[] = {
               .encoding = "br",
               .unpack = {.size_max = 4, .ratio_max = 5, .codings_max = 6, .parts_max = 7},
               .want_objects = true}},
-     BYTES("\x03\x09\0\0\0\0\0\0\0\x01\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0\x03\0\x01"
+     BYTES("\x04\x09\0\0\0\0\0\0\0\x01\0\0\0\x0d\0\0\0\x02\0\0\0\0\0\0\0\x03\0\x01"
            "a\0\x03"
            "b/c\0\x02"
            "br\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\x01")},
     {"result, pass",
      {.kind = WIRE_RESULT, .result = {.id = 5}},
-     BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+     BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"result, pages",
+     {.kind = WIRE_RESULT, .result = {.id = 5, .result = {.pages = 0x01020304}}},
+     BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x02\x03\x04\0")},
     {"result, block",
      {.kind = WIRE_RESULT,
       .result = {.id = UINT64_MAX,
@@ -71,6 +74,7 @@ static const struct row rows[] = {
                             .scan_us = 77,
                             .sniffed = "text/plain",
                             .n_objects = 65536,
+                            .pages = UINT32_MAX,
                             .incomplete = true,
                             .n_findings = 2,
                             .findings = {{"yara", "EICAR-Test-File", "offset 0", false},
@@ -90,7 +94,7 @@ static const struct row rows[] = {
                  .result = {.verdict = VERDICT_BLOCK,
                             .cause = CAUSE_INFECTED,
                             .also = 1u << CAUSE_NOT_INSPECTED | 1u << CAUSE_DISK_FULL}}},
-     BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x02\x01\x02\x40\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+     BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x02\x01\x02\x40\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
 };
 /* clang-format on */
 
@@ -157,29 +161,30 @@ static const struct {
     {"version 0", BYTES("\x00\x01")},
     {"version 1", BYTES("\x01\x01")},
     {"version 2", BYTES("\x02\x01")},
-    {"version 4", BYTES("\x04\x01")},
-    {"kind 0", BYTES("\x03\x00")},
-    {"kind 11", BYTES("\x03\x0b")},
-    {"kind 255", BYTES("\x03\xff")},
-    {"NUL in a text", BYTES("\x03\x03\x00\x03x\0y")},
-    {"text longer than the packet", BYTES("\x03\x03\xff\xffxyz")},
-    {"verdict 5", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x05\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"cause 10", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x02\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"error 255", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x04\x01\0\0\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"17 findings", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x11\0\0\0\0\0\0\0")},
-    {"note 2", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02\0\0\0\0\0\0\0")},
-    {"pass with a cause", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x00\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"changed with a cause", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"block without a cause", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x02\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"pass with a further cause", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"a cause twice", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x02\x01\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"no cause as a further one", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x02\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"further cause 10", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\x02\x01\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-    {"65537 objects", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0")},
-    {"has objects 2", BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02")},
-    {"engine 8", BYTES("\x03\x09\0\0\0\0\0\0\0\x01\0\0\0\x08\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\0")},
-    {"engine 1 << 31", BYTES("\x03\x09\0\0\0\0\0\0\0\x01\x80\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\0")},
-    {"wants objects 2", BYTES("\x03\x09\0\0\0\0\0\0\0\x01\0\0\0\x07\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\x02")},
+    {"version 3", BYTES("\x03\x01")},
+    {"version 5", BYTES("\x05\x01")},
+    {"kind 0", BYTES("\x04\x00")},
+    {"kind 11", BYTES("\x04\x0b")},
+    {"kind 255", BYTES("\x04\xff")},
+    {"NUL in a text", BYTES("\x04\x03\x00\x03x\0y")},
+    {"text longer than the packet", BYTES("\x04\x03\xff\xffxyz")},
+    {"verdict 5", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x05\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"cause 10", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x02\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"error 255", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x04\x01\0\0\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"17 findings", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x11\0\0\0\0\0\0\0\0\0\0\0")},
+    {"note 2", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0")},
+    {"pass with a cause", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x00\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"changed with a cause", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x01\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"block without a cause", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x02\x00\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"pass with a further cause", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"a cause twice", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x02\x01\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"no cause as a further one", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x02\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"further cause 10", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\x02\x01\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+    {"65537 objects", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x01\0\0\0\0\0")},
+    {"has objects 2", BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02")},
+    {"engine 16", BYTES("\x04\x09\0\0\0\0\0\0\0\x01\0\0\0\x10\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\0")},
+    {"engine 1 << 31", BYTES("\x04\x09\0\0\0\0\0\0\0\x01\x80\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\0")},
+    {"wants objects 2", BYTES("\x04\x09\0\0\0\0\0\0\0\x01\0\0\0\x07\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x05\0\0\0\x06\0\0\0\x07\x02")},
 };
 /* clang-format on */
 
@@ -204,7 +209,7 @@ static void test_text_one_too_long(void **state)
 
     (void)state;
     memset(packet, 'x', sizeof packet);
-    packet[0] = 3;
+    packet[0] = 4;
     packet[1] = WIRE_BROKEN;
     packet[2] = (WIRE_TEXT_MAX - 1) >> 8;
     packet[3] = (WIRE_TEXT_MAX - 1) & 0xff;
@@ -405,16 +410,18 @@ static void test_descriptor_must_fit_the_kind(void **state)
     assert_true(fd >= 0);
     (void)close(fd);
 
-    send_raw(e.a, BYTES("\x03\x01"), NULL, 0); /* CHANNEL without one */
+    send_raw(e.a, BYTES("\x04\x01"), NULL, 0); /* CHANNEL without one */
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x03\x04\0\0\0\1"), fds, 1); /* FORK with one */
+    send_raw(e.a, BYTES("\x04\x04\0\0\0\1"), fds, 1); /* FORK with one */
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x03\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
-             fds, 1); /* RESULT, too */
+    send_raw(
+        e.a,
+        BYTES("\x04\x0a\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        fds, 1); /* RESULT, too */
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x03\x01"), fds, 2);
+    send_raw(e.a, BYTES("\x04\x01"), fds, 2);
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
-    send_raw(e.a, BYTES("\x03\x01"), fds, 4);
+    send_raw(e.a, BYTES("\x04\x01"), fds, 4);
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);
     send_raw(e.a, BYTES("garbage"), fds, 1);
     assert_int_equal(wire_receive(e.b, &out, &fd), ERR_SYNTAX);

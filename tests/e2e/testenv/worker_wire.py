@@ -13,10 +13,10 @@ WORKER = pathlib.Path(os.environ["SALLYPORT_BUILD"]) / "sallyport-worker"
 RULES = pathlib.Path(__file__).resolve().parents[3] / "share" / "rules" / "sallyport.yar"
 PATIENCE = 30  # seconds until a missing answer is a failure
 
-VERSION = 3
+VERSION = 4
 (CHANNEL, READY, BROKEN, FORK, FORKED, FORK_FAILED, KILL, DIED, JOB, RESULT) = range(1, 11)
 PASS, CHANGED, BLOCK, NOT_INSPECTED, ERROR = range(5)
-YARA, FILETYPE, UNPACK = 1, 2, 4
+YARA, FILETYPE, UNPACK, PRINTING = 1, 2, 4, 8
 NONE, INFECTED, DENIED, ENGINE_DOWN, TIMEOUT, TOO_LARGE, CAUSE_NOT_INSPECTED, WORKER_CRASH = range(8)
 
 
@@ -84,7 +84,7 @@ class Result:
         self.scan_us, self.why = r.number("Q"), r.text()
         self.findings = [(r.text(), r.text(), r.text(), r.number("B")) for _ in range(r.number("B"))]
         self.sniffed, self.n_objects = r.text(), r.number("I")
-        self.incomplete, self.has_objects = r.number("B"), r.number("B")
+        self.incomplete, self.pages, self.has_objects = r.number("B"), r.number("I"), r.number("B")
         self.objects = None
         assert not r.body
 

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/head_gather.h"
+
+#include <assert.h>
+
+void head_gather_done(struct head_gather *g)
+{
+    block_unref(g->held);
+    buf_done(&g->text);
+    *g = (struct head_gather){0};
+}
+
+static void advance(struct slice *s, size_t n)
+{
+    *s = slice_sub(*s, (uint32_t)n, s->len - (uint32_t)n);
+}
+
+static enum err keep(struct head_gather *g, struct span bytes, struct fault *reterr)
+{
+    buf_add(&g->text, bytes);
+    return g->text.err ? fault_set(reterr, ERR_NOMEM, 503, 0, "no memory for a head") : OK;
+}
+
+/* Views will point into the block of |s|. */
+static void hold(struct head_gather *g, struct slice s)
+{
+    assert(!g->held);
+    g->held = block_ref(s.block);
+}
+
+enum err head_gather_head(struct head_gather *g, struct slice *left, const struct head_limits *lim,
+                          struct span *ret_text, struct fault *reterr)
+{
+    size_t had = g->text.n;
+    struct span in = slice_span(*left);
+    size_t len;
+    enum err e;
+
+    if (had) {
+        in = span_sub(in, 0, lim->size_max + 1 - had); /* enough to see the limit passed */
+        TRY(keep(g, in, reterr));
+    }
+    e = head_scan(&g->scan, had ? buf_span(&g->text) : in, lim, &len, reterr);
+    if (e == ERR_AGAIN) {
+        if (!had)
+            TRY(keep(g, in, reterr));
+        advance(left, in.n);
+        return ERR_AGAIN;
+    }
+    TRY(e);
+    if (!had)
+        hold(g, *left);
+    advance(left, len - had);
+    *ret_text = span_sub(had ? buf_span(&g->text) : in, 0, len);
+    return OK;
+}
+
+enum err head_gather_bytes(struct head_gather *g, struct slice *left, uint64_t need,
+                           struct span *ret_text, struct fault *reterr)
+{
+    size_t had = g->text.n;
+    struct span in = span_sub(slice_span(*left), 0, (size_t)need - had);
+
+    if (!had && in.n == need)
+        hold(g, *left);
+    else
+        TRY(keep(g, in, reterr));
+    advance(left, in.n);
+    if (had + in.n < need)
+        return ERR_AGAIN;
+    *ret_text = g->held ? in : buf_span(&g->text);
+    return OK;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipp/ipp_advertise.h"
+
+#include "ipp/ipp_translate.h"
+
+#define LINE_MAX 255u /* RFC 6763 6.1 */
+
+const char *const ipp_advertise_attributes[] = {
+    "printer-make-and-model", "printer-location",  "document-format-supported",
+    "urf-supported",          "color-supported",   "sides-supported",
+    "printer-kind",           "printer-more-info",
+};
+const size_t ipp_advertise_n_attributes = ARRAY_LEN(ipp_advertise_attributes);
+
+/* ---- what the printer says ---- */
+
+static bool find(const struct ipp_advertisement *a, const char *name, struct ipp_attribute *ret)
+{
+    struct ipp_group g;
+
+    if (!a->attributes)
+        return false;
+    for (struct span gs = a->attributes->groups; ipp_group_next(&gs, &g);)
+        if (g.tag == IPP_GROUP_PRINTER)
+            return ipp_attribute_find(g.attributes, span_of(name), ret) == OK;
+    return false;
+}
+
+static struct span text_of(const struct ipp_advertisement *a, const char *name)
+{
+    struct ipp_attribute found;
+    struct ipp_value v;
+    struct span rest, text = SPAN_NONE;
+
+    if (!find(a, name, &found))
+        return SPAN_NONE;
+    rest = found.values;
+    return ipp_value_next(&rest, &v) && ipp_value_text(&v, &text) ? text : SPAN_NONE;
+}
+
+static bool has_keyword(const struct ipp_attribute *a, struct span prefix)
+{
+    struct ipp_value v;
+    struct span text;
+
+    for (struct span rest = a->values; ipp_value_next(&rest, &v);)
+        if (ipp_value_text(&v, &text) && span_starts(text, prefix))
+            return true;
+    return false;
+}
+
+/* ---- lines ---- */
+
+/* Control characters would end a line here, or in whatever reads it. */
+static void add_line(struct buf *out, const char *key, struct span value)
+{
+    size_t room = LINE_MAX - span_of(key).n - 1;
+
+    if (value.n == 0 || out->err)
+        return;
+    value = span_sub(value, 0, room);
+    while (value.n == room && room > 0 && ((unsigned char)value.p[value.n - 1] & 0x80))
+        value.n--; /* no half of a character */
+    buf_fmt(out, "%s=", key);
+    for (size_t i = 0; i < value.n; i++)
+        buf_char(out, (unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f ? ' ' : value.p[i]);
+    buf_char(out, '\n');
+}
+
+/* As many values as a line holds, with commas. */
+static void add_list(struct buf *out, const char *key, const struct ipp_attribute *a,
+                     const struct ipp_printer_settings *formats)
+{
+    struct ipp_value v;
+    struct span text;
+    struct buf line;
+
+    buf_init(&line, 0);
+    for (struct span rest = a->values; ipp_value_next(&rest, &v);) {
+        if (!ipp_value_text(&v, &text) || text.n == 0 ||
+            (formats && (!ipp_printer_takes_format(formats, text) ||
+                         span_ieq(text, SPAN("application/octet-stream")))))
+            continue;
+        if (line.n + text.n + 1 + span_of(key).n + 1 > LINE_MAX)
+            break;
+        if (line.n)
+            buf_char(&line, ',');
+        buf_add(&line, text);
+    }
+    add_line(out, key, buf_span(&line));
+    buf_done(&line);
+}
+
+static void add_bool(const struct ipp_advertisement *a, struct buf *out, const char *key,
+                     const char *name)
+{
+    struct ipp_attribute found;
+    struct ipp_value v;
+    bool is;
+
+    if (find(a, name, &found) && ipp_attribute_single(&found, IPP_VALUE_BOOLEAN, &v) &&
+        ipp_value_boolean(&v, &is))
+        add_line(out, key, is ? SPAN("T") : SPAN("F"));
+}
+
+/* Who-are-you: what a client will be asked for. */
+static struct span air_of(const struct ipp_printer_settings *set)
+{
+    if (set->require & 1u << IPP_REQUIRE_CERTIFICATE)
+        return SPAN("certificate");
+    return set->require & 1u << IPP_REQUIRE_DIGEST || set->basic || set->allow.n
+               ? SPAN("username,password")
+               : SPAN("none");
+}
+
+void ipp_advertise_txt(const struct ipp_advertisement *a, struct buf *out)
+{
+    struct ipp_attribute found;
+
+    add_line(out, "txtvers", SPAN("1"));
+    add_line(out, "qtotal", SPAN("1"));
+    add_line(out, "rp", span_sub(span_of(a->set->path), 1, SIZE_MAX));
+    add_line(out, "ty",
+             a->attributes ? text_of(a, "printer-make-and-model") : span_of(a->set->name));
+    add_line(out, "note", text_of(a, "printer-location"));
+    add_line(out, "priority", SPAN("0"));
+    if (find(a, "document-format-supported", &found))
+        add_list(out, "pdl", &found, a->set);
+    if (find(a, "urf-supported", &found))
+        add_list(out, "URF", &found, NULL);
+    add_bool(a, out, "Color", "color-supported");
+    if (find(a, "sides-supported", &found))
+        add_line(out, "Duplex", has_keyword(&found, SPAN("two-sided")) ? SPAN("T") : SPAN("F"));
+    if (find(a, "printer-kind", &found))
+        add_list(out, "kind", &found, NULL);
+    if (span_starts(span_of(a->uuid), SPAN("urn:uuid:")))
+        add_line(out, "UUID", span_sub(span_of(a->uuid), 9, SIZE_MAX));
+    add_line(out, "air", air_of(a->set));
+    if (a->secure_port)
+        add_line(out, "TLS", SPAN("1.3"));
+}

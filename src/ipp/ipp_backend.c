@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections to a printer, and requests on them. */
+#include "ipp/ipp_backend_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS_MAX  16u
+#define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
+#define SEGMENT_MAX (1u << 20)
+
+/* ---- the end ---- */
+
+static void backend_free_if_last(struct ipp_backend *b)
+{
+    if (!b->freed || b->errands)
+        return;
+    upstream_free(b->pool);
+    policy_unref(b->policy);
+    tls_context_unref(b->set.tls);
+    ipp_backend_known_unref(b->set.known);
+    free(b);
+}
+
+/* Gives the connection back: it is good for another request if this one ended well. */
+static void let_go(struct ipp_errand *e, bool reusable)
+{
+    timer_clear(e->backend->set.loop, &e->timer);
+    if (e->ticket)
+        upstream_cancel(e->ticket);
+    e->ticket = NULL;
+    if (e->stream)
+        upstream_put(e->backend->pool, e->stream, reusable && e->leftover.len == 0);
+    e->stream = NULL;
+    http_client_engine_free(e->engine);
+    e->engine = NULL;
+    block_unref(e->leftover.block);
+    e->leftover = (struct slice){0};
+}
+
+static void errand_free(struct ipp_errand *e)
+{
+    struct ipp_backend *b = e->backend;
+
+    buf_done(&e->message);
+    free(e->parsed);
+    free(e);
+    b->errands--;
+    backend_free_if_last(b);
+}
+
+static void queue(struct ipp_errand *e)
+{
+    if (!e->queued)
+        loop_defer(e->backend->set.loop, &e->task);
+    e->queued = true;
+}
+
+/* Told on a turn of its own. |why| is copied. */
+void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why)
+{
+    if (e->is_done)
+        return;
+    e->is_done = true;
+    e->answer.err = err;
+    (void)snprintf(e->why, sizeof e->why, "%s", why);
+    e->answer.why = e->why;
+    e->answer.detail = e->detail;
+    if (err)
+        let_go(e, false); /* else take_events() does, once the engine has said all */
+    queue(e);
+}
+
+uint64_t ipp_errand_len(const struct ipp_errand *e)
+{
+    return e->r.attributes.n + (e->r.document ? body_len(e->r.document) : 0);
+}
+
+/* Once, on another connection. */
+void ipp_errand_again(struct ipp_errand *e)
+{
+    e->again = true;
+    let_go(e, false);
+    queue(e);
+}
+
+/* False: the errand has no connection any more. */
+static bool take_events(struct ipp_errand *e, bool *moved)
+{
+    struct http_client_event ev;
+
+    while (e->engine && http_client_next(e->engine, &ev)) {
+        *moved = true;
+        ipp_errand_event(e, &ev);
+    }
+    if (e->is_done && e->engine)
+        let_go(e, http_client_is_idle(e->engine));
+    return e->engine != NULL;
+}
+/* ---- the request ---- */
+
+static enum err hand_attributes(struct ipp_errand *e)
+{
+    struct span rest = span_sub(e->r.attributes, (size_t)e->handed, SIZE_MAX);
+    struct block *b = block_new();
+    uint32_t n = rest.n < BLOCK_SIZE ? (uint32_t)rest.n : BLOCK_SIZE;
+
+    if (!b)
+        return ERR_NOMEM;
+    memcpy(b->data, rest.p, n);
+    b->used = n;
+    enum err err =
+        http_client_body(e->engine, (struct slice){b, 0, n}, e->handed + n == ipp_errand_len(e));
+
+    block_unref(b);
+    if (err == OK)
+        e->handed += n;
+    return err;
+}
+
+/* ERR_AGAIN: the document is not there yet. */
+static enum err hand_document(struct ipp_errand *e)
+{
+    struct segment s;
+    enum err err;
+
+    if (!body_take(e->r.document, SEGMENT_MAX, &s))
+        return ERR_AGAIN;
+    uint64_t n = segment_len(&s);
+    bool last = e->handed + n == ipp_errand_len(e);
+
+    if (s.kind == SEGMENT_FILE) {
+        err = http_client_body_file(e->engine, s.file.ref, s.file.off, s.file.len, last);
+        file_unref(s.file.ref);
+    } else {
+        err = http_client_body(e->engine, s.slice, last);
+        block_unref(s.slice.block);
+    }
+    if (err == OK)
+        e->handed += n;
+    return err;
+}
+
+/* After an early answer the rest is not handed over: the connection ends with it. */
+static bool hand_over(struct ipp_errand *e)
+{
+    bool moved = false;
+
+    while (e->engine && !e->upgrade &&
+           (e->answer.http_status == 0 || e->answer.http_status == 200) &&
+           e->handed < ipp_errand_len(e) && http_client_output(e->engine)->len < OUTPUT_HIGH) {
+        enum err err = e->handed < e->r.attributes.n ? hand_attributes(e) : hand_document(e);
+
+        if (err == ERR_AGAIN)
+            break;
+        if (err) {
+            ipp_errand_end(e, ERR_NOMEM, "no memory for a request to the printer");
+            break;
+        }
+        moved = true;
+    }
+    return moved;
+}
+
+/* ---- the connection ---- */
+
+static bool read_some(struct ipp_errand *e)
+{
+    struct block *b = block_new();
+    uint32_t n = 0;
+    size_t used = 0;
+    bool moved = true;
+
+    if (!b) {
+        ipp_errand_end(e, ERR_NOMEM, "no memory for the printer's answer");
+        return true;
+    }
+    enum err err = stream_read(e->stream, b, BLOCK_SIZE, &n);
+
+    if (err == ERR_AGAIN) {
+        moved = false;
+    } else if (err == ERR_EOF) {
+        http_client_eof(e->engine);
+    } else if (err) {
+        http_client_cut(e->engine);
+    } else {
+        e->leftover = (struct slice){block_ref(b), b->used - n, n};
+        (void)!http_client_feed(e->engine, e->leftover, &used);
+        e->leftover = slice_sub(e->leftover, (uint32_t)used, n - (uint32_t)used);
+    }
+    block_unref(b);
+    return moved;
+}
+
+static bool feed_leftover(struct ipp_errand *e)
+{
+    size_t used = 0;
+
+    (void)!http_client_feed(e->engine, e->leftover, &used);
+    e->leftover = slice_sub(e->leftover, (uint32_t)used, e->leftover.len - (uint32_t)used);
+    return used > 0;
+}
+
+static void drop_leftover(struct ipp_errand *e)
+{
+    if (e->leftover.len > 0)
+        return;
+    block_unref(e->leftover.block);
+    e->leftover = (struct slice){0};
+}
+
+static bool write_some(struct ipp_errand *e)
+{
+    struct chain *out = http_client_output(e->engine);
+    uint64_t n = 0;
+
+    if (out->len == 0 && !stream_has_unsent(e->stream))
+        return false;
+    enum err err = stream_write(e->stream, out, &n);
+
+    if (n) {
+        http_client_sent(e->engine, 0); /* the stream has taken them off the chain already */
+        e->answer.sent = true;
+    }
+    /* What it has said before it closed may still be read. */
+    if (err != OK && err != ERR_AGAIN && !stream_may_read(e->stream))
+        http_client_eof(e->engine);
+    return n > 0;
+}
+
+static bool one_round(struct ipp_errand *e)
+{
+    bool moved = hand_over(e);
+
+    if (!take_events(e, &moved))
+        return false;
+    moved |= write_some(e);
+    if (e->leftover.len > 0)
+        moved |= feed_leftover(e);
+    else if (stream_may_read(e->stream))
+        moved |= read_some(e);
+    if (!take_events(e, &moved))
+        return false;
+    drop_leftover(e);
+    return moved;
+}
+
+static enum err begin_request(struct ipp_errand *e)
+{
+    const struct ipp_backend *b = e->backend;
+    const struct http_client_request r = {
+        .method = SPAN("POST"),
+        .target = span_of(b->target),
+        .host = span_of(b->host),
+        .fields = SPAN("Content-Type: application/ipp\r\nUser-Agent: sallyport\r\n"),
+        .has_body = true,
+        .length = ipp_errand_len(e),
+    };
+
+    return http_client_request(e->engine, &r);
+}
+
+static void begin_greeted(struct ipp_errand *e)
+{
+    e->greeted = false;
+    if (begin_request(e) != OK)
+        ipp_errand_end(e, ERR_NOMEM, "no memory for a request to the printer");
+}
+
+static void pump(struct ipp_errand *e)
+{
+    struct loop *l = e->backend->set.loop;
+    bool moved = true;
+
+    if (e->upgrade == UPGRADE_HANDSHAKE) { /* only the timer comes here */
+        if (e->timer.at_ms <= loop_now_ms(l) || e->timer.at_ms == UINT64_MAX)
+            ipp_errand_end(e, ERR_TIMEOUT, "the printer does not finish the TLS handshake");
+        return;
+    }
+    http_client_tick(e->engine, loop_now_ms(l));
+    for (unsigned i = 0; i < ROUNDS_MAX && moved && e->engine; i++) {
+        moved = one_round(e);
+        if (e->greeted && e->engine)
+            begin_greeted(e);
+        if (e->upgrade == UPGRADE_HANDSHAKE)
+            return;
+    }
+    if (!e->engine)
+        return;
+    stream_arm(e->stream, STREAM_READABLE | (http_client_output(e->engine)->len > 0 ||
+                                                     stream_has_unsent(e->stream)
+                                                 ? STREAM_WRITABLE
+                                                 : 0u));
+    timer_set(l, &e->timer, http_client_deadline(e->engine));
+    if (moved || stream_has_pending(e->stream))
+        queue(e);
+}
+
+static void on_stream(void *arg, unsigned events)
+{
+    struct ipp_errand *e = arg;
+
+    if (events & STREAM_OPEN)
+        ipp_errand_handshaken(e);
+    else if (events & STREAM_FAILED)
+        ipp_errand_end(e, ERR_TLS, stream_error(e->stream));
+    if (!e->stream || e->upgrade == UPGRADE_HANDSHAKE)
+        return;
+    stream_arm(e->stream, 0); /* told; the pump asks again */
+    queue(e);
+}
+
+static void on_timer(struct timer *t)
+{
+    queue(CONTAINER_OF(t, struct ipp_errand, timer));
+}
+
+static enum err begin(struct ipp_errand *e)
+{
+    const struct ipp_backend *b = e->backend;
+
+    TRY(http_client_engine_new(&b->http, loop_now_ms(b->set.loop), &e->engine));
+    if (b->set.tls && atomic_load(&b->set.known->upgrades) && !stream_is_tls(e->stream))
+        return ipp_errand_upgrade(e);
+    return begin_request(e);
+}
+
+/* What the pool says names the printer's address, which is nobody's business here. */
+static const char *connect_why(enum err e)
+{
+    switch (e) {
+    case ERR_TIMEOUT: return "the printer cannot be reached: it does not answer";
+    case ERR_DRAINING: return "the gateway is shutting down";
+    case ERR_NOMEM: return "no memory for a connection to the printer";
+    case ERR_TLS: return "the printer's TLS cannot be trusted: see the log of the gateway";
+    case ERR_POLICY: return "the connection to the printer is not protected as is demanded";
+    default: return "the printer cannot be reached";
+    }
+}
+
+static void on_connected(void *arg, struct stream *stream, bool reused, enum err err,
+                         const char *why)
+{
+    struct ipp_errand *e = arg;
+
+    e->ticket = NULL;
+    if (!stream) {
+        (void)span_copy(span_of(why), e->detail, sizeof e->detail);
+        ipp_errand_end(
+            e, err == ERR_NOMEM || err == ERR_DRAINING || err == ERR_TIMEOUT ? err : ERR_UPSTREAM,
+            connect_why(err));
+        return;
+    }
+    e->stream = stream;
+    e->reused = reused;
+    stream_set_callback(stream, on_stream, e);
+    if (begin(e) != OK)
+        ipp_errand_end(e, ERR_NOMEM, "no memory for a request to the printer");
+    else
+        pump(e);
+}
+
+static void get_connection(struct ipp_errand *e)
+{
+    const struct ipp_backend *b = e->backend;
+
+    e->handed = 0;
+    e->answer.sent = false;
+    e->answer.http_status = 0;
+    e->upgrade = NOT_UPGRADING;
+    if (upstream_get(b->pool, e->r.document || e->again, on_connected, e, &e->ticket) != OK)
+        ipp_errand_end(e, ERR_NOMEM, "no memory for a connection to the printer");
+}
+
+static void run(struct task *t)
+{
+    struct ipp_errand *e = CONTAINER_OF(t, struct ipp_errand, task);
+
+    e->queued = false;
+    if (!e->dead && !e->is_done) {
+        if (e->engine)
+            pump(e);
+        else if (!e->ticket)
+            get_connection(e);
+        return;
+    }
+    if (!e->dead)
+        e->r.done(e->r.arg, &e->answer);
+    errand_free(e);
+}
+
+/* ---- from outside ---- */
+
+struct ipp_backend_known *ipp_backend_known_new(void)
+{
+    struct ipp_backend_known *k = calloc(1, sizeof *k);
+
+    if (k)
+        atomic_init(&k->refs, 1);
+    return k;
+}
+
+struct ipp_backend_known *ipp_backend_known_ref(struct ipp_backend_known *k)
+{
+    atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
+    return k;
+}
+
+void ipp_backend_known_unref(struct ipp_backend_known *k)
+{
+    if (k && atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) == 1)
+        free(k);
+}
+
+enum err ipp_backend_ask(struct ipp_backend *b, const struct ipp_backend_request *r,
+                         struct ipp_errand **ret)
+{
+    struct ipp_errand *e = calloc(1, sizeof *e);
+
+    if (!e)
+        return ERR_NOMEM;
+    e->backend = b;
+    e->r = *r;
+    e->task.run = run;
+    e->timer.fire = on_timer;
+    e->timer.at_ms = UINT64_MAX;
+    buf_init(&e->message, b->set.message.size_max);
+    b->errands++;
+    queue(e); /* connects there */
+    *ret = e;
+    return OK;
+}
+
+void ipp_errand_cancel(struct ipp_errand *e)
+{
+    e->dead = true;
+    let_go(e, false);
+    queue(e);
+}
+
+static enum err texts_make(struct ipp_backend *b)
+{
+    const struct ipp_uri *u = &b->set.uri;
+    struct writer host = writer_of(b->host, sizeof b->host - 1);
+    struct writer target = writer_of(b->target, sizeof b->target - 1);
+    bool v6 = span_find(u->host, ':') < u->host.n;
+    char port[16];
+
+    write_span(&host, v6 ? SPAN("[") : SPAN_NONE);
+    write_span(&host, u->host);
+    write_span(&host, v6 ? SPAN("]") : SPAN_NONE);
+    (void)snprintf(port, sizeof port, ":%u", ipp_uri_port(u, IPP_PORT));
+    write_span(&host, span_of(port));
+    TRY(host.err);
+    return ipp_uri_format_target(u, &target);
+}
+
+enum err ipp_backend_new(const struct ipp_backend_settings *s, struct ipp_backend **ret)
+{
+    struct ipp_backend *b = calloc(1, sizeof *b);
+    char host[300];
+
+    if (!b)
+        return ERR_NOMEM;
+    b->set = *s;
+    b->set.system.file = b->policy = policy_ref(s->system.file);
+    b->http = http_limits_default;
+    b->http.head_ms = b->http.body_idle_ms = b->http.write_idle_ms = s->timeout_ms;
+    b->http.exchange_ms = 0;
+    (void)ipp_backend_known_ref(s->known);
+    if (s->tls && !s->uri.secure && s->uri.auth & IPP_AUTH_TLS)
+        atomic_store(&s->known->upgrades, true);
+    b->set.tls = s->tls ? tls_context_ref(s->tls) : NULL;
+    (void)span_copy(s->uri.host, host, sizeof host);
+    const struct upstream_settings up = {
+        .host = host,
+        .port = ipp_uri_port(&s->uri, IPP_PORT),
+        .tls = s->uri.secure ? s->tls : NULL,
+        .system = b->set.system,
+        .policy = {.require = s->uri.secure ? SALLYPORT_STRONG : SALLYPORT_NONE},
+        .connect_ms = s->timeout_ms < 10000 ? s->timeout_ms : 10000,
+        .connections_max = s->connections,
+    };
+    enum err err = texts_make(b);
+
+    if (err == OK)
+        err = upstream_new(s->loop, &up, &b->pool);
+    if (err) {
+        b->freed = true;
+        backend_free_if_last(b);
+        return err;
+    }
+    *ret = b;
+    return OK;
+}
+
+void ipp_backend_free(struct ipp_backend *b)
+{
+    if (!b)
+        return;
+    b->freed = true;
+    backend_free_if_last(b);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ipp_backend.h - a printer behind the gateway, as one loop sees it: IPP requests over kept
+ * connections (RFC 8010 3.4: POST with application/ipp).
+ *
+ * Threads: belongs to its loop's thread. */
+#ifndef IPP_BACKEND_H
+#define IPP_BACKEND_H
+
+#include "adapt/body.h"
+#include "http/http_engine.h"
+#include "ipp/ipp_message.h"
+#include "ipp/ipp_uri.h"
+#include "net/upstream.h"
+
+struct ipp_backend;
+
+/* What all loops know of a printer. Counted; any thread. */
+struct ipp_backend_known;
+NODISCARD struct ipp_backend_known *ipp_backend_known_new(void); /* NULL: out of memory */
+struct ipp_backend_known *ipp_backend_known_ref(struct ipp_backend_known *k);
+void ipp_backend_known_unref(struct ipp_backend_known *k); /* NULL is fine */
+
+struct ipp_backend_settings {
+    struct loop *loop;
+    struct ipp_uri uri; /* where it is; its texts outlive the backend */
+    /* For ipps from the first byte; else for TLS by Upgrade (RFC 2817), where the URI's list has
+     * TLS or the printer demands it (426). It takes a reference. NULL: clear text only. */
+    struct tls_context *tls;
+    struct protect_system system;    /* policy of the machine */
+    struct ipp_backend_known *known; /* it takes a reference */
+    struct ipp_limits message;
+    uint64_t timeout_ms; /* it may take nothing, and say nothing, for so long */
+    unsigned connections;
+};
+/* ERR_NOMEM. */
+NODISCARD enum err ipp_backend_new(const struct ipp_backend_settings *s, struct ipp_backend **ret);
+/* Errands that are under way go on, and have an answer; then its connections end. NULL is fine. */
+void ipp_backend_free(struct ipp_backend *b);
+
+/* Valid inside |done|. */
+struct ipp_backend_answer {
+    /* OK: |message| is a whole and legal answer to the request. ERR_UPSTREAM, ERR_TIMEOUT, ERR_TLS,
+     * ERR_POLICY, ERR_PROTO, ERR_LIMIT, ERR_NOMEM, ERR_DRAINING otherwise. */
+    enum err err;
+    const char *why;      /* a sentence, without the printer's name */
+    const char *detail;   /* with addresses: for operators; "" */
+    unsigned http_status; /* 0: none came */
+    const struct ipp_message *message;
+    bool sent; /* after an error: the printer may have got all of the request, and done what it says
+                */
+};
+typedef void (*ipp_backend_fn)(void *arg, const struct ipp_backend_answer *a);
+
+struct ipp_errand;
+struct ipp_backend_request {
+    struct span
+        attributes; /* an IPP request up to its end-of-attributes tag; borrowed until |done| */
+    struct body *document; /* follows it, whole and from its first byte on; NULL: none. Borrowed */
+    ipp_backend_fn done;   /* once, never inside the call; not after ipp_errand_cancel() */
+    void *arg;
+};
+/* A request without a document that finds its connection dead is tried again on a fresh one; one
+ * with a document gets a fresh one at once. ERR_NOMEM. */
+NODISCARD enum err ipp_backend_ask(struct ipp_backend *b, const struct ipp_backend_request *r,
+                                   struct ipp_errand **ret);
+void ipp_errand_cancel(struct ipp_errand *e);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents as they come: what is taken at all, and where it waits until somebody has looked at it.
+ */
+#include <string.h>
+
+#include "ipp/ipp_server_int.h"
+
+/* ---- before it comes ---- */
+
+static bool single_text(const struct ipp_exchange *ex, struct span name, uint8_t tag,
+                        struct span *ret)
+{
+    struct ipp_attribute a;
+    struct ipp_value v;
+
+    return ipp_message_find(ex->message, name, &a) == OK && ipp_attribute_single(&a, tag, &v) &&
+           ipp_value_text(&v, ret);
+}
+
+static bool read_compression(struct ipp_exchange *ex)
+{
+    static const char *const codings[] = {"gzip", "deflate"};
+    struct ipp_attribute a;
+    struct span text;
+
+    ex->coding = "";
+    if (ipp_message_find(ex->message, SPAN("compression"), &a) == ERR_MISSING)
+        return true;
+    if (!single_text(ex, SPAN("compression"), IPP_VALUE_KEYWORD, &text))
+        return false;
+    if (span_eq(text, SPAN("none")))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(codings); i++)
+        if (span_eq(text, span_of(codings[i]))) {
+            ex->coding = codings[i];
+            return true;
+        }
+    return false;
+}
+
+/* RFC 8011 4.3.1.1: the client must say whether more follows. */
+static bool says_last(const struct ipp_exchange *ex)
+{
+    struct ipp_attribute a;
+    struct ipp_value v;
+
+    return ex->operation->code != IPP_OPERATION_SEND_DOCUMENT ||
+           (ipp_message_find(ex->message, SPAN("last-document"), &a) == OK &&
+            ipp_attribute_single(&a, IPP_VALUE_BOOLEAN, &v));
+}
+
+static void read_format(struct ipp_exchange *ex)
+{
+    struct span text, type;
+
+    ex->format[0] = '\0';
+    if (!single_text(ex, SPAN("document-format"), IPP_VALUE_MEDIA_TYPE, &text))
+        return;
+    type = span_trim(span_cut(&text, ';'));
+    size_t n = span_copy(type, ex->format, sizeof ex->format);
+
+    for (size_t i = 0; i < n; i++)
+        ex->format[i] = char_lower(ex->format[i]);
+}
+
+/* "application/octet-stream" leaves it to the printer what the document is: then its looks count.
+ */
+bool ipp_format_is_any(const char *format)
+{
+    return !format[0] || strcmp(format, "application/octet-stream") == 0;
+}
+
+static bool is_accepted(struct ipp_exchange *ex)
+{
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+
+    if (ex->has_job && ex->job.stage != IPP_JOB_INCOMING && ex->job.stage != IPP_JOB_PRINTER) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_NOT_POSSIBLE, ERR_CONFLICT, "job", "%s",
+                         ex->job.why[0] ? ex->job.why : "the job takes no more documents");
+        return false;
+    }
+    if (!says_last(ex)) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_PROTO, "document",
+                         "Send-Document needs last-document");
+        return false;
+    }
+    if (!read_compression(ex)) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_COMPRESSION_NOT_SUPPORTED, ERR_POLICY, "compression",
+                         "documents may be packed by gzip or deflate here");
+        return false;
+    }
+    read_format(ex);
+    if (!ipp_format_is_any(ex->format) &&
+        !ipp_printer_takes_format(ex->printer->set, span_of(ex->format))) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED, ERR_POLICY, "formats",
+                         "%s is not printed here", ex->format);
+        return false;
+    }
+    if (req->length != HTTP_LENGTH_UNKNOWN && req->length > ex->printer->set->body_max &&
+        req->length - ex->attributes.n > ex->printer->set->body_max) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE, ERR_LIMIT, "body-max",
+                         "documents may have %llu octets here",
+                         (unsigned long long)ex->printer->set->body_max);
+        return false;
+    }
+    return true;
+}
+
+static void on_progress(void *arg)
+{
+    ipp_exchange_wake(arg);
+}
+
+static void take_early(struct ipp_exchange *ex)
+{
+    const struct segment *s;
+
+    while (ex->state == EX_DOCUMENT && (s = chain_first(&ex->early))) {
+        struct slice slice = s->slice;
+
+        (void)block_ref(slice.block);
+        chain_skip(&ex->early, slice.len);
+        ipp_document_take(ex, slice);
+    }
+    chain_done(&ex->early);
+}
+
+void ipp_document_begin(struct ipp_exchange *ex)
+{
+    struct ipp_server *s = ex->server;
+    const struct body_settings set = {
+        .loop = s->env.loop,
+        .spool = s->env.spool,
+        .memory_max = ex->printer->set->memory_max,
+        .digest = true,
+        .progress = on_progress,
+        .arg = ex,
+    };
+
+    if (!is_accepted(ex))
+        return;
+    if (body_new(&set, &ex->document) != OK) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_BUSY, ERR_NOMEM, "memory",
+                         "no memory for a document");
+        return;
+    }
+    ex->state = EX_DOCUMENT;
+    (void)!http_go_on(http_connection_engine(ex->conn->http));
+    ipp_exchange_wake(ex);
+    take_early(ex);
+    if (ex->request_over && ex->state == EX_DOCUMENT)
+        ipp_document_end(ex);
+}
+
+/* ---- while it comes ---- */
+
+enum cause ipp_cause_of_store(enum err e)
+{
+    if (e == ERR_LIMIT)
+        return CAUSE_TOO_LARGE;
+    return e == ERR_NOMEM || e == ERR_BUSY ? CAUSE_OVERLOAD : CAUSE_DISK_FULL;
+}
+
+void ipp_document_take(struct ipp_exchange *ex, struct slice s)
+{
+    enum err e = body_append(ex->document, s);
+
+    block_unref(s.block);
+    if (e)
+        ipp_document_decide(ex, ipp_cause_of_store(e), "the document could not be kept");
+    else if (body_len(ex->document) > ex->printer->set->body_max)
+        ipp_document_decide(ex, CAUSE_TOO_LARGE, "the document is larger than is printed here");
+}
+
+static uint64_t client_of(const struct ipp_exchange *ex)
+{
+    struct address peer;
+
+    if (ex->who.tenant)
+        return ex->who.tenant->client;
+    if (!ex->conn)
+        return 1;
+    peer = stream_peer(http_connection_stream(ex->conn->http));
+    return address_hash(&peer);
+}
+
+void ipp_document_end(struct ipp_exchange *ex)
+{
+    struct loop *l = ex->server->env.loop;
+    struct ipp_job described;
+
+    ex->document_len = body_len(ex->document);
+    body_sha256(ex->document, ex->sha256);
+    ex->document_ended = true;
+    metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.documents, 1);
+    metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.bytes,
+                ex->document_len);
+    if (ex->document_len == 0) {
+        /* Send-Document without one ends a job (RFC 8011 4.3.1). */
+        if (ex->operation->code == IPP_OPERATION_SEND_DOCUMENT)
+            ipp_forward(ex);
+        else
+            ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_PROTO, "document",
+                             "there is no document in the request");
+        return;
+    }
+    ipp_job_describe(ex, IPP_JOB_SCANNING, &described);
+    file_name_plain(span_of(described.name), &ex->name);
+    ex->client = client_of(ex);
+    ex->slot_until_ms = loop_now_ms(l) + ex->server->env.scan_wait_ms;
+    ex->patience_ms = loop_now_ms(l) + ex->printer->set->wait_ms;
+    ipp_inspect(ex);
+}

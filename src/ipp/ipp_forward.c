@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes to the printer, and what comes back. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipp/ipp_server_int.h"
+#include "ipp/ipp_translate_int.h"
+
+static void send_request(struct ipp_exchange *ex, bool with_document);
+
+/* ---- answers ---- */
+
+static bool is_success(uint16_t status)
+{
+    return status < 0x0100;
+}
+
+static const struct ipp_job *own_job(void *arg, int32_t printer_id)
+{
+    struct ipp_exchange *ex = arg;
+
+    return ex->has_job && ex->job.printer_id == printer_id ? &ex->job : NULL;
+}
+
+static const struct ipp_job *listed_job(void *arg, int32_t printer_id)
+{
+    struct ipp_exchange *ex = arg;
+
+    for (size_t i = 0; i < ex->n_jobs; i++)
+        if (ex->jobs[i].printer_id == printer_id && ipp_job_may_tell(ex, &ex->jobs[i]))
+            return &ex->jobs[i];
+    return own_job(arg, printer_id);
+}
+
+struct ipp_answer_translation ipp_forward_translation(struct ipp_exchange *ex,
+                                                      struct ipp_public_printer *pub)
+{
+    ipp_reply_public(ex, pub);
+    return (struct ipp_answer_translation){
+        .printer = pub,
+        .request_id = ex->header.request_id,
+        .is_operator = ex->is_operator,
+        .named = ex->has_job ? &ex->job : NULL,
+        .job = listed_job,
+        .arg = ex,
+    };
+}
+
+static void answer_client(struct ipp_exchange *ex)
+{
+    struct ipp_public_printer pub;
+    struct ipp_answer_translation t;
+
+    if (!ex->conn) /* it has its answer */
+        return;
+    t = ipp_forward_translation(ex, &pub);
+    buf_reset(&ex->out);
+    enum err e = ipp_translate_answer(&ex->answer_message, &t, &ex->out);
+
+    if (ex->lists_local && ex->out.n > 0) {
+        ex->out.n--; /* its end: groups follow */
+        ipp_job_list_add(ex, &pub);
+        buf_char(&ex->out, IPP_GROUP_END);
+    }
+    if (e)
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "answer",
+                         "the printer's answer cannot be told: %s", err_text(e));
+    else
+        ipp_reply_out(ex, ex->answer_message.header.code);
+}
+
+static void over(struct ipp_exchange *ex)
+{
+    if (ex->conn)
+        ipp_exchange_wake(ex);
+    else if (ex->job.stage != IPP_JOB_SCANNING || !ipp_document_failed(ex))
+        ipp_exchange_finish(ex);
+}
+
+static void on_job_kept(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err == OK) {
+        ex->job = *job;
+        ex->has_job = true;
+        answer_client(ex);
+    } else {
+        /* It is at the printer, and nobody can be told under which name: better than one that
+         * everybody could touch. */
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, err, "job book",
+                         "the printer has the job, but what is known of it could not be kept");
+    }
+    over(ex);
+}
+
+static bool makes_job(const struct ipp_exchange *ex)
+{
+    return ex->operation->code == IPP_OPERATION_PRINT_JOB ||
+           ex->operation->code == IPP_OPERATION_SEND_DOCUMENT;
+}
+
+/* The printer took it: it is known by both numbers before anybody hears of it. */
+static void keep_printed(struct ipp_exchange *ex, int32_t printer_id)
+{
+    struct ipp_job j = ex->job;
+
+    if (!ex->has_job) {
+        ipp_job_describe(ex, IPP_JOB_PRINTER, &j);
+        atomic_fetch_add_explicit(&ex->server->n_jobs, 1, memory_order_relaxed);
+        metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.jobs, 1);
+    } else if (ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->document_len) {
+        j.documents++;
+        j.octets += ex->document_len;
+        (void)span_copy(span_of(ex->format), j.format, sizeof j.format);
+    }
+    j.stage = IPP_JOB_PRINTER;
+    j.printer_id = printer_id;
+    j.saved = SPAN_NONE;
+    ex->state = EX_BOOK;
+    ipp_job_keep(ex, &j, on_job_kept);
+}
+
+/* Of a job that is at the printer already only its documents change. */
+static void on_created_kept(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err) {
+        on_job_kept(ex, err, job);
+        return;
+    }
+    ex->job = *job;
+    send_request(ex, true);
+}
+
+static void refuse_nameless(struct ipp_exchange *ex)
+{
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ERR_PROTO, "printer",
+                     "the printer took a job and did not say which");
+    over(ex);
+}
+
+/* The job of a Create-Job that came long ago is at the printer now, and its document follows. */
+static void created(struct ipp_exchange *ex)
+{
+    struct ipp_job j = ex->job;
+
+    j.printer_id = ipp_answer_job(&ex->answer_message);
+    j.stage = IPP_JOB_PRINTER;
+    j.saved = SPAN_NONE;
+    ex->creating = false;
+    if (!is_success(ex->answer_message.header.code)) {
+        answer_client(ex);
+        over(ex);
+        return;
+    }
+    if (j.printer_id == 0) {
+        refuse_nameless(ex);
+        return;
+    }
+    atomic_fetch_add_explicit(&ex->server->n_jobs, 1, memory_order_relaxed);
+    metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.jobs, 1);
+    ex->state = EX_BOOK;
+    ipp_job_keep(ex, &j, on_created_kept);
+}
+
+/* ---- lists ---- */
+
+static void on_listed(struct ipp_exchange *ex)
+{
+    answer_client(ex);
+    over(ex);
+}
+
+/* Whose the jobs are that the answer tells of. */
+static void ask_for_jobs(struct ipp_exchange *ex)
+{
+    bool all =
+        ex->operation->code == IPP_OPERATION_GET_JOBS && is_success(ex->answer_message.header.code);
+    int32_t first = 0;
+    size_t n = ipp_answer_jobs(&ex->answer_message, &first, 1);
+
+    if (!all && (n == 0 || (n == 1 && ex->has_job && first == ex->job.printer_id)))
+        on_listed(ex);
+    else
+        ipp_job_list(ex, all, on_listed);
+}
+
+/* ---- errands ---- */
+
+/* RFC 8011 4.1.1: octets 2 and 3; 4 to 7 are the request's number. */
+static void set_operation(struct buf *message, uint16_t code)
+{
+    message->p[2] = (char)(code >> 8);
+    message->p[3] = (char)(code & 0xff);
+}
+
+void ipp_forward_failed(struct ipp_exchange *ex, const struct ipp_backend_answer *a)
+{
+    metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.errors, 1);
+    (void)span_copy(span_of(a->detail), ex->detail, sizeof ex->detail);
+    if (a->sent && makes_job(ex))
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, a->err, "printer",
+                         "whether the printer took the job is not known: %s", a->why);
+    else
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_SERVICE_UNAVAILABLE, a->err, "printer", "%s", a->why);
+}
+
+/* The message is the errand's, and gone when it returns. */
+bool ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_message *m)
+{
+    struct ipp_fault f;
+
+    buf_reset(&ex->answer);
+    buf_add(&ex->answer, m->octets);
+    return !ex->answer.err &&
+           ipp_message_parse(IPP_RESPONSE, buf_span(&ex->answer), &ex->snapshot->set->message,
+                             &ex->answer_message, &f) == OK;
+}
+
+/* The client has its answer: the job tells of it. */
+static void refused_later(struct ipp_exchange *ex)
+{
+    const char *status = ipp_status_name(ex->answer_message.header.code);
+
+    ex->err = ERR_UPSTREAM;
+    (void)snprintf(ex->why, sizeof ex->why, "the printer refused the document: %s",
+                   status ? status : "an unknown status");
+    over(ex);
+}
+
+static void took_request(struct ipp_exchange *ex)
+{
+    bool success = is_success(ex->answer_message.header.code);
+    int32_t id = ex->job.printer_id ? ex->job.printer_id : ipp_answer_job(&ex->answer_message);
+
+    if (ex->creating) {
+        created(ex);
+    } else if (ex->operation->code == IPP_OPERATION_CREATE_JOB && success) {
+        set_operation(&ex->out, IPP_OPERATION_CREATE_JOB); /* Validate-Job was asked */
+        ipp_job_create(ex);
+    } else if (makes_job(ex) && success && id) {
+        keep_printed(ex, id);
+    } else if (makes_job(ex) && success) {
+        refuse_nameless(ex);
+    } else if (makes_job(ex) && !ex->conn) {
+        refused_later(ex);
+    } else {
+        ask_for_jobs(ex);
+    }
+}
+
+static void on_answer(void *arg, const struct ipp_backend_answer *a)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->errand = NULL;
+    if (a->err) {
+        ipp_forward_failed(ex, a);
+        over(ex);
+    } else if (!ipp_forward_keep(ex, a->message)) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ERR_NOMEM, "memory",
+                         "no memory for the printer's answer");
+        over(ex);
+    } else {
+        took_request(ex);
+    }
+}
+
+/* ---- requests ---- */
+
+static bool is_protected(const struct ipp_exchange *ex)
+{
+    bool near = ipp_uri_is_inside(span_of(ex->printer->backend_uri), SPAN_NONE);
+
+    return ex->level.channel != IPP_CHANNEL_CLEAR && (ex->printer->backend.secure || near);
+}
+
+enum err ipp_forward_translate(struct ipp_exchange *ex, struct buf *out)
+{
+    const struct ipp_request_translation t = {
+        .printer_uri = span_of(ex->printer->backend_uri),
+        .job_id = ex->has_job ? ex->job.printer_id : 0,
+        .user = ex->who.kind > IPP_USER_CLAIMED ? span_of(ex->who.name) : SPAN_NONE,
+        .secure = is_protected(ex),
+        .jobs = ex->others,
+        .n_jobs = ex->n_others,
+        .hold = ex->printer->set->hold && (ex->operation->code == IPP_OPERATION_PRINT_JOB ||
+                                           ex->operation->code == IPP_OPERATION_CREATE_JOB),
+    };
+
+    return ipp_translate_request(ex->message, &t, out);
+}
+
+/* CUPS answers for the printer that is its own default; here it is the one that this request leads
+ * to. */
+enum err ipp_forward_attributes(const struct ipp_exchange *ex, struct buf *out)
+{
+    struct ipp_attribute a;
+    struct ipp_writer w;
+    struct ipp_value v;
+    bool first = true;
+
+    ipp_write_begin(&w, out, ex->header.major, ex->header.minor,
+                    IPP_OPERATION_GET_PRINTER_ATTRIBUTES, ex->header.request_id);
+    ipp_write_group(&w, IPP_GROUP_OPERATION);
+    ipp_write_string(&w, IPP_VALUE_CHARSET, SPAN("attributes-charset"), SPAN("utf-8"));
+    ipp_write_string(&w, IPP_VALUE_LANGUAGE, SPAN("attributes-natural-language"), SPAN("en"));
+    ipp_write_string(&w, IPP_VALUE_URI, SPAN("printer-uri"), span_of(ex->printer->backend_uri));
+    if (ipp_message_find(ex->message, SPAN("requested-attributes"), &a) == OK)
+        for (struct span rest = a.values; ipp_value_next(&rest, &v); first = false)
+            ipp_write_copy(&w, first ? SPAN("requested-attributes") : SPAN_NONE, &v);
+    return ipp_write_end(&w);
+}
+
+static enum err make_request(struct ipp_exchange *ex)
+{
+    if (ex->creating) {
+        buf_add(&ex->out, ex->job.saved);
+        return ex->out.err;
+    }
+    if (ex->operation->code == IPP_OPERATION_CUPS_GET_DEFAULT)
+        return ipp_forward_attributes(ex, &ex->out);
+    return ipp_forward_translate(ex, &ex->out);
+}
+
+static void send_request(struct ipp_exchange *ex, bool with_document)
+{
+    struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
+    struct ipp_backend_request r = {
+        .document = with_document && !ex->creating ? ex->document : NULL,
+        .done = on_answer,
+        .arg = ex,
+    };
+
+    buf_reset(&ex->out);
+    enum err e = b ? make_request(ex) : ERR_MISSING;
+
+    if (e == OK) {
+        /* What Create-Job may say of its attributes Validate-Job says as well. */
+        if (!ex->creating && ex->operation->code == IPP_OPERATION_CREATE_JOB)
+            set_operation(&ex->out, IPP_OPERATION_VALIDATE_JOB);
+        r.attributes = buf_span(&ex->out);
+        ex->state = EX_PRINTER;
+        e = ipp_backend_ask(b, &r, &ex->errand);
+    }
+    if (e == OK)
+        return;
+    ipp_reply_refuse(ex,
+                     e == ERR_LIMIT ? IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE
+                                    : IPP_SERVER_ERROR_SERVICE_UNAVAILABLE,
+                     e, "printer",
+                     e == ERR_MISSING ? "the printer is not configured any more"
+                                      : "the request cannot be made for the printer");
+    over(ex);
+}
+
+void ipp_forward(struct ipp_exchange *ex)
+{
+    ex->creating = ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->has_job &&
+                   ex->job.printer_id == 0;
+    send_request(ex, ex->document != NULL);
+}

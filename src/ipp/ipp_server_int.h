@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ipp_server_int.h - the bodies behind ipp_server.h, for its own files:
+ *
+ *   ipp_server.c    connections, snapshots, the printers of this loop
+ *   ipp_exchange.c  one request: its parts as they come, and the way through what follows
+ *   ipp_upgrade.c   OPTIONS, and TLS on the way (RFC 2817)
+ *   ipp_admit.c     which printer is meant, and whether the request is protected as is demanded
+ *   ipp_login.c     who asks: Digest, Basic, certificates
+ *   ipp_job_ask.c   requests about a job that was made before
+ *   ipp_document.c  documents as they come
+ *   ipp_inspect.c   the engines' look at them; ipp_verdict.c: what is made of that
+ *   ipp_forward.c   what goes to the printer, and what comes back
+ *   ipp_job_list.c  lists of jobs
+ *   ipp_printer_list.c      all printers at once; ipp_cancel_all.c: all jobs at once
+ *   ipp_reply.c     what is written
+ *   ipp_audit.c     what is recorded */
+#ifndef IPP_SERVER_INT_H
+#define IPP_SERVER_INT_H
+
+#include "adapt/body.h"
+#include "adapt/file_name.h"
+#include "http/http_connection.h"
+#include "ipp/ipp_backend.h"
+#include "ipp/ipp_http_target.h"
+#include "ipp/ipp_jobs.h"
+#include "ipp/ipp_server.h"
+#include "ipp/ipp_translate.h"
+#include "tenant/throttle.h"
+
+/* Jobs of one request, besides its target. */
+#define IPP_OTHERS_MAX 64u
+
+struct ipp_exchange;
+struct ipp_connection;
+
+/* A printer as this loop reaches it. */
+struct ipp_reach {
+    const struct ipp_printer *printer; /* the snapshot's */
+    struct ipp_backend *backend;
+};
+
+struct ipp_server {
+    struct ipp_server_environment env;
+    struct ipp_snapshot *snapshot;
+    struct ipp_reach *reach;            /* one per printer of |snapshot| */
+    struct ipp_connection *connections; /* list */
+    struct ipp_exchange *detached;      /* list: documents whose clients do not wait any more */
+    unsigned loop_index;
+    uint64_t next_id;
+    bool draining;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    struct task drained_task;
+    bool drained_queued;
+    bool dead;                          /* freed while |drained_task| was queued: the task frees */
+    struct buf line;                    /* scratch for records */
+    struct throttle by_source, by_user; /* wrong passwords */
+    metric_id opened, refused[ERR_CODES];
+    _Atomic uint64_t n_requests, n_jobs, n_refused;
+    _Atomic unsigned n_connections;
+};
+
+struct ipp_connection {
+    struct ipp_connection *prev, *next;
+    struct ipp_server *server;
+    struct ipp_snapshot *snapshot; /* whose limits the engine uses */
+    struct http_connection *http;
+    struct ipp_exchange *ex; /* the open one, or NULL */
+    bool first;              /* no exchange yet: the handshake's time goes into the first record */
+    unsigned refusals;       /* wrong credentials */
+};
+
+/* Where an exchange is. ATTRIBUTES: the message's come. ASKING: somebody is asked about the job or
+ * the user; nothing of a document is taken. DOCUMENT: it comes. FILE: it is being completed. SLOT:
+ * waits for a scan slot. SCAN. PRINTER: it has the request. BOOK: the job is being written down.
+ * OPTIONS, UPGRADE: waits for its end, and then perhaps for TLS. DONE: the answer is complete. */
+enum ipp_exchange_state {
+    EX_ATTRIBUTES,
+    EX_ASKING,
+    EX_DOCUMENT,
+    EX_FILE,
+    EX_SLOT,
+    EX_SCAN,
+    EX_PRINTER,
+    EX_BOOK,
+    EX_OPTIONS,
+    EX_UPGRADE,
+    EX_DONE,
+};
+
+/* Whose request it is. */
+struct ipp_identity {
+    enum ipp_user kind;
+    char name[IPP_JOB_USER_MAX + 1]; /* "" : nobody says */
+    const struct tenant *tenant;     /* the snapshot's; NULL: none */
+    const char *by; /* "digest-SHA-256", "basic", "certificate"; NULL: nothing proves it. Static */
+};
+
+struct ipp_exchange {
+    struct ipp_exchange *prev, *next; /* detached */
+    struct ipp_connection *conn;      /* NULL: detached, the client has its answer */
+    struct ipp_server *server;
+    struct ipp_snapshot *snapshot;
+    enum ipp_exchange_state state;
+    bool request_over;
+    bool document_ended;
+    struct timer timer; /* 100 Continue, scan slot, the client's patience */
+    /* the request */
+    struct ipp_http_target target;
+    struct ipp_scan scan;
+    struct buf attributes;       /* octets of the message, as they came */
+    uint64_t held;               /* of them, taken from limits.memory */
+    struct chain early;          /* of the document: what came before it is wanted */
+    struct ipp_message *message; /* NULL: not whole */
+    struct ipp_header header;    /* as far as it is known, for answers */
+    const struct ipp_operation *operation;
+    const struct ipp_printer *printer;
+    struct ipp_level level; /* as observed */
+    bool upgraded; /* TLS began behind this very request: what it said was said in clear text */
+    struct ipp_identity who;
+    struct ipp_demand demand;
+    enum ipp_need lacks; /* what it was refused for */
+    bool is_operator;
+    bool about_all; /* printers */
+    struct login_waiter *login_waiter;
+    struct session *session; /* by which Basic was known; referenced */
+    struct buf info;         /* Authentication-Info, a field-line; or empty */
+    /* the job */
+    struct ipp_jobs_ask ask;
+    bool asking; /* |ask| is out */
+    struct ipp_jobs_list list;
+    bool listing;
+    bool has_job;
+    struct ipp_job job; /* has_job: the one that the request is about, as the book has it */
+    struct arena job_mem;
+    struct ipp_job *jobs;                    /* of a list */
+    void (*listed)(struct ipp_exchange *ex); /* it is there */
+    bool lists_local;                        /* with those that are not at the printer */
+    size_t n_jobs;
+    size_t n_listed;   /* printers, or jobs, that were dealt with one by one */
+    unsigned n_undone; /* of them */
+    /* Jobs that the request names besides, as of Cancel-Jobs: the gateway's numbers, and how many
+     * of |others| are looked up. */
+    int32_t other_ids[IPP_OTHERS_MAX];
+    size_t n_other_ids;
+    struct ipp_job_numbers others[IPP_OTHERS_MAX];
+    size_t n_others;
+    /* the document */
+    struct body *document;
+    uint64_t document_len;
+    char sha256[BODY_SHA256_HEX + 1];
+    struct file_name name;            /* of the job, as a file's */
+    char format[OBJECT_TYPE_MAX + 1]; /* declared; "" */
+    const char *coding;               /* "gzip", "deflate" of compression; "" */
+    struct inspection *inspection;
+    struct remote_scan *remote; /* the file is shown to another scanner */
+    int file;                   /* the document, as the engines got it; -1: not yet */
+    bool slot;
+    uint64_t slot_until_ms;
+    uint64_t patience_ms;         /* the client waits so long for the verdict */
+    uint64_t client;              /* whose turn, and whose slot: a hash */
+    bool was_remote;              /* the other scanner has answered */
+    bool leaving;                 /* it is being told that it takes longer */
+    struct object_table *objects; /* NULL: one */
+    struct scan_result *result;
+    unsigned causes;
+    enum cause cause;
+    enum action action;
+    bool has_verdict, cached;
+    const struct rule_settings *rule;
+    /* the printer */
+    struct ipp_errand *errand;
+    struct buf out;    /* the request for the printer; then the answer for the client */
+    struct buf answer; /* the printer's */
+    struct ipp_message answer_message;
+    bool creating; /* the errand is the Create-Job of a job whose document has come now */
+    /* for the record */
+    char id[RECORD_ID_LEN + 1];
+    uint64_t start_wall_ms, start_us, scan_start_us, scan_us;
+    unsigned http_status;
+    uint16_t ipp_status;
+    bool answered_ipp;
+    enum err err;
+    char why[256];
+    char detail[200];      /* more of it, which clients are not told */
+    const char *rule_name; /* what refused it, in words; static, or the snapshot's */
+};
+
+/* ---- ipp_server.c ---- */
+
+/* Where |p| is; NULL: not known any more. */
+struct ipp_backend *ipp_server_backend(struct ipp_server *s, const struct ipp_printer *p);
+void ipp_server_check_drained(struct ipp_server *s);
+
+/* ---- ipp_exchange.c ---- */
+
+extern const struct http_handler ipp_http_handler; /* |arg| is a struct ipp_connection */
+/* Goes on with its connection, if it has one. */
+void ipp_exchange_wake(struct ipp_exchange *ex);
+/* The request is judged and may be carried out: by its operation. */
+void ipp_exchange_perform(struct ipp_exchange *ex);
+/* The job that it is about was found, and may be touched. */
+void ipp_exchange_perform_job(struct ipp_exchange *ex);
+/* Nobody waits for it: what it waits for is given up. */
+void ipp_exchange_drop_work(struct ipp_exchange *ex);
+/* The last thing: record, and gone. */
+void ipp_exchange_finish(struct ipp_exchange *ex);
+/* It goes on without its client, which has got |ex->out|. */
+void ipp_exchange_detach(struct ipp_exchange *ex);
+
+/* ---- ipp_upgrade.c ---- */
+
+void ipp_options_end(struct ipp_exchange *ex);
+/* Is the request, whose message is whole, one that asks for TLS first, and gets it? It goes on then
+ * as EX_UPGRADE. */
+bool ipp_upgrade_wanted(struct ipp_exchange *ex);
+void ipp_upgrade_end(struct ipp_exchange *ex);
+/* TLS is there. */
+void ipp_upgrade_switched(struct ipp_exchange *ex);
+/* Does the request offer TLS (RFC 2817 3.1: a token TLS or TLS/x.y in Upgrade)? */
+bool ipp_offers_tls(const struct http_request *req);
+bool ipp_may_upgrade(const struct ipp_exchange *ex);
+/* The token to answer with, and "HTTP/1.1", as a field-line. */
+struct span ipp_upgrade_field(void);
+
+/* ---- ipp_admit.c ---- */
+
+/* The message is whole: finds printer and demand, looks at who asks, and goes on, or answers. */
+void ipp_admit(struct ipp_exchange *ex);
+/* Who asks is known as far as it will be: goes on with that. */
+void ipp_admit_known(struct ipp_exchange *ex);
+/* Held against |ex->demand|: true if it is met; else it is answered. */
+bool ipp_admit_level(struct ipp_exchange *ex);
+/* What |p| demands for the operation, as it is asked for here. */
+struct ipp_demand ipp_admit_demand(const struct ipp_exchange *ex, const struct ipp_printer *p);
+bool ipp_admit_is_operator(const struct ipp_exchange *ex, const struct ipp_printer *p);
+/* Is whoever asks one of those whom |p| is for? */
+bool ipp_admit_is_listed(const struct ipp_exchange *ex, const struct ipp_printer *p);
+/* May whoever asks do that at ex->printer? Else it is answered. */
+bool ipp_admit_allowed(struct ipp_exchange *ex);
+
+/* ---- ipp_printer_list.c ---- */
+
+/* Is it about all printers? |path|: of its target. */
+bool ipp_printer_list_wanted(const struct ipp_exchange *ex, struct span path);
+void ipp_printer_list(struct ipp_exchange *ex);
+
+/* ---- ipp_cancel_all.c ---- */
+
+/* Cancel-My-Jobs or Cancel-Jobs that names none: cancels each that whoever asks may cancel. */
+bool ipp_cancel_all_is(const struct ipp_operation *o);
+bool ipp_cancel_all_wanted(const struct ipp_exchange *ex);
+void ipp_cancel_all(struct ipp_exchange *ex);
+
+/* ---- ipp_login.c ---- */
+
+enum ipp_login_step {
+    IPP_LOGIN_DONE,     /* ex->who is filled */
+    IPP_LOGIN_WAITS,    /* ipp_admit_known() follows, or it is answered */
+    IPP_LOGIN_ANSWERED, /* it was refused */
+};
+enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex);
+/* The fields of a 401; |stale|: the password was right. False without memory. */
+bool ipp_login_challenges(struct ipp_exchange *ex, bool stale, struct buf *fields);
+void ipp_login_end(struct ipp_exchange *ex);
+
+/* ---- ipp_job_ask.c ---- */
+
+/* The request names a job: looks it up and goes on, or answers. IPP_JOB_ASK_NONE: it names none
+ * that could be one. */
+#define IPP_JOB_ASK_NONE (-1)
+void ipp_job_ask(struct ipp_exchange *ex, int32_t id);
+/* Puts |j| into the book, a new one or what has its version; |done| hears of it, in any case. */
+void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
+                  void (*done)(void *arg, enum err err, const struct ipp_job *job));
+/* Looks up the jobs that the request names besides its target, and forwards it, or answers. */
+void ipp_job_others(struct ipp_exchange *ex);
+/* Answers with attributes of |j|. */
+void ipp_job_answer(struct ipp_exchange *ex, const struct ipp_job *j);
+/* Answers a request about a job that the printer has not got. */
+void ipp_job_local(struct ipp_exchange *ex);
+/* A job as |ex| makes it, without a number yet. */
+void ipp_job_describe(struct ipp_exchange *ex, enum ipp_job_stage stage, struct ipp_job *ret);
+/* Ends a job that the printer has not got. */
+void ipp_job_cancel_local(struct ipp_exchange *ex, const struct ipp_job *job,
+                          void (*done)(void *arg, enum err err, const struct ipp_job *job));
+bool ipp_job_is_over(const struct ipp_job *j);
+/* Is it whoever asks who made it, as far as anybody was told? */
+bool ipp_job_is_own(const struct ipp_exchange *ex, const struct ipp_job *j);
+/* May it be told to whoever asks? */
+bool ipp_job_may_tell(const struct ipp_exchange *ex, const struct ipp_job *j);
+/* Create-Job, whose attributes |ex->out| holds as the printer takes them: keeps them and answers.
+ */
+void ipp_job_create(struct ipp_exchange *ex);
+
+/* ---- ipp_document.c ---- */
+
+void ipp_document_begin(struct ipp_exchange *ex);
+void ipp_document_take(struct ipp_exchange *ex, struct slice s); /* takes the reference over */
+void ipp_document_end(struct ipp_exchange *ex);
+void ipp_document_drop(struct ipp_exchange *ex);
+/* "application/octet-stream", or nothing: it is left to the printer what the document is. */
+bool ipp_format_is_any(const char *format);
+enum cause ipp_cause_of_store(enum err e);
+
+/* ---- ipp_inspect.c ---- */
+
+/* The document is here: has it looked at, and then judged. */
+void ipp_inspect(struct ipp_exchange *ex);
+/* Shows it to the printer's other scanner; it is judged again then. */
+void ipp_inspect_elsewhere(struct ipp_exchange *ex);
+void ipp_inspect_give_slot(struct ipp_exchange *ex);
+
+/* ---- ipp_verdict.c ---- */
+
+/* The result is there: what follows from it. */
+void ipp_document_judge(struct ipp_exchange *ex);
+/* |cause|: the gravest; CAUSE_NONE: there is none, and it is printed. */
+void ipp_document_decide(struct ipp_exchange *ex, enum cause cause, const char *why);
+/* The printer could not be given what a client does not wait for: the job ends. */
+bool ipp_document_failed(struct ipp_exchange *ex);
+void ipp_document_on_timer(struct ipp_exchange *ex);
+
+/* ---- ipp_forward.c ---- */
+
+/* Sends the request on, with its document if there is one, and answers with what comes back. */
+void ipp_forward(struct ipp_exchange *ex);
+/* Appends Get-Printer-Attributes to ex->printer, with the request's requested-attributes. */
+NODISCARD enum err ipp_forward_attributes(const struct ipp_exchange *ex, struct buf *out);
+/* Appends the request as ex->printer is to get it. */
+NODISCARD enum err ipp_forward_translate(struct ipp_exchange *ex, struct buf *out);
+/* How its answer is told to the client; |pub| is filled, and must live as long. */
+struct ipp_answer_translation ipp_forward_translation(struct ipp_exchange *ex,
+                                                      struct ipp_public_printer *pub);
+/* The printer did not answer: so is the client. */
+void ipp_forward_failed(struct ipp_exchange *ex, const struct ipp_backend_answer *a);
+/* Copies the answer, which is the errand's, into |ex|. */
+bool ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_message *m);
+
+/* ---- ipp_job_list.c ---- */
+
+/* Fills |ex->jobs| with those of |ex->answer_message| that the book knows, in its order (id 0: not
+ * known), and, |with_local|, with those that are not at the printer and may be told. Calls
+ * |listed|, or answers. */
+void ipp_job_list(struct ipp_exchange *ex, bool with_local,
+                  void (*listed)(struct ipp_exchange *ex));
+/* Adds the latter's groups to |ex->out|, an answer to Get-Jobs without its end. */
+void ipp_job_list_add(struct ipp_exchange *ex, const struct ipp_public_printer *pub);
+
+/* ---- ipp_reply.c ---- */
+
+/* Each ends the exchange's part in the answer (EX_DONE). */
+void ipp_reply_http(struct ipp_exchange *ex, unsigned status, struct span fields, const char *text);
+/* An IPP answer with a status and a sentence; |err| and |rule| for the record. */
+PRINTF(5, 6)
+void ipp_reply_refuse(struct ipp_exchange *ex, uint16_t status, enum err err, const char *rule,
+                      const char *fmt, ...);
+/* |ex->out| is the answer. */
+void ipp_reply_out(struct ipp_exchange *ex, uint16_t status);
+/* How its printer is told to this client. */
+void ipp_reply_public(const struct ipp_exchange *ex, struct ipp_public_printer *ret);
+
+/* ---- ipp_audit.c ---- */
+
+void ipp_audit_finish(struct ipp_exchange *ex);
+void ipp_audit_refused(struct ipp_server *s, const struct listener_settings *settings,
+                       const struct address *peer, enum err err, const char *why,
+                       const sallyport_report *report);
+
+#endif

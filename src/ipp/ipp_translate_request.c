@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/reader.h"
+#include "ipp/ipp_translate.h"
+
+/* What is done about an attribute; the table below says which. */
+enum topic {
+    TOPIC_OTHER,
+    TOPIC_OUT,
+    TOPIC_SECRET, /* out unless the way to the printer is protected */
+    TOPIC_HOLD,   /* out where jobs are held */
+    TOPIC_PRINTER_URI,
+    TOPIC_JOB_URI,
+    TOPIC_JOB_ID,
+    TOPIC_JOB_NUMBER, /* of a job that is not the target */
+    TOPIC_JOB_NAMED,  /* such a job, by its URI */
+    TOPIC_USER,
+    TOPIC_REQUESTED,
+};
+
+struct request {
+    const struct ipp_message *m;
+    const struct ipp_request_translation *set;
+    bool has_user, has_hold; /* these have been written */
+    uint8_t number[4];       /* what values are replaced by */
+};
+
+static enum topic topic_of(struct span name)
+{
+    static const struct {
+        struct span name;
+        enum topic topic;
+    } rows[] = {
+        {SPAN("auth-info"),                     TOPIC_SECRET     },
+        {SPAN("destination-accesses"),          TOPIC_SECRET     },
+        {SPAN("document-access"),               TOPIC_OUT        },
+        {SPAN("document-password"),             TOPIC_SECRET     },
+        {SPAN("document-uri"),                  TOPIC_OUT        },
+        {SPAN("first-job-id"),                  TOPIC_OUT        },
+        {SPAN("job-hold-until"),                TOPIC_HOLD       },
+        {SPAN("job-hold-until-time"),           TOPIC_HOLD       },
+        {SPAN("job-id"),                        TOPIC_JOB_ID     },
+        {SPAN("job-ids"),                       TOPIC_JOB_NUMBER },
+        {SPAN("job-originating-host-name"),     TOPIC_OUT        },
+        {SPAN("job-originating-user-name"),     TOPIC_OUT        },
+        {SPAN("job-password"),                  TOPIC_SECRET     },
+        {SPAN("job-password-encryption"),       TOPIC_SECRET     },
+        {SPAN("job-uri"),                       TOPIC_JOB_URI    },
+        {SPAN("notify-job-id"),                 TOPIC_JOB_NUMBER },
+        {SPAN("notify-recipient-uri"),          TOPIC_OUT        },
+        {SPAN("original-requesting-user-name"), TOPIC_OUT        },
+        {SPAN("predecessor-job-id"),            TOPIC_JOB_NUMBER },
+        {SPAN("predecessor-job-uri"),           TOPIC_JOB_NAMED  },
+        {SPAN("printer-uri"),                   TOPIC_PRINTER_URI},
+        {SPAN("requested-attributes"),          TOPIC_REQUESTED  },
+        {SPAN("requesting-user-name"),          TOPIC_USER       },
+        {SPAN("requesting-user-uri"),           TOPIC_OUT        },
+        {SPAN("requesting-user-vcard"),         TOPIC_OUT        },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (span_ieq(rows[i].name, name))
+            return rows[i].topic;
+    return TOPIC_OTHER;
+}
+
+/* ---- jobs that are named besides the target ---- */
+
+/* The printer's number; 0: not known. */
+static int32_t printer_id_of(const struct ipp_request_translation *t, int32_t id)
+{
+    for (size_t i = 0; i < t->n_jobs; i++)
+        if (t->jobs[i].id == id)
+            return t->jobs[i].printer_id;
+    return 0;
+}
+
+static enum err check_numbers(const struct ipp_attribute *a,
+                              const struct ipp_request_translation *t)
+{
+    struct ipp_value v;
+    int32_t id;
+
+    for (struct span rest = a->values; ipp_value_next(&rest, &v);)
+        if (v.tag != IPP_VALUE_INTEGER || !ipp_value_integer(&v, &id) || printer_id_of(t, id) <= 0)
+            return ERR_MISSING;
+    return OK;
+}
+
+static enum err check_jobs(const struct ipp_message *m, const struct ipp_request_translation *t)
+{
+    struct ipp_attribute a;
+    struct ipp_group g;
+
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+        for (struct span as = g.attributes; ipp_attribute_next(&as, &a);) {
+            enum topic topic = topic_of(a.name);
+
+            if (topic == TOPIC_JOB_NAMED)
+                return ERR_MISSING;
+            if (topic == TOPIC_JOB_NUMBER)
+                TRY(check_numbers(&a, t));
+        }
+    return OK;
+}
+
+static enum err check(const struct ipp_message *m, const struct ipp_request_translation *t)
+{
+    bool names_job = m->target.kind == IPP_TARGET_JOB || m->target.kind == IPP_TARGET_PRINTER_JOB;
+
+    if (m->kind != IPP_REQUEST || m->target.kind == IPP_TARGET_SYSTEM ||
+        (names_job && t->job_id <= 0))
+        return ERR_BUG;
+    return check_jobs(m, t);
+}
+
+static enum ipp_action on_value(void *arg, const struct ipp_place *at, const struct ipp_value *v,
+                                struct ipp_edit *ret)
+{
+    struct request *r = arg;
+    struct writer w = writer_of(r->number, sizeof r->number);
+    int32_t id = 0;
+
+    if (topic_of(at->attribute) != TOPIC_JOB_NUMBER)
+        return IPP_KEEP;
+    (void)ipp_value_integer(v, &id); /* check_numbers() */
+    write_u32(&w, (uint32_t)printer_id_of(r->set, id));
+    *ret = (struct ipp_edit){IPP_VALUE_INTEGER, writer_span(&w)};
+    return IPP_REPLACE;
+}
+
+/* ---- groups ---- */
+
+/* Events that would be pushed to somebody past us. */
+static enum ipp_action on_group(void *arg, const struct ipp_place *at, const struct ipp_group *g)
+{
+    struct ipp_attribute a;
+    bool pushes, pulls;
+
+    (void)arg;
+    (void)at;
+    if (g->tag != IPP_GROUP_SUBSCRIPTION)
+        return IPP_KEEP;
+    pushes = ipp_attribute_find(g->attributes, SPAN("notify-recipient-uri"), &a) != ERR_MISSING;
+    pulls = ipp_attribute_find(g->attributes, SPAN("notify-pull-method"), &a) != ERR_MISSING;
+    return pushes && !pulls ? IPP_DROP : IPP_KEEP;
+}
+
+static void write_user(struct request *r, struct ipp_writer *w)
+{
+    ipp_write_string(w, IPP_VALUE_NAME, SPAN("requesting-user-name"), r->set->user);
+    r->has_user = true;
+}
+
+static void write_hold(struct ipp_writer *w)
+{
+    ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN("job-hold-until"), SPAN("indefinite"));
+}
+
+static void on_group_end(void *arg, const struct ipp_place *at, struct ipp_writer *w)
+{
+    struct request *r = arg;
+
+    if (at->group_index == 0 && r->set->user.n && !r->has_user)
+        write_user(r, w);
+    if (at->group == IPP_GROUP_JOB && r->set->hold && !r->has_hold) {
+        write_hold(w);
+        r->has_hold = true;
+    }
+}
+
+/* ---- attributes ---- */
+
+static enum ipp_action target(struct request *r, enum topic topic, struct ipp_writer *w)
+{
+    if (topic != TOPIC_JOB_ID)
+        ipp_write_string(w, IPP_VALUE_URI, SPAN("printer-uri"), r->set->printer_uri);
+    if (topic != TOPIC_PRINTER_URI)
+        ipp_write_integer(w, SPAN("job-id"), r->set->job_id);
+    return IPP_REPLACE;
+}
+
+static enum ipp_action user(struct request *r, const struct ipp_place *at, struct ipp_writer *w)
+{
+    if (r->set->user.n == 0)
+        return IPP_KEEP;
+    if (r->has_user || at->group_index > 0)
+        return IPP_DROP;
+    write_user(r, w);
+    return IPP_REPLACE;
+}
+
+/* Compared as printers may compare it, with case. */
+static bool tells_job_id(const struct ipp_attribute *a)
+{
+    struct ipp_value v;
+
+    for (struct span rest = a->values; ipp_value_next(&rest, &v);)
+        if (span_eq(v.value, SPAN("job-id")) || span_eq(v.value, SPAN("all")) ||
+            span_eq(v.value, SPAN("job-description")))
+            return true;
+    return false;
+}
+
+static enum ipp_action requested(struct request *r, const struct ipp_attribute *a,
+                                 struct ipp_writer *w)
+{
+    struct span name = a->name;
+    struct ipp_value v;
+
+    if (r->m->header.code != IPP_OPERATION_GET_JOBS || tells_job_id(a))
+        return IPP_KEEP;
+    for (struct span rest = a->values; ipp_value_next(&rest, &v); name = SPAN_NONE)
+        ipp_write_copy(w, name, &v);
+    ipp_write_string(w, IPP_VALUE_KEYWORD, name, SPAN("job-id"));
+    return IPP_REPLACE;
+}
+
+static enum ipp_action drop_if(bool drop)
+{
+    return drop ? IPP_DROP : IPP_KEEP;
+}
+
+static enum ipp_action on_attribute(void *arg, const struct ipp_place *at,
+                                    const struct ipp_attribute *a, struct ipp_writer *w)
+{
+    enum topic topic = topic_of(a->name);
+    struct request *r = arg;
+
+    switch (topic) {
+    case TOPIC_OTHER: return IPP_KEEP;
+    case TOPIC_OUT:
+    case TOPIC_JOB_NAMED: return IPP_DROP;
+    case TOPIC_SECRET: return drop_if(!r->set->secure);
+    case TOPIC_HOLD: return drop_if(r->set->hold);
+    case TOPIC_PRINTER_URI:
+    case TOPIC_JOB_URI:
+    case TOPIC_JOB_ID: return target(r, topic, w);
+    case TOPIC_JOB_NUMBER: return IPP_ASK;
+    case TOPIC_USER: return user(r, at, w);
+    case TOPIC_REQUESTED: return requested(r, a, w);
+    }
+    return IPP_KEEP;
+}
+
+/* ---- the message ---- */
+
+/* The message that begins at |begin| of |out| has no job attributes: they come behind the first
+ * group (RFC 8011 4.2.1.1). */
+static enum err insert_hold(struct buf *out, size_t begin)
+{
+    struct span groups = span_sub(buf_span(out), begin + IPP_HEADER_SIZE, SIZE_MAX);
+    struct ipp_writer w;
+    struct ipp_group first;
+    char octets[64];
+    struct buf group;
+    size_t at;
+
+    buf_init_on(&group, octets, sizeof octets, sizeof octets);
+    buf_char(&group, IPP_GROUP_JOB);
+    ipp_write_part(&w, &group);
+    write_hold(&w);
+    TRY(ipp_write_part_end(&w));
+    if (!ipp_group_next(&groups, &first))
+        return ERR_BUG;
+    at = out->n - groups.n;
+    if (!buf_reserve(out, group.n))
+        return out->err;
+    memmove(out->p + at + group.n, out->p + at, out->n - at);
+    memcpy(out->p + at, group.p, group.n);
+    out->n += group.n;
+    return OK;
+}
+
+enum err ipp_translate_request(const struct ipp_message *m, const struct ipp_request_translation *t,
+                               struct buf *out)
+{
+    static const struct ipp_rewrite_rules rules = {
+        .group = on_group,
+        .attribute = on_attribute,
+        .value = on_value,
+        .group_end = on_group_end,
+    };
+    struct request r = {.m = m, .set = t};
+    size_t begin = out->n;
+    enum err e;
+
+    TRY(check(m, t));
+    TRY(ipp_rewrite(m, &rules, &r, out));
+    if (!t->hold || r.has_hold)
+        return OK;
+    e = insert_hold(out, begin);
+    if (e)
+        out->n = begin;
+    return e;
+}
+
+size_t ipp_request_jobs(const struct ipp_message *m, int32_t *v, size_t max)
+{
+    struct ipp_attribute a;
+    struct ipp_value value;
+    struct ipp_group g;
+    size_t n = 0;
+
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+        for (struct span as = g.attributes; ipp_attribute_next(&as, &a);) {
+            if (topic_of(a.name) != TOPIC_JOB_NUMBER)
+                continue;
+            for (struct span vs = a.values; ipp_value_next(&vs, &value); n++)
+                if (n < max && !ipp_value_integer(&value, &v[n]))
+                    v[n] = 0;
+        }
+    return n;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* OPTIONS, and TLS on a connection that began in clear text (RFC 2817). Only OPTIONS upgrades,
+ * where the listener does not say otherwise: with another request somebody in between could put his
+ * own before another client's handshake, and that client would read its answer. */
+#include "ipp/ipp_server_int.h"
+
+/* The lowest that every client knows; which version it is the handshake says. */
+#define UPGRADE "Upgrade: TLS/1.2, HTTP/1.1\r\n"
+
+struct span ipp_upgrade_field(void)
+{
+    return SPAN(UPGRADE);
+}
+
+static bool is_digits(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return s.n > 0;
+}
+
+/* TLS, or TLS/ and a version, of which there are those that only promise to come. */
+static bool is_tls_token(struct span token)
+{
+    struct span version = token, name = span_cut(&version, '/');
+
+    if (!span_ieq(name, SPAN("TLS")))
+        return false;
+    if (!version.p)
+        return true;
+    struct span minor = version, major = span_cut(&minor, '.');
+
+    return is_digits(major) && (!minor.p || is_digits(minor));
+}
+
+bool ipp_offers_tls(const struct http_request *req)
+{
+    const struct head *h = req->head;
+    struct span token;
+
+    if (!req->upgrades)
+        return false;
+    for (unsigned i = head_find(h, SPAN("Upgrade"), 0); i < h->n_fields;
+         i = head_find(h, SPAN("Upgrade"), i + 1))
+        for (struct span rest = h->fields[i].value; span_list_next(&rest, &token);)
+            if (is_tls_token(token))
+                return true;
+    return false;
+}
+
+bool ipp_may_upgrade(const struct ipp_exchange *ex)
+{
+    const struct listener_settings *s = http_connection_accepted(ex->conn->http)->settings;
+
+    return ex->level.channel == IPP_CHANNEL_CLEAR && s->tls_upgrade &&
+           !stream_is_tls(http_connection_stream(ex->conn->http));
+}
+
+static void answer(struct ipp_exchange *ex, struct span fields)
+{
+    ipp_reply_http(ex, 200, fields, NULL);
+}
+
+/* Clients wait for the final answer inside TLS, and some for ever (libcups 2.4). */
+void ipp_upgrade_switched(struct ipp_exchange *ex)
+{
+    ex->level.channel = IPP_CHANNEL_UPGRADED;
+    ex->upgraded = true;
+    if (ex->state == EX_UPGRADE)
+        ipp_admit(ex);
+    else
+        answer(ex, SPAN("Allow: OPTIONS, POST, GET, HEAD\r\n"));
+}
+
+/* False: it is answered. */
+static bool switch_over(struct ipp_exchange *ex)
+{
+    enum err e = http_connection_switch(ex->conn->http, ipp_upgrade_field());
+
+    if (e == OK)
+        return true;
+    ex->err = e;
+    if (e == ERR_PROTO) {
+        (void)span_copy(SPAN("bytes came in clear text behind a request for TLS"), ex->why,
+                        sizeof ex->why);
+        http_close_after(http_connection_engine(ex->conn->http));
+        ipp_reply_http(ex, 400, SPAN_NONE,
+                       "Nothing may follow a request for TLS before its answer.");
+    } else {
+        ipp_reply_http(ex, 503, SPAN_NONE, "TLS cannot begin now.");
+    }
+    return false;
+}
+
+void ipp_options_end(struct ipp_exchange *ex)
+{
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+
+    if (!ipp_may_upgrade(ex))
+        answer(ex, SPAN("Allow: OPTIONS, POST, GET, HEAD\r\n"));
+    else if (!ipp_offers_tls(req))
+        answer(ex, SPAN("Allow: OPTIONS, POST, GET, HEAD\r\n" UPGRADE));
+    else
+        (void)switch_over(ex);
+}
+
+/* ---- the draft, to the letter ---- */
+
+/* What tells and changes nothing: it does no harm that it was said in clear text. */
+static bool is_innocuous(const struct ipp_exchange *ex)
+{
+    switch (ex->header.code) {
+    case IPP_OPERATION_GET_PRINTER_ATTRIBUTES:
+    case IPP_OPERATION_GET_PRINTER_SUPPORTED_VALUES:
+    case IPP_OPERATION_VALIDATE_JOB:
+    case IPP_OPERATION_GET_JOBS:
+    case IPP_OPERATION_GET_JOB_ATTRIBUTES: return true;
+    default: return false;
+    }
+}
+
+/* Who wants TLS for it does not want it done in clear text, and it cannot be taken over: it was
+ * said where anybody could have written it. */
+static void refuse_in_clear(struct ipp_exchange *ex)
+{
+    ex->err = ERR_POLICY;
+    ex->rule_name = "upgrade";
+    (void)span_copy(SPAN("what changes something came in clear text, with an offer of TLS"),
+                    ex->why, sizeof ex->why);
+    ipp_reply_http(ex, 426, ipp_upgrade_field(), "Ask for TLS first, with OPTIONS.");
+}
+
+bool ipp_upgrade_wanted(struct ipp_exchange *ex)
+{
+    const struct listener_settings *s = http_connection_accepted(ex->conn->http)->settings;
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+
+    if (!s->ipp || s->ipp->upgrade != IPP_UPGRADE_ANY || !ipp_may_upgrade(ex) ||
+        !ipp_offers_tls(req))
+        return false;
+    if (!is_innocuous(ex) || ex->early.len > 0) {
+        refuse_in_clear(ex);
+        return true;
+    }
+    ex->state = EX_UPGRADE;
+    if (ex->request_over)
+        ipp_upgrade_end(ex);
+    return true;
+}
+
+void ipp_upgrade_end(struct ipp_exchange *ex)
+{
+    (void)switch_over(ex);
+}

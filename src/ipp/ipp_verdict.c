@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is made of the look at a document: rules, the printer's row, the strictest action; and
+ * refusals that say why, in the status that makes each client stop. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ipp/ipp_server_int.h"
+
+/* ---- rules, and the printer's row ---- */
+
+static void facts_of(struct ipp_exchange *ex, struct facts *f, struct steps *steps)
+{
+    *steps = (struct steps){.left = ex->snapshot->decision_steps};
+    *f = (struct facts){
+        .tenant = ex->who.tenant ? span_of(ex->who.tenant->name) : SPAN_NONE,
+        .user = span_of(ex->who.name),
+        .method = SPAN("REQMOD"),
+        .path = span_of(ex->printer->set->path),
+        .name = span_of(ex->name.text),
+        .name_unknown = file_name_is_unknown(ex->name.tricks),
+        .declared = span_of(ex->format),
+        .has_body_facts = true,
+        .len = ex->document_len,
+        .sha256 = ex->sha256,
+        .result = ex->result,
+        .objects = ex->objects,
+        .steps = steps,
+    };
+    if (ex->conn)
+        f->client = stream_peer(http_connection_stream(ex->conn->http));
+}
+
+static void note(struct ipp_exchange *ex, const char *engine, const char *name, const char *where,
+                 bool is_note)
+{
+    struct finding f = {.note = is_note};
+
+    (void)span_copy(span_of(engine), f.engine, sizeof f.engine);
+    (void)span_copy(span_of(name), f.name, sizeof f.name);
+    (void)span_copy(span_of(where), f.where, sizeof f.where);
+    scan_result_find(ex->result, &f);
+}
+
+/* False: no rule decided. */
+static bool judge_rules(struct ipp_exchange *ex, enum cause *ret, const char **ret_why)
+{
+    struct rule_match m;
+    struct steps steps;
+    struct facts f;
+
+    if (ex->printer->set->n_rules == 0)
+        return false;
+    facts_of(ex, &f, &steps);
+    rules_match(ex->printer->rules, &f, false, &m);
+    for (unsigned i = 0; i < m.n_notes; i++)
+        note(ex, "rule", m.notes[i]->name, m.where, true);
+    *ret = CAUSE_NOT_INSPECTED;
+    *ret_why = "to ask the rules about it is more work than limits.decision-steps allows";
+    if (m.out_of_steps)
+        return true;
+    if (!m.rule || (m.rule->then != RULE_ALLOW && m.rule->then != RULE_BLOCK))
+        return false;
+    ex->rule = m.rule;
+    *ret = m.rule->then == RULE_BLOCK ? CAUSE_DENIED : CAUSE_NONE;
+    *ret_why = m.rule->why ? m.rule->why : "a rule of this printer forbids it";
+    if (m.rule->then == RULE_BLOCK)
+        note(ex, "rule", m.rule->name, m.where, false);
+    return true;
+}
+
+/* What the printer's row says of documents, beyond engines and rules. */
+static const char *judge_document(const struct ipp_exchange *ex)
+{
+    const struct ipp_printer_settings *set = ex->printer->set;
+
+    if (set->formats.n && ipp_format_is_any(ex->format) &&
+        !ipp_printer_takes_format(set, span_of(ex->result->sniffed)))
+        return "documents of this type are not printed here";
+    if (set->pages_max && ex->result->pages > set->pages_max)
+        return "the document has more pages than are printed here";
+    return NULL;
+}
+
+static void judge(struct ipp_exchange *ex)
+{
+    const char *why = ex->result->why;
+    enum cause cause;
+
+    if (judge_rules(ex, &cause, &why)) {
+        if (cause == CAUSE_NONE)
+            ex->causes = 0;
+        ipp_document_decide(ex, cause, why);
+        return;
+    }
+    cause = ex->result->verdict == VERDICT_PASS ? CAUSE_NONE : ex->result->cause;
+    if (cause == CAUSE_NONE && judge_document(ex)) {
+        cause = CAUSE_DENIED;
+        why = judge_document(ex);
+    }
+    if (cause == CAUSE_NONE && ex->printer->set->icap && !ex->was_remote)
+        ipp_inspect_elsewhere(ex);
+    else
+        ipp_document_decide(ex, cause, why);
+}
+
+/* One without a client may be over, and gone, by the time that it is judged. */
+void ipp_document_judge(struct ipp_exchange *ex)
+{
+    struct ipp_connection *c = ex->conn;
+
+    if (ex->result)
+        judge(ex);
+    else
+        ipp_document_decide(ex, CAUSE_OVERLOAD, "no memory for a scan's result");
+    if (c)
+        http_connection_wake(c->http);
+}
+
+/* ---- the decision ---- */
+
+/* Which status makes the client stop, rather than send the same again for ever: the CUPS ipp
+ * backend tries again whatever it does not know. */
+static uint16_t status_of(const struct ipp_exchange *ex)
+{
+    struct span agent = SPAN_NONE;
+    const struct http_request *req =
+        ex->conn ? http_current(http_connection_engine(ex->conn->http)) : NULL;
+
+    if (req)
+        agent = head_value(req->head, SPAN("User-Agent"));
+    if (ex->action == ACTION_ERROR)
+        return IPP_SERVER_ERROR_BUSY;
+    if (ex->cause == CAUSE_TOO_LARGE)
+        return IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE;
+    if (ex->operation->code == IPP_OPERATION_PRINT_JOB && span_istarts(agent, SPAN("CUPS/")))
+        return IPP_CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED;
+    return IPP_CLIENT_ERROR_DOCUMENT_SECURITY_ERROR;
+}
+
+static const char *reason_of(enum cause cause)
+{
+    switch (cause) {
+    case CAUSE_INFECTED:
+    case CAUSE_NOT_INSPECTED: return "document-security-error";
+    case CAUSE_DENIED: return "document-permission-error";
+    default: return "aborted-by-system";
+    }
+}
+
+static const char *words_of(enum cause cause)
+{
+    switch (cause) {
+    case CAUSE_INFECTED: return "the document is infected";
+    case CAUSE_DENIED: return "the document is not allowed";
+    case CAUSE_ENGINE_DOWN: return "the document could not be inspected: the engines are down";
+    case CAUSE_TIMEOUT: return "the inspection of the document took too long";
+    case CAUSE_TOO_LARGE: return "the document is too large";
+    case CAUSE_NOT_INSPECTED: return "nobody could look into the document";
+    case CAUSE_WORKER_CRASH: return "the inspection of the document failed";
+    case CAUSE_OVERLOAD: return "too many documents are being inspected";
+    case CAUSE_DISK_FULL: return "there is no room for the document";
+    case CAUSE_NONE: break;
+    }
+    return "the document was refused";
+}
+
+/* |ex->why| is told, to whom it may concern. */
+static void tell(struct ipp_exchange *ex)
+{
+    char text[sizeof ex->why];
+
+    (void)span_copy(span_of(ex->why), text, sizeof text);
+    if (ex->conn)
+        ipp_reply_refuse(ex, status_of(ex), ERR_POLICY, "pipeline", "%s", text);
+    else
+        ipp_exchange_finish(ex);
+}
+
+static void on_aborted(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    (void)err; /* somebody else has ended it, or it reads as over when its time is */
+    (void)job;
+    ex->asking = false;
+    tell(ex);
+}
+
+/* The job will never have its document: it ends here, and says why to whoever asks. */
+static bool abort_job(struct ipp_exchange *ex, const char *reason)
+{
+    struct ipp_job j = ex->job;
+
+    if (!ex->has_job || j.stage == IPP_JOB_ABORTED || j.stage == IPP_JOB_CANCELED ||
+        j.printer_id != 0)
+        return false;
+    j.stage = IPP_JOB_ABORTED;
+    j.ended_wall_ms = clock_wall_ms(loop_clock(ex->server->env.loop));
+    j.saved = SPAN_NONE;
+    (void)span_copy(span_of(reason), j.reason, sizeof j.reason);
+    (void)span_copy(span_of(ex->why), j.why, sizeof j.why);
+    (void)span_copy(span_of(ex->id), j.record, sizeof j.record);
+    ipp_job_keep(ex, &j, on_aborted);
+    return true;
+}
+
+static void refuse(struct ipp_exchange *ex, const char *why)
+{
+    const char *finding = "";
+
+    for (unsigned i = 0; ex->result && !finding[0] && i < ex->result->n_findings; i++)
+        if (!ex->result->findings[i].note)
+            finding = ex->result->findings[i].name;
+    if (ex->cause == CAUSE_DENIED && why[0] && (!finding[0] || ex->rule))
+        finding = why;
+    (void)snprintf(ex->why, sizeof ex->why, "%s%s%s%s%s [%s]", words_of(ex->cause),
+                   finding[0] ? ": " : "", finding, ex->printer->set->contact ? "; ask " : "",
+                   ex->printer->set->contact ? ex->printer->set->contact : "", ex->id);
+    ex->err = ERR_POLICY;
+    ex->rule_name = "pipeline";
+    /* After "busy" the client comes again with the same job. Otherwise the job ends before its
+     * client hears of it, who asks next how it is. */
+    bool ends = ex->action == ACTION_BLOCK || !ex->conn;
+
+    ex->state = EX_BOOK;
+    if (!ends || !abort_job(ex, reason_of(ex->cause)))
+        tell(ex);
+}
+
+bool ipp_document_failed(struct ipp_exchange *ex)
+{
+    return !ex->conn && abort_job(ex, "aborted-by-system");
+}
+
+/* ---- on to the printer ---- */
+
+static void on_claimed(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+    struct span saved = ex->job.saved;
+
+    ex->asking = false;
+    if (err == OK) {
+        ex->job = *job;
+        ex->job.saved = saved;
+        ipp_forward(ex);
+        return;
+    }
+    if (err == ERR_CONFLICT)
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_JOB_CANCELED, err, "job",
+                         "the job was canceled while its document was inspected");
+    else
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, err, "job book",
+                         "what is known of jobs cannot be kept now: %s", err_text(err));
+    if (!ex->conn)
+        ipp_exchange_finish(ex);
+}
+
+/* A job that the printer has not got may have been canceled while nobody knew what its document
+ * is: then the book has another version of it. */
+static void print(struct ipp_exchange *ex)
+{
+    struct ipp_job j = ex->job;
+
+    if (!ex->has_job || j.printer_id) {
+        ipp_forward(ex);
+        return;
+    }
+    ex->state = EX_BOOK;
+    ipp_job_keep(ex, &j, on_claimed);
+}
+
+/* |cause|: the gravest; CAUSE_NONE: there is none. */
+void ipp_document_decide(struct ipp_exchange *ex, enum cause cause, const char *why)
+{
+    struct ipp_server *s = ex->server;
+
+    timer_clear(s->env.loop, &ex->timer);
+    ipp_inspect_give_slot(ex);
+    ex->has_verdict = true;
+    ex->cause = cause;
+    ex->causes = cause == CAUSE_NONE ? 0 : ex->causes | 1u << cause;
+    ex->action = causes_action(ex->causes, ex->printer->set->on, &ex->cause);
+    metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.actions[ex->action], 1);
+    for (enum cause c = CAUSE_NONE + 1; c < CAUSES; c++)
+        if (ex->causes & 1u << c)
+            metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.causes[c], 1);
+    /* A document that did not come whole cannot be printed, whatever the row says. */
+    if (ex->action == ACTION_PASS && ex->document_ended && !body_error(ex->document)) {
+        print(ex);
+        return;
+    }
+    if (ex->action == ACTION_PASS)
+        ex->action = ACTION_BLOCK;
+    refuse(ex, why);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc/gateway_print.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "proc/gateway_int.h"
+
+/* ---- snapshots ---- */
+
+static void snapshot_release(void *owner)
+{
+    gateway_config_unref(owner);
+}
+
+/* Of a listener whose port the system chose, the one that it has: a socket of it is here. */
+static unsigned port_of(const struct gateway_core *g, const struct listener_config *l)
+{
+    struct address a = {.len = sizeof a.ss};
+    int fd = -1;
+
+    if (l->address.port)
+        return l->address.port;
+    for (unsigned i = 0; i < g->n_sockets && fd < 0; i++)
+        if (strcmp(g->sockets[i].name, l->name) == 0)
+            fd = g->sockets[i].fd;
+    for (unsigned i = 0; i < g->generation.n_sockets && fd < 0; i++)
+        if (strcmp(g->generation.sockets[i].listener, l->name) == 0)
+            fd = g->generation.sockets[i].fd;
+    return fd >= 0 && getsockname(fd, (struct sockaddr *)&a.ss, &a.len) == 0 ? address_port(&a) : 0;
+}
+
+/* The ports of the first listeners that have what they are asked for. */
+static void ports_of(const struct gateway_core *g, const struct settings *s, unsigned *ret_port,
+                     unsigned *ret_secure)
+{
+    *ret_port = *ret_secure = 0;
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        const struct listener_config *l = &s->listeners[i];
+        bool clear = !l->tls || l->tls_begins != LISTENER_TLS_AT_ONCE;
+
+        if (l->protocol != LISTENER_IPP)
+            continue;
+        if (clear && !*ret_port)
+            *ret_port = port_of(g, l);
+        if (settings_listener_is_secure(l) && !*ret_secure)
+            *ret_secure = port_of(g, l);
+    }
+}
+
+enum err gateway_print_snapshot(struct gateway_core *g, struct gateway_config *config,
+                                struct ipp_snapshot **ret, struct buf *why)
+{
+    struct ipp_snapshot_source src = {
+        .set = &config->settings.ipp,
+        .printers = config->settings.printers,
+        .backend_tls = config->backend_tls,
+        .icap_tls = config->icap_tls,
+        .n_printers = config->settings.n_printers,
+        .worker_engines = g->engines,
+        .clamav = g->policy.clamd_text,
+        .urls = config->urls,
+        .unpack = &config->settings.engines.unpack,
+        .decision_steps = config->settings.limits.decision_steps,
+        .tenants = g->tenants,
+        .metrics = g->metrics,
+        .system = {.file = config->policy, .service = "ipp"},
+        .release = snapshot_release,
+        .owner = config,
+    };
+
+    ports_of(g, &config->settings, &src.port, &src.secure_port);
+    TRY(ipp_snapshot_new(&src, ret, why));
+    (void)gateway_config_ref(config);
+    return OK;
+}
+
+static void order_snapshot(struct order *o)
+{
+    if (ipp_server_set_snapshot(o->to->ipp, o->print) != OK) {
+        log_error("gateway", "no memory for other printers; ending, to be started again");
+        abort();
+    }
+    ipp_snapshot_unref(o->print);
+}
+
+void gateway_print_publish(struct gateway_core *g, struct ipp_snapshot *snapshot)
+{
+    ipp_snapshot_unref(g->print.snapshot);
+    g->print.snapshot = snapshot;
+    for (unsigned i = 0; i < g->n_loops; i++) {
+        struct order *o = order_new(&g->loops[i], order_snapshot);
+
+        o->print = ipp_snapshot_ref(snapshot);
+        order_post(o);
+    }
+}
+
+/* ---- life ---- */
+
+enum err gateway_print_init(struct gateway_core *g, struct buf *why)
+{
+    struct gateway_print *p = &g->print;
+
+    p->replay = digest_replay_new(g->config->settings.ipp.digest.nonces_max);
+    p->servers.by_loop = calloc(g->n_loops, sizeof(struct ipp_server *));
+    if (!p->replay || !p->servers.by_loop ||
+        digest_keys_rotate(&p->keys, &digest_random_system) != DIGEST_OK)
+        return gateway_fail(why, ERR_NOMEM, "printing");
+    enum err e = gateway_print_snapshot(g, g->config, &p->snapshot, why);
+
+    return e ? gateway_fail(why, e, "printers") : OK;
+}
+
+enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
+{
+    struct gateway_core *g = gl->gateway;
+    TRY(gateway_remote_new(gl->loop, &gl->remote));
+    const struct ipp_server_environment env = {
+        .loop = gl->loop,
+        .inspector = gl->inspector,
+        .remote = gateway_remote_scanner(gl->remote),
+        .spool = &g->spool,
+        .scans = g->scans,
+        .scan_wait_ms = g->config->settings.limits.scan_wait_ms,
+        .store = g->keeper.store,
+        .records = g->records,
+        .metrics = g->metrics,
+        .troubles = g->troubles,
+        .logins = g->logins.logins,
+        .digest_keys = &g->print.keys,
+        .replay = g->print.replay,
+        .random = &digest_random_system,
+        .id_seed = id_seed,
+        .started_wall_ms = g->started_wall_ms,
+    };
+
+    TRY(ipp_server_new(&env, g->print.snapshot, &gl->ipp));
+    g->print.servers.by_loop[loop_index(gl->loop)] = gl->ipp;
+    return OK;
+}
+
+void gateway_print_free_loop(struct gateway_loop *gl)
+{
+    ipp_server_free(gl->ipp);
+    gateway_remote_free(gl->remote);
+    gl->ipp = NULL;
+    gl->remote = NULL;
+}
+
+void gateway_print_done(struct gateway_core *g)
+{
+    ipp_snapshot_unref(g->print.snapshot);
+    digest_replay_free(g->print.replay);
+    digest_keys_done(&g->print.keys);
+    free(g->print.servers.by_loop);
+}

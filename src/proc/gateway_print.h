@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gateway_print.h - printing in the gateway process: the printers in force, what Digest remembers
+ * of challenges, and the servers of the loops. For the files of gateway_int.h.
+ *
+ * Keys of challenges are each process's own, so that nobody's answer is good for two of them; who
+ * asks another process than the one that challenged him is asked once more. */
+#ifndef PROC_GATEWAY_PRINT_H
+#define PROC_GATEWAY_PRINT_H
+
+#include "http/digest_replay.h"
+#include "ipp/ipp_server.h"
+
+struct gateway_core;
+struct gateway_config;
+struct gateway_loop;
+struct tenants;
+
+struct gateway_print {
+    struct digest_keys keys;
+    struct digest_replay *replay;
+    struct ipp_snapshot *snapshot; /* in force */
+    struct ipp_servers servers;
+};
+
+/* Before loops are made. */
+NODISCARD enum err gateway_print_init(struct gateway_core *g, struct buf *why);
+NODISCARD enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed);
+/* The loop's server goes. */
+void gateway_print_free_loop(struct gateway_loop *gl);
+void gateway_print_done(struct gateway_core *g);
+
+/* gateway_print_command.c: "print-jobs" and "printers" of the control socket. True: took |ticket|.
+ */
+struct control_ticket;
+struct json_t; /* jansson's */
+bool gateway_print_command(void *arg, const char *name, const struct json_t *command,
+                           struct control_ticket *ticket);
+
+/* Of |config|, with the engines and tenants in force. */
+NODISCARD enum err gateway_print_snapshot(struct gateway_core *g, struct gateway_config *config,
+                                          struct ipp_snapshot **ret, struct buf *why);
+/* To all loops; takes the reference over. */
+void gateway_print_publish(struct gateway_core *g, struct ipp_snapshot *snapshot);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* print_scan.h - a document on its way to a printer, as the printer will read it: commands in PJL
+ * and PostScript that reach for the device, what a PDF would start, whether it is encrypted, and
+ * how many pages there are. Pure: bytes in, a report out; time grows with the bytes and nothing
+ * else, no memory is allocated, nothing is copied.
+ *
+ * Printers tell languages by the bytes, whatever a document is declared to be, and so does this.
+ *
+ * PJL is read at the front of the body and behind each UEL (ESC %-12345X), wherever one stands, as
+ * long as lines begin with @PJL, in letters of any case; a lone CR begins a line, too. Values that
+ * go over several lines end it.
+ *
+ * PostScript is what begins with %! or ^D, or what PJL enters as PostScript. Its names are told
+ * from strings and comments; what seems a string and does not end within 64 KiB is read as words,
+ * in which names count alone. Data that is announced as binary (%%BeginBinary) is read all the
+ * same. An operator is found when it stands there by name, executed or taken hold of (/deletefile
+ * load). PostScript is a programming language: names that are put together while it runs, or come
+ * out of a filter, eexec, an ASCII85 string or binary tokens, are not seen. Some ways to do that
+ * leave the note ps-hidden; without it a document may do it, too. Where that is not good enough, do
+ * not take PostScript: a service's `types` can deny it.
+ *
+ * PDF is what has %PDF- within its first 1024 bytes. Names are read wherever an object may begin
+ * (also inside of a stream, a string or a comment, since a cross-reference table may point there),
+ * with #xx undone. Nothing is decompressed: what lies in an object stream or in compressed content
+ * is not seen.
+ *
+ * Where a UEL stands within a document, one printer ends it there and another reads on: both
+ * readings are looked at. */
+#ifndef WORKER_PRINT_SCAN_H
+#define WORKER_PRINT_SCAN_H
+
+#include "base/span.h"
+
+/* Goes up whenever the same bytes would get another report: part of ISTags. */
+#define PRINT_SCAN_VERSION 1
+
+#define PRINT_FIND_ROW(id, name, blocks) PRINT_##id,
+enum print_find {
+#include "worker/print_finds.def"
+    PRINT_FINDS
+};
+#undef PRINT_FIND_ROW
+
+/* "pjl-fsdelete"; never NULL. */
+const char *print_find_name(enum print_find f);
+/* False: a note. */
+bool print_find_blocks(enum print_find f);
+
+/* What the document is declared to be, for one that does not tell by itself. */
+enum print_declared { PRINT_OTHER, PRINT_POSTSCRIPT, PRINT_PDF };
+
+struct print_report {
+    struct {
+        bool there;
+        size_t at; /* offset of the first */
+    } find[PRINT_FINDS];
+    /* 0: not known. Claimed by the document and not believed elsewhere: of a PDF the largest /Count
+     * of its page tree, or else its page objects; of PostScript %%Pages or the number of %%Page,
+     * whichever is more; of PWG raster (TotalPageCount of its first page) and Apple raster (URF)
+     * what their heads say; of a JPEG or PNG 1. Several documents in a row add up, if all are
+     * known. Copies do not count. */
+    uint32_t pages;
+};
+
+void print_scan(struct span body, enum print_declared declared, struct print_report *ret);
+
+#endif

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs that people print with, against the print gateway: lp, lpstat, cancel and ipptool of CUPS, and a CUPS
+scheduler whose queues lead to it."""
+import pathlib
+import re
+
+import pytest
+
+from testenv import ipp, samples, wait
+from testenv.cups import Cupsd, client_environment, ipptool, run
+from testenv.peers import need
+from testenv.printing import PrintGateway, printer
+
+PRINTED = re.compile(r"request id is (\S+)-(\d+) \(1 file\(s\)\)")
+
+
+@pytest.fixture(scope="module")
+def cupsd(tmp_path_factory):
+    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, cupsd):
+    uri, one_request = cupsd.uri(), "[Create-Job, Send-Document]"
+    printers = [printer("acct", uri, require="[]", aliases="[/printers/acct]"),
+                printer("secure", uri, require="[tls]", aliases="[/printers/secure]"),
+                printer("single", uri, require="[]", refuse=one_request),
+                printer("small", uri, require="[]", body_max=100),
+                printer("small-single", uri, require="[]", body_max=100, refuse=one_request)]
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory, certificates, cupsd):
+    """A gateway with one printer."""
+    printers = [printer("acct", cupsd.uri(), require="[]", aliases="[/printers/acct]")]
+    with PrintGateway(tmp_path_factory.mktemp("lone"), certificates, printers) as running:
+        yield running
+
+
+class Commands:
+    """CUPS' own, as the user ann, who has nothing in her home but certificates that she once saw."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.env = client_environment(folder)
+
+    def run(self, gateway, command, *arguments, user="ann", server=True, **more):
+        """Without |server| it is to be found in |more|, of the environment."""
+        host, port = gateway.address("print")
+        options = ["-U", user] if command != "lpstat" else []
+        options += ["-h", f"{host}:{port}"] if server else []
+        if "-E" in arguments:  # counts for what follows only
+            options.insert(0, "-E")
+        rest = [a for a in arguments if a != "-E"]
+        return run(need(command, "cups-client"), *options, *rest, env={**self.env, **more})
+
+    def document(self, data, name="document"):
+        path = self.folder / name
+        path.write_bytes(data)
+        return path
+
+    def print(self, gateway, data, *arguments, **more):
+        """(printer, number) that lp says the job has."""
+        done = self.run(gateway, "lp", *arguments, self.document(data), **more)
+        assert done.returncode == 0, done.stderr
+        name, number = PRINTED.search(done.stdout).groups()
+        return name, int(number)
+
+
+@pytest.fixture
+def commands(tmp_path):
+    return Commands(tmp_path / "home")
+
+
+def channels(gateway, data, times=1):
+    """How the document |data| came, which is |times| or more."""
+    digest = samples.digest(data)
+
+    def found():
+        return [r["print"]["channel"] for r in gateway.print_records() if r.get("sha256") == digest]
+
+    wait.until(lambda: len(found()) >= times, "records")
+    return found()
+
+
+@pytest.fixture
+def untouched(cupsd):
+    """The printer hears of no job, and gets no byte of a document."""
+    before = cupsd.known()
+    yield
+    assert cupsd.known() == before
+
+
+class TestLp:
+    WAYS = [("acct", (), "clear"), ("acct", ("-E",), "upgraded"), ("secure", (), "upgraded"),
+            ("secure", ("-E",), "upgraded")]
+
+    @pytest.mark.parametrize("name, flags, channel", WAYS, ids=["clear", "-E", "426", "426 -E"])
+    def test_print(self, gateway, cupsd, commands, name, flags, channel):
+        document = f"{name} {flags}".encode()
+        said, job = commands.print(gateway, document, *flags, "-d", name)
+        assert said == name
+        assert list(cupsd.files().values()).count(document) == 1
+        assert channels(gateway, document) == [channel]
+        client = gateway.client(name, "clear" if channel == "clear" else "upgrade")
+        message = client.job(job)
+        assert message.get("job-originating-user-name") == "ann"
+        assert message.get("job-uri").endswith("/jobs/%d%s" % (job, "" if channel == "clear" else ";AUTH=TLS"))
+        wait.until(lambda: client.job_state(job) == ipp.COMPLETED, "the job's end")
+
+    def test_first_printer(self, gateway, cupsd, commands):
+        """Without a name it is the gateway's first; and the server may be in the environment."""
+        host, port = gateway.address("print")
+        for i, more in enumerate(({}, {"server": False, "CUPS_SERVER": f"{host}:{port}"})):
+            document = b"first %d" % i
+            assert commands.print(gateway, document, **more)[0] == "acct"
+            assert list(cupsd.files().values()).count(document) == 1
+
+    def test_options(self, gateway, cupsd, commands):
+        commands.print(gateway, b"x", "-d", "acct", "-n", "3", "-q", "77", "-t", "with options")
+        job = cupsd.client().job(cupsd.number_of("with options"))
+        assert (job.get("copies", ipp.JOB), job.get("job-priority", ipp.JOB)) == (3, 77)
+
+    @pytest.mark.parametrize("name, flags", [("acct", ()), ("secure", ()), ("secure", ("-E",))])
+    @pytest.mark.usefixtures("untouched")
+    def test_refused(self, gateway, commands, name, flags):
+        done = commands.run(gateway, "lp", *flags, "-d", name, commands.document(samples.EICAR))
+        assert done.returncode == 1
+        assert "lp: the document is infected: EICAR-Test-File [" in done.stderr, done
+
+    @pytest.mark.usefixtures("untouched")
+    def test_no_such_printer(self, gateway, commands):
+        assert commands.run(gateway, "lp", "-d", "nobody", commands.document(b"x")).returncode == 1
+
+
+class TestJobs:
+    """A job that waits: seen, released, cancelled, by its user and nobody else."""
+
+    @pytest.fixture
+    def held(self, lone, cupsd, commands, request):
+        """Its number at the gateway, and at the printer."""
+        name = request.node.name
+        _, job = commands.print(lone, b"held", "-d", "acct", "-H", "hold", "-t", name)
+        number = cupsd.number_of(name)
+        assert cupsd.jobs()[number] == (name, ipp.HELD)
+        yield job, number
+        if cupsd.jobs()[number][1] == ipp.HELD:
+            cupsd.client().ask(ipp.CANCEL_JOB, job_id=number)
+
+    def test_lpstat(self, lone, commands, held):
+        job, _ = held
+        for more in (["-o"], ["-o", "acct"], ["-W", "all", "-o"], ["-E", "-o"]):
+            done = commands.run(lone, "lpstat", *more)
+            assert re.search(rf"^acct-{job} +ann +1024 ", done.stdout, re.M), done
+        assert commands.run(lone, "lpstat", "-W", "completed", "-o").stdout.count(f"acct-{job} ") == 0
+
+    @pytest.mark.parametrize("named", ["{}", "acct-{}"])
+    def test_cancel(self, lone, cupsd, commands, held, named):
+        job, number = held
+        done = commands.run(lone, "cancel", named.format(job))
+        assert done.returncode == 0, done.stderr
+        assert cupsd.jobs()[number][1] == ipp.CANCELED
+        assert f"acct-{job} " not in commands.run(lone, "lpstat", "-o").stdout
+
+    def test_cancel_mine(self, lone, cupsd, commands, held):
+        """All that the user has, and no others'."""
+        theirs = lone.client("acct", user="bob").print_job(b"b", job=[("job-hold-until", ipp.KEYWORD, "indefinite")])
+        done = commands.run(lone, "cancel", "-u", "ann", "acct")
+        assert done.returncode == 0, done.stderr
+        assert cupsd.jobs()[held[1]][1] == ipp.CANCELED
+        bob = lone.client("acct", user="bob")
+        assert bob.job_state(theirs.message.get("job-id")) == ipp.HELD
+        assert bob.ask(ipp.CANCEL_JOB, job_id=theirs.message.get("job-id")).code == ipp.OK
+
+    def test_cancel_of_another(self, lone, cupsd, commands, held):
+        job, number = held
+        done = commands.run(lone, "cancel", f"acct-{job}", user="bob")
+        assert done.returncode == 1 and "the job is another user's" in done.stderr, done
+        assert cupsd.jobs()[number][1] == ipp.HELD
+
+    def test_release(self, lone, cupsd, commands, held):
+        job, number = held
+        done = commands.run(lone, "lp", "-i", f"acct-{job}", "-H", "resume")
+        assert done.returncode == 0, done.stderr
+        wait.until(lambda: cupsd.jobs()[number][1] == ipp.COMPLETED, "the job's end")
+
+
+class TestLpstat:
+    """What it tells is of the gateway, and nothing of what is behind it."""
+    SAYS = {"-r": "scheduler is running", "-d": "system default destination: acct", "-p": "printer acct is idle. ",
+            "-a": "acct accepting requests since", "-v": "device for acct: ipp://localhost:{port}/ipp/acct",
+            "-t": "printer acct is idle. "}
+
+    @pytest.mark.parametrize("option", SAYS)
+    @pytest.mark.parametrize("flags", [(), ("-E",)], ids=["clear", "-E"])
+    def test_one_printer(self, lone, cupsd, commands, option, flags):
+        self.check(lone, cupsd, commands, flags, option)
+
+    @pytest.mark.parametrize("option", SAYS)
+    def test_several_printers(self, gateway, cupsd, commands, option):
+        self.check(gateway, cupsd, commands, (), option)
+
+    def check(self, gateway, cupsd, commands, flags, option):
+        done = commands.run(gateway, "lpstat", *flags, option)
+        assert done.returncode == 0, done.stderr
+        assert self.SAYS[option].format(port=gateway.address("print")[1]) in done.stdout, done.stdout
+        assert str(cupsd.port) not in done.stdout
+
+    def test_named(self, gateway, commands):
+        done = commands.run(gateway, "lpstat", "-p", "secure")
+        assert done.returncode == 0 and done.stdout.startswith("printer secure is idle. "), done
+
+
+class TestIpptool:
+    WAYS = [("acct", (), "clear"), ("acct", ("-E",), "upgraded"), ("acct", ("-S",), "implicit"),
+            ("acct", ("-I",), "clear"), ("secure", (), "upgraded"), ("secure", ("-E",), "upgraded"),
+            ("secure", ("-S",), "implicit")]
+
+    @pytest.mark.parametrize("name, flags, channel", WAYS, ids=[f"{w[0]}{''.join(w[1])}" for w in WAYS])
+    def test_print(self, gateway, cupsd, commands, name, flags, channel):
+        document = f"ipptool {name} {flags}".encode()
+        path = commands.document(document, "a.txt")
+        for test in ("print-job.test", "create-job.test"):
+            done = ipptool(gateway.uri(name), test, "-t", *flags, file=path, env=commands.env)
+            assert done.returncode == 0, done.stdout
+        assert list(cupsd.files().values()).count(document) == 2
+        assert channels(gateway, document, 2) == [channel] * 2
+
+    @pytest.mark.parametrize("test, status", [("print-job.test", "client-error-document-format-not-supported"),
+                                              ("create-job.test", "client-error-document-security-error")])
+    @pytest.mark.usefixtures("untouched")
+    def test_refused(self, gateway, commands, test, status):
+        path = commands.document(samples.EICAR, "a.txt")
+        done = ipptool(gateway.uri("acct"), test, "-tv", "-I", file=path, env=commands.env)
+        assert done.returncode == 1
+        assert f"status-code = {status} (the document is infected: EICAR-Test-File [" in done.stdout, done.stdout
+
+    def test_job_uris(self, gateway, commands):
+        """What a test of CUPS' own language can say about them."""
+        test = commands.folder / "job-uri.test"
+        test.write_text(JOB_URI_TEST)
+        for flags, end in ((["-E"], ";AUTH=TLS"), (["-S"], "")):
+            scheme = "ipps" if flags == ["-S"] else "ipp"
+            pattern = rf"/^{scheme}:\/\/localhost:{gateway.address('print')[1]}\/jobs\/[0-9]+{end}$/"
+            done = ipptool(gateway.uri("secure"), test, "-t", *flags, "-d", f"pattern={pattern}",
+                           file=commands.document(b"x", "a.txt"), env=commands.env)
+            assert done.returncode == 0, done.stdout
+
+
+JOB_URI_TEST = """\
+{
+    NAME "Print-Job"
+    OPERATION Print-Job
+    GROUP operation-attributes-tag
+    ATTR charset attributes-charset utf-8
+    ATTR language attributes-natural-language en
+    ATTR uri printer-uri $uri
+    ATTR name requesting-user-name ann
+    FILE $filename
+    STATUS successful-ok
+    EXPECT job-id OF-TYPE integer IN-GROUP job-attributes-tag COUNT 1 WITH-VALUE >0
+    EXPECT job-uri OF-TYPE uri IN-GROUP job-attributes-tag COUNT 1 WITH-VALUE "$pattern"
+}
+{
+    NAME "Get-Job-Attributes by job-uri"
+    OPERATION Get-Job-Attributes
+    GROUP operation-attributes-tag
+    ATTR charset attributes-charset utf-8
+    ATTR language attributes-natural-language en
+    ATTR uri job-uri $job-uri
+    ATTR name requesting-user-name ann
+    STATUS successful-ok
+    EXPECT job-uri OF-TYPE uri COUNT 1 WITH-VALUE "$pattern"
+    EXPECT !device-uri
+}
+{
+    NAME "Get-Printer-Attributes"
+    OPERATION Get-Printer-Attributes
+    GROUP operation-attributes-tag
+    ATTR charset attributes-charset utf-8
+    ATTR language attributes-natural-language en
+    ATTR uri printer-uri $uri
+    STATUS successful-ok
+    EXPECT !device-uri
+    EXPECT printer-uri-supported COUNT 2
+    EXPECT uri-security-supported COUNT 2 WITH-ALL-VALUES tls
+    EXPECT uri-authentication-supported COUNT 2
+}
+"""
+
+
+class TestScheduler:
+    """A CUPS of its own, whose queues lead through its ipp backend to the gateway."""
+    GOOD = {"clear": ("acct", "ipp", "", "clear"), "tls": ("acct", "ipps", "", "implicit"),
+            "needs-tls": ("secure", "ipp", "", "upgraded"), "encrypted": ("acct", "ipp", "?encryption=required", "upgraded"),
+            "secure-tls": ("secure", "ipps", "", "implicit"), "print-job": ("single", "ipp", "", "clear")}
+    # What the queue makes of the refusal: states of the job there, and what its user sees. After Send-Document it is
+    # canceled where the backend saw in time that the gateway's job is aborted.
+    SENT = {ipp.CANCELED, ipp.COMPLETED}, ("Unable to add document to print job.", "Print job canceled at printer.")
+    PRINTED = ("Print job was not accepted.",)
+    REFUSED = {"infected": ("acct", *SENT, "the document is infected"),
+               "infected-tls": ("secure", *SENT, "the document is infected"),
+               "infected-single": ("single", {ipp.CANCELED}, PRINTED, "the document is infected"),
+               "large": ("small", *SENT, "the document is too large"),
+               "large-single": ("small-single", {ipp.ABORTED}, PRINTED, "the document is too large")}
+
+    @pytest.fixture(scope="class")
+    def front(self, tmp_path_factory, gateway):
+        queues = {name: gateway.uri(at, scheme) + more for name, (at, scheme, more, _) in self.GOOD.items()}
+        queues |= {name: gateway.uri(row[0]) for name, row in self.REFUSED.items()}
+        with Cupsd(tmp_path_factory.mktemp("front"), queues) as server:
+            server.sent = {}
+            # All at once: after a refused Print-Job the backend rests for ten seconds.
+            for name in queues:
+                data = self.document(name)
+                answer = server.client(name).print_job(data, "application/octet-stream", name=name)
+                assert answer.code == ipp.OK, answer
+                server.sent[name] = answer.message.get("job-id")
+            yield server
+
+    @staticmethod
+    def document(queue):
+        if queue.startswith("infected"):
+            return samples.EICAR + b"\n" * len(queue)
+        return f"from {queue}".encode().ljust(200 if queue.startswith("large") else 0)
+
+    @staticmethod
+    def wait_end(front, queue, job=None):
+        client, job = front.client(queue), job or front.sent[queue]
+        wait.until(lambda: client.job_state(job) >= ipp.CANCELED, f"the end of the job of {queue}", 60)
+        return client.job(job)
+
+    @pytest.mark.parametrize("queue", GOOD)
+    def test_prints(self, front, gateway, cupsd, queue):
+        assert self.wait_end(front, queue).get("job-state", ipp.JOB) == ipp.COMPLETED
+        document = self.document(queue)
+        assert list(cupsd.files().values()).count(document) == 1
+        assert channels(gateway, document) == [self.GOOD[queue][3]]
+
+    @pytest.mark.parametrize("queue", REFUSED)
+    def test_refused(self, front, gateway, cupsd, commands, queue):
+        """Sent once, and not again; the queue goes on with the next job, and shows what became of this one."""
+        _, states, shown, words = self.REFUSED[queue]
+        assert self.wait_end(front, queue).get("job-state", ipp.JOB) in states
+        listed = run("lpstat", "-h", front.server(), "-W", "all", "-l", "-o", queue, env=commands.env).stdout
+        assert f"{queue}-{front.sent[queue]} " in listed and any(text in listed for text in shown), listed
+        assert re.search(rf"\[Job {front.sent[queue]}\] (Print-Job|Send-Document): client-error-.* \({words}",
+                         front.error_log())
+        after = f"after {queue}".encode()
+        answer = front.client(queue).print_job(after, "application/octet-stream")
+        assert self.wait_end(front, queue, answer.message.get("job-id")).get("job-state", ipp.JOB) == ipp.COMPLETED
+        assert list(cupsd.files().values()).count(after) == 1
+        document = self.document(queue)
+        assert document not in cupsd.files().values()
+        assert len(channels(gateway, after)) == 1
+        self.check_records(gateway, queue, document, words)
+
+    def check_records(self, gateway, queue, document, words):
+        at = self.REFUSED[queue][0]
+        records = [r for r in gateway.print_records() if r["print"].get("printer") == at
+                   and words in r.get("error_text", "") and r["print"]["operation"] in ("Print-Job", "Send-Document")]
+        if "large" not in queue:
+            records = [r for r in records if r.get("sha256") == samples.digest(document)]
+        assert len(records) == 1, records
+        assert records[0]["action"] == "block"
+
+    def test_queues_are_not_stopped(self, front):
+        for queue in self.REFUSED:
+            self.wait_end(front, queue)
+            message = front.client(queue).ask(ipp.GET_PRINTER_ATTRIBUTES).message
+            assert (message.get("printer-state"), message.get("printer-is-accepting-jobs")) == (3, True), queue

@@ -1,0 +1,729 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who prints: Digest (RFC 7616) byte by byte, Basic within TLS, client certificates; who may use which printer; and
+what wrong passwords get."""
+import itertools
+import os
+import pty
+import re
+import select
+
+import pytest
+
+from testenv import ipp
+from testenv.cups import client_environment, ipptool
+from testenv.fake_printer import FakePrinter
+from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
+from testenv.moved_clock import MovedClock
+from testenv.peers import need
+from testenv.print_wire import (REALM, Digest, Wire, add_user, authorization, basic, challenges, context, fresh_source,
+                                get_challenge, parameters, post, tenant)
+from testenv.printing import PrintGateway, printer
+
+PASSWORDS = {"ann": "a password of Ann's", "bob": "Bob's own words", "eve": "what Eve says", "root": "the operator's"}
+CONFIG = """\
+login: {rounds: 100000, failures: 1000, user-failures: 1000}
+tenants:
+  - {name: acme, certificates: ["dns:client.acme.test"]}
+  - {name: other}
+"""
+GROUPS = """\
+  groups:
+    - {name: staff, users: [ann]}
+"""
+PDF = b"%PDF-1.4\n%%EOF\n"
+LIFETIME = 300  # of nonces, in seconds
+
+
+def printers(backend):
+    return [printer("open", backend.uri(), require="[]", pipeline="[]"),
+            printer("clear", backend.uri(), require="[digest]", pipeline="[]", aliases="[/printers/clear]"),
+            printer("secure", backend.uri(), require="[tls, digest]", pipeline="[]", aliases="[/printers/secure]"),
+            printer("basic", backend.uri(), require="[tls]", pipeline="[]", basic="true", allow='["tenant:acme"]'),
+            printer("certificate", backend.uri(), require="[certificate]", pipeline="[]"),
+            printer("staff", backend.uri(), require="[tls, digest]", pipeline="[]",
+                    allow='["group:staff", "user:eve"]', operators='["user:root"]'),
+            printer("others", backend.uri(), require="[tls, digest]", pipeline="[]", allow='["tenant:other"]'),
+            printer("listed", backend.uri(), require="[tls]", pipeline="[]", allow='["user:ann"]'),
+            printer("closed", backend.uri(), require="[tls, digest]", pipeline="[]", anonymous="nothing"),
+            printer("silent", backend.uri(), require="[tls]", pipeline="[]", anonymous="nothing")]
+
+
+def start(folder, certificates, backend, digest="", **more):
+    gateway = PrintGateway(folder, certificates, printers(backend), more=CONFIG,
+                           listeners='  - {name: bare, protocol: ipp, address: "127.0.0.1:0"}\n',
+                           tls=f", client-ca: {certificates.ca}, verify-client: request",
+                           ipp="ipp:\n" + GROUPS + (f"  digest: {{{digest}}}\n" if digest else ""), **more)
+    for user, password in PASSWORDS.items():
+        add_user(gateway, "other" if user == "eve" else "acme", user, password)
+    return gateway
+
+
+@pytest.fixture(scope="module")
+def backend():
+    with FakePrinter() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, backend):
+    with start(tmp_path_factory.mktemp("gateway"), certificates, backend) as running:
+        yield running
+
+
+@pytest.fixture
+def connect_to(backend):
+    """connect_to(gateway, way, …): a Wire that comes from an address of the test's own."""
+    wires, source = [], fresh_source()
+    backend.forget()
+
+    def connect(to, way="upgraded", listener="print", **options):
+        wires.append(Wire(to.address(listener), way, **{"source": source, **options}))
+        return wires[-1]
+
+    yield connect
+    for wire in wires:
+        wire.close()
+
+
+@pytest.fixture
+def connect(gateway, connect_to):
+    return lambda way="upgraded", **options: connect_to(gateway, way, **options)
+
+
+def ask_for(name="secure", operation=VALIDATE_JOB, user="claimed", **more):
+    return request(operation, f"ipp://localhost/ipp/{name}", user=user, **more)
+
+
+def begin(wire, name="secure", user="ann", password=None, algorithm="SHA-256"):
+    """The Digest of a user for a challenge of its own."""
+    challenge = get_challenge(wire.ask(ask_for(name)), algorithm)
+    return Digest(user, password or PASSWORDS.get(user, "no password"), challenge)
+
+
+def is_stale(reply):
+    """Does it say that the password was right?"""
+    assert reply.status == 401, reply
+    return {c.get("stale") for _, c in challenges(reply)} == {"true"}
+
+
+class TestChallenge:
+    def test_strongest_first(self, connect):
+        for way in ("upgraded", "implicit"):
+            found = challenges(connect(way).ask(ask_for()))
+            assert [(scheme, c["algorithm"]) for scheme, c in found] == [("Digest", "SHA-256"), ("Digest", "MD5")]
+            for _, c in found:
+                assert set(c) == {"realm", "qop", "algorithm", "nonce", "charset"}  # no opaque: libcups takes it ill
+                assert (c["realm"], c["qop"], c["charset"]) == (REALM, "auth", "UTF-8")
+                assert len(c["nonce"]) <= 96
+
+    def test_no_md5_where_others_listen(self, connect):
+        reply = connect("clear").ask(ask_for("clear"))
+        assert [(scheme, c["algorithm"]) for scheme, c in challenges(reply)] == [("Digest", "SHA-256")]
+
+    def test_basic_is_last(self, connect):
+        """CUPS takes the first scheme that it knows."""
+        for name in ("basic;AUTH=DAA", "basic"):
+            reply = connect().ask(ask_for(name))
+            assert [scheme for scheme, _ in challenges(reply)] == ["Digest", "Digest", "Basic"], name
+        reply = connect().ask(ask_for("secure"))
+        assert "Basic" not in str(reply.all("WWW-Authenticate"))
+
+    def test_each_is_another(self, connect):
+        """Two connections of a client begin with the same count, so they need different nonces."""
+        wires = [connect(), connect()]
+        nonces = [c["nonce"] for _ in range(10) for wire in wires for _, c in challenges(wire.ask(ask_for()))]
+        assert len(set(nonces)) == len(nonces) == 40
+
+    def test_the_connection_goes_on(self, connect):
+        wire = connect()
+        reply = wire.ask(ask_for())
+        assert (reply.status, reply.get("Connection")) == (401, None)
+        assert wire.ask(ask_for(operation=GET_PRINTER_ATTRIBUTES)).code == ipp.OK
+
+    def test_before_the_document(self, connect):
+        body = ask_for(operation=PRINT_JOB).encode()
+        wire = connect().send(post(body, "/", "Expect: 100-continue").replace(b"Content-Length: %d" % len(body),
+                                                                             b"Content-Length: 1000000"))
+        assert wire.reply().status == 401
+
+
+class TestRight:
+    @pytest.mark.parametrize("way, name, algorithm", [("clear", "clear", "SHA-256"), ("upgraded", "secure", "SHA-256"),
+                                                      ("implicit", "secure", "SHA-256"), ("upgraded", "secure", "MD5"),
+                                                      ("implicit", "secure", "MD5")])
+    def test_in(self, gateway, backend, connect, way, name, algorithm):
+        """The printer hears the name that was proved, whatever the request says of itself."""
+        wire = connect(way)
+        digest = begin(wire, name, algorithm=algorithm)
+        values = digest.values()
+        reply = wire.ask(ask_for(name, PRINT_JOB, user="root", data=PDF), "/", authorization(values))
+        assert reply.code == ipp.OK
+        info = parameters(reply.get("Authentication-Info"))
+        assert info == {"qop": "auth", "nc": values["nc"], "cnonce": values["cnonce"],
+                        "rspauth": digest.proof("", "/", values["nc"], values["cnonce"])}
+        assert backend.last(PRINT_JOB).message.all("requesting-user-name") == ["ann"]
+        assert b"Authorization" not in backend.last(PRINT_JOB).head
+        record = wire.record(gateway, operation="Print-Job")
+        assert (record["user"], record["tenant"]) == ("ann", "acme")
+        assert record["print"]["auth"] == f"digest-{algorithm}"
+
+    def test_again_and_again(self, connect):
+        wire = connect()
+        digest = begin(wire)
+        for _ in range(5):
+            assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    @pytest.mark.parametrize("target, uri", [
+        ("/ipp/secure", "/ipp/secure"), ("/ipp/secure;AUTH=TLS,DAA", "/ipp/secure;AUTH=TLS,DAA"),
+        ("/ipp/secure", "/ipp/secure;AUTH=TLS,DAA"), ("/ipp/secure;AUTH=TLS", "/ipp/secure"),
+        ("/ipp/my%20print", "/ipp/my print"), ("/ipp/my%20print", "/ipp/my%20print"),
+        ("http://localhost/ipp/secure", "/ipp/secure"), ("/ipp/secure", "ipp://h/ipp/secure")])
+    def test_uri_as_clients_write_it(self, connect, target, uri):
+        wire = connect()
+        assert wire.ask(ask_for(), target, begin(wire).field(uri)).code == ipp.OK
+
+    def test_at_another_printer(self, connect):
+        """One realm for all of a gateway."""
+        wire = connect()
+        digest = begin(wire)
+        assert wire.ask(ask_for("staff"), "/", digest.field()).code == ipp.OK
+
+    def test_where_nobody_asks(self, gateway, connect):
+        """Who proves himself although nobody asked is known, too."""
+        wire = connect()
+        digest = begin(wire)
+        assert wire.ask(ask_for("open"), "/", digest.field()).code == ipp.OK
+        assert wire.record(gateway, printer="open")["user"] == "ann"
+
+
+class TestWrong:
+    @pytest.mark.parametrize("change", [
+        {"algorithm": "SHA-256-sess"}, {"algorithm": "MD5-sess", "response": "0" * 32}, {"algorithm": "SHA-512-256"},
+        {"algorithm": "SHA-1"}, {"algorithm": None, "response": "0" * 32}, {"qop": "auth-int"}, {"username": "bob"},
+        {"qop": None, "nc": None, "cnonce": None}, {"realm": "elsewhere"}, {"nonce": "bm9uY2U"}, {"userhash": "true"},
+        {"response": "0" * 64}], ids=str)
+    def test_is_asked_anew(self, connect, change):
+        """401, and not with the word that the password was right."""
+        wire = connect()
+        digest = begin(wire)
+        assert not is_stale(wire.ask(ask_for(), "/", digest.field(**change)))
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_a_nonce_that_was_changed(self, connect):
+        wire = connect()
+        digest = begin(wire)
+        nonce = digest.challenge["nonce"]
+        for at in (10, 20, 39):
+            changed = nonce[:at] + ("A" if nonce[at] != "A" else "B") + nonce[at + 1:]
+            assert not is_stale(wire.ask(ask_for(), "/", digest.field(nonce=changed))), at
+
+    @pytest.mark.parametrize("change", [
+        {"uri": "/elsewhere"}, {"uri": "/ipp/secure"}, {"nc": "1"}, {"nc": "00000000"}, {"nc": "0000000g"}, {"nc": None},
+        {"cnonce": None}, {"cnonce": ""}, {"response": "abc"}, {"response": None}, {"nonce": None}, {"realm": None},
+        {"username": None}, {"uri": None}, {"qop": None}], ids=str)
+    def test_is_no_request(self, connect, change):
+        wire = connect()
+        digest = begin(wire)
+        values = {k: v for k, v in {**digest.values(), **change}.items() if v is not None}
+        reply = wire.ask(ask_for(), "/", authorization(values))
+        assert (reply.status, reply.get("WWW-Authenticate")) == (400, None)
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    @pytest.mark.parametrize("more", [', username="ann"', ", nc=00000001", ', NONCE="x"', ", qop=auth", ', response="00"',
+                                      ", x", ",,,="])
+    def test_parameters_twice(self, connect, more):
+        wire = connect()
+        digest = begin(wire)
+        assert wire.ask(ask_for(), "/", authorization(digest.values(), more)).status == 400
+
+    def test_two_fields(self, connect):
+        wire = connect()
+        digest = begin(wire)
+        assert wire.ask(ask_for(), "/", digest.field(), digest.field()).status == 400
+        assert wire.ask(ask_for(), "/", digest.field(), basic("ann", PASSWORDS["ann"])).status == 400
+
+    @pytest.mark.parametrize("line", ["Authorization: Digest", "Authorization: Digest username", "Authorization: ",
+                                      "Authorization: Digest " + 'x="' + "y" * 5000 + '"'],
+                             ids=["none", "word", "empty", "long"])
+    def test_cannot_be_read(self, connect, line):
+        assert connect().ask(ask_for(), "/", line).status == 400
+
+    @pytest.mark.parametrize("line", ["Authorization: Bearer x", "Authorization: Negotiate YII=",
+                                      "Authorization: Local x", "Authorization: PeerCred root"])
+    def test_other_schemes(self, connect, line):
+        assert not is_stale(connect().ask(ask_for(), "/", line))
+
+    def test_unknown_user_is_the_same(self, connect):
+        """Nothing tells whether there is such a user."""
+        said = []
+        for user, password in (("ann", "wrong"), ("nobody", "wrong"), ("", "wrong"), ("ann", "")):
+            wire = connect()
+            reply = wire.ask(ask_for(), "/", begin(wire, user=user, password=password or " ").field())
+            fields = [(n, re.sub('nonce="[^"]*"', "nonce", v)) for n, v in reply.fields
+                      if n not in ("Date", "X-Request-ID")]
+            said.append((reply.line, fields, reply.body))
+        assert said[0][0] == "HTTP/1.1 401 Unauthorized"
+        assert all(s == said[0] for s in said)
+
+    def test_md5_in_clear(self, connect):
+        """Also where the user has it: who listens would try passwords at leisure."""
+        wire = connect("upgraded")
+        digest = begin(wire, algorithm="MD5")
+        reply = connect("clear").ask(ask_for("clear"), "/", digest.field())
+        assert reply.status == 401 and not is_stale(reply)
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_nobody_s_credentials_are_read_in_clear_for_tls(self, connect):
+        wire = connect("clear")
+        digest = begin(wire, "clear")
+        reply = wire.ask(ask_for("secure"), "/", digest.field())
+        assert (reply.status, reply.get("WWW-Authenticate")) == (426, None)
+        assert wire.ask(ask_for("clear"), "/", digest.field(nc=f"{digest.nc:08x}")).code == ipp.OK  # not used up
+
+    def test_record_says_why(self, gateway, connect):
+        wire = connect()
+        assert wire.ask(ask_for(), "/", begin(wire, password="wrong").field()).status == 401
+        record = wire.record(gateway, error="login")
+        assert record["http_status"] == 401 and "auth" not in record["print"], record
+
+
+class TestReplay:
+    def test_the_same_again(self, connect):
+        wire, second = connect(), connect()
+        digest = begin(wire)
+        values = digest.values()
+        assert wire.ask(ask_for(), "/", authorization(values)).code == ipp.OK
+        for other in (wire, second):
+            assert is_stale(other.ask(ask_for(), "/", authorization(values)))
+        assert second.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_wrong_password_hears_no_stale(self, connect):
+        """Else a client would try its wrong password for ever, believing in it."""
+        wire = connect()
+        digest = begin(wire)
+        values = digest.values()
+        assert wire.ask(ask_for(), "/", authorization(values)).code == ipp.OK
+        assert not is_stale(wire.ask(ask_for(), "/", authorization({**values, "response": "0" * 64})))
+
+    def test_counts_with_gaps_and_out_of_order(self, connect):
+        """libcups begins with 2, and requests on two connections overtake each other."""
+        wires = itertools.cycle([connect(), connect()])
+        digest = begin(next(wires))
+        for n in (2, 7, 5, 9, 6, 70, 8):
+            assert next(wires).ask(ask_for(), "/", digest.field(nc=f"{n:08x}")).code == ipp.OK, n
+        for n in (7, 70, 5):
+            assert is_stale(next(wires).ask(ask_for(), "/", digest.field(nc=f"{n:08x}"))), n
+
+    def test_too_far_behind(self, connect):
+        wire = connect()
+        digest = begin(wire)
+        assert wire.ask(ask_for(), "/", digest.field(nc="0000ffff")).code == ipp.OK
+        assert is_stale(wire.ask(ask_for(), "/", digest.field(nc="00000001")))
+
+    def test_two_challenges_with_the_same_count(self, connect):
+        wires = [connect(), connect()]
+        digests = [begin(wire) for wire in wires]
+        for wire, digest in zip(wires, digests):
+            assert wire.ask(ask_for(), "/", digest.field(nc="00000002")).code == ipp.OK
+
+    def test_a_refused_request_uses_nothing_up(self, connect):
+        wire = connect()
+        digest = begin(wire)
+        values = digest.values()
+        assert wire.ask(ask_for(), "/", authorization({**values, "response": "0" * 64})).status == 401
+        assert wire.ask(ask_for(), "/", authorization(values)).code == ipp.OK
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory):
+    return MovedClock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory, certificates, backend, clock):
+    """A gateway on a clock that the tests move; RFC 2069 is on."""
+    with start(tmp_path_factory.mktemp("timed"), certificates, backend, "rfc2069: single-use",
+               env=clock.environment) as running:
+        yield running
+
+
+class TestTime:
+    def test_too_old(self, timed, clock, connect_to):
+        wire = connect_to(timed)
+        digest = begin(wire)
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+        clock.move(LIFETIME + 2)
+        assert not is_stale(wire.ask(ask_for(), "/", digest.field(response="0" * 64)))
+        reply = wire.ask(ask_for(), "/", digest.field())
+        assert is_stale(reply)
+        digest.challenge, digest.nc = get_challenge(reply), 0
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_the_next_one(self, timed, clock, connect_to):
+        """Towards the end of a nonce's life the answer has another one, and nobody has to be asked."""
+        wire = connect_to(timed)
+        digest = begin(wire)
+        reply = wire.ask(ask_for(), "/", digest.field())
+        assert "nextnonce" not in parameters(reply.get("Authentication-Info"))
+        clock.move(LIFETIME * 9 // 10)
+        reply = wire.ask(ask_for(), "/", digest.field())
+        assert reply.code == ipp.OK
+        nonce = parameters(reply.get("Authentication-Info"))["nextnonce"]
+        assert nonce != digest.challenge["nonce"]
+        digest.challenge, digest.nc = {**digest.challenge, "nonce": nonce}, 0
+        clock.move(LIFETIME // 2)
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_a_clock_that_is_put_back(self, timed, clock, connect_to):
+        wire = connect_to(timed)
+        clock.move(7200)
+        digest = begin(wire)
+        clock.move(-7200)
+        reply = wire.ask(ask_for(), "/", digest.field())
+        assert is_stale(reply)
+        digest.challenge, digest.nc = get_challenge(reply), 0
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+
+class Old(Digest):
+    """As clients of 1997 answer: without a count."""
+
+    def values(self, path="/", method="POST", **change):
+        return super().values(path, method, **{"qop": None, "nc": None, "cnonce": None, "algorithm": None, **change})
+
+
+class TestRFC2069:
+    def begin(self, wire, algorithm="MD5"):
+        return Old("ann", PASSWORDS["ann"], get_challenge(wire.ask(ask_for()), algorithm))
+
+    def test_each_nonce_once(self, timed, connect_to):
+        wire = connect_to(timed)
+        old = self.begin(wire)
+        reply = wire.ask(ask_for(), "/", old.field())
+        assert reply.code == ipp.OK
+        info = parameters(reply.get("Authentication-Info"))
+        reply = wire.ask(ask_for(), "/", old.field())
+        assert is_stale(reply)
+        old.challenge = {**old.challenge, "nonce": info["nextnonce"]}
+        assert wire.ask(ask_for(), "/", old.field()).code == ipp.OK
+
+    def test_a_nonce_is_of_one_kind(self, timed, connect_to):
+        """What was used with a count is not taken without one, nor the other way round."""
+        wire = connect_to(timed)
+        old = self.begin(wire)
+        counted = Digest("ann", PASSWORDS["ann"], old.challenge)
+        assert wire.ask(ask_for(), "/", counted.field()).code == ipp.OK
+        assert is_stale(wire.ask(ask_for(), "/", old.field()))
+        old = self.begin(wire)
+        assert wire.ask(ask_for(), "/", old.field()).code == ipp.OK
+        assert is_stale(wire.ask(ask_for(), "/", Digest("ann", PASSWORDS["ann"], old.challenge).field()))
+
+    def test_never_in_clear(self, timed, connect_to):
+        old = self.begin(connect_to(timed))
+        reply = connect_to(timed, "clear").ask(ask_for("clear"), "/", old.field())
+        assert reply.status == 401 and not is_stale(reply)
+
+    def test_off(self, connect):
+        wire = connect()
+        reply = wire.ask(ask_for(), "/", self.begin(wire).field())
+        assert reply.status == 401 and not is_stale(reply)
+
+
+class TestThrottle:
+    TRIES = 40  # more than any loop allows
+
+    def test_by_address(self, gateway, connect):
+        """Some tools try a wrong password for ever."""
+        answers = []
+        for _ in range(self.TRIES):
+            wire = connect()
+            answers.append(wire.ask(ask_for(), "/", begin(wire, password="wrong").field()).status)
+            if answers[-5:] == [429] * 5:
+                break
+        assert 429 in answers and answers[:5] == [401] * 5, answers
+        assert wire.record(gateway, http_status=429)["error"] == "overload"
+        assert wire.ask(ask_for(operation=GET_PRINTER_ATTRIBUTES)).code == ipp.OK  # who shows no password is served
+        other = connect(source="127.0.0.2")
+        assert other.ask(ask_for(), "/", begin(other).field()).code == ipp.OK
+
+    def test_one_connection_ends(self, connect):
+        wire = connect()
+        digest = begin(wire, password="wrong")
+        replies = [wire.ask(ask_for(), "/", digest.field()) for _ in range(5)]
+        assert [r.status for r in replies] == [401] * 5
+        assert [r.get("Connection") for r in replies] == [None] * 4 + ["close"]
+        assert wire.rest() == b""
+
+
+class TestChanges:
+    """What an administrator changes counts at once, also on connections that are open."""
+
+    @pytest.fixture
+    def user(self, gateway):
+        name = f"user{next(self.numbers)}"
+        add_user(gateway, "acme", name, "a password")
+        return name
+
+    numbers = itertools.count()
+
+    def test_disabled(self, gateway, connect, user):
+        wire = connect()
+        digest = begin(wire, user=user, password="a password")
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+        tenant(gateway, "disable", "acme", "--user", user)
+        reply = wire.ask(ask_for(), "/", digest.field())
+        assert reply.status == 401 and not is_stale(reply)
+        tenant(gateway, "enable", "acme", "--user", user)
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_tenant_disabled(self, gateway, connect):
+        tenant(gateway, "add", "fleeting")
+        add_user(gateway, "fleeting", "fleeting-user", "a password")
+        wire = connect()
+        digest = begin(wire, user="fleeting-user", password="a password")
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+        tenant(gateway, "disable", "fleeting")
+        assert wire.ask(ask_for(), "/", digest.field()).status == 401
+
+    def test_another_password(self, gateway, connect, user):
+        wire = connect()
+        digest = begin(wire, user=user, password="a password")
+        tenant(gateway, "passwd", user, "--digest", REALM, password="another password")
+        assert wire.ask(ask_for(), "/", digest.field()).status == 401
+        digest.password = "another password"
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    @pytest.mark.parametrize("options, algorithm, status", [
+        ((), "SHA-256", 401), (("--digest", REALM), "SHA-256", 200), (("--digest", REALM), "MD5", 401),
+        (("--digest", "elsewhere"), "SHA-256", 401)])
+    def test_what_is_kept(self, gateway, connect, user, options, algorithm, status):
+        tenant(gateway, "passwd", user, *options, password="another password")
+        wire = connect()
+        digest = begin(wire, user=user, password="another password", algorithm=algorithm)
+        assert wire.ask(ask_for(), "/", digest.field()).status == status
+
+    def test_removed(self, gateway, connect, user):
+        wire = connect()
+        digest = begin(wire, user=user, password="a password")
+        tenant(gateway, "remove", "--user", user, "--yes")
+        assert wire.ask(ask_for(), "/", digest.field()).status == 401
+
+
+class TestBasic:
+    def test_in(self, gateway, backend, connect):
+        for way in ("upgraded", "implicit"):
+            wire = connect(way)
+            assert wire.ask(ask_for("basic"), "/", basic("ann", PASSWORDS["ann"])).code == ipp.OK
+            assert backend.last(VALIDATE_JOB).message.all("requesting-user-name") == ["ann"]
+            record = wire.record(gateway, printer="basic")
+            assert (record["user"], record["tenant"], record["print"]["auth"]) == ("ann", "acme", "basic")
+
+    @pytest.mark.parametrize("user, password", [("ann", "wrong"), ("nobody", "wrong"), ("ann", "")])
+    def test_wrong(self, connect, user, password):
+        reply = connect().ask(ask_for("basic"), "/", basic(user, password))
+        assert [scheme for scheme, _ in challenges(reply)] == ["Digest", "Digest", "Basic"]
+
+    @pytest.mark.parametrize("line", ["Authorization: Basic", "Authorization: Basic !", "Authorization: Basic YW5u YW5u"])
+    def test_cannot_be_read(self, connect, line):
+        assert connect().ask(ask_for("basic"), "/", line).status in (400, 401)
+
+    @pytest.mark.parametrize("name", ["secure", "open", "clear"])
+    def test_where_it_is_not_taken(self, connect, name):
+        """And the answer does not ask for it."""
+        reply = connect().ask(ask_for(name), "/", basic("ann", PASSWORDS["ann"]))
+        assert {scheme for scheme, _ in challenges(reply)} == {"Digest"}
+
+    def test_never_in_clear(self, connect):
+        reply = connect("clear").ask(ask_for("basic"), "/", basic("ann", PASSWORDS["ann"]))
+        assert (reply.status, reply.get("WWW-Authenticate")) == (426, None)
+
+    def test_is_no_digest(self, connect):
+        """Who asks for DAA in a URI gets no less."""
+        reply = connect().ask(ask_for("basic;AUTH=TLS,DAA"), "/", basic("ann", PASSWORDS["ann"]))
+        assert reply.status == 401
+
+    def test_own_job_by_its_uri(self, connect):
+        """The URI of a job names no printer; the job does."""
+        wire, field = connect(), basic("ann", PASSWORDS["ann"])
+        made = wire.ask(ask_for("basic", PRINT_JOB, data=PDF), "/", field)
+        assert made.code == ipp.OK
+        asked = request(ipp.GET_JOB_ATTRIBUTES, made.message.get("job-uri"))
+        asked.groups[0][1][2] = ("job-uri", ipp.URI, made.message.get("job-uri"))
+        assert wire.ask(asked, "/", field).answer == ipp.OK
+
+    def test_own_job(self, connect):
+        """Made with a password that was sent: less than one that was proved, more than a name."""
+        wire, field = connect(), basic("ann", PASSWORDS["ann"])
+        made = wire.ask(ask_for("basic", PRINT_JOB, data=PDF), "/", field).message
+        assert made.get("job-uri").endswith(f"/jobs/{made.get('job-id')};AUTH=TLS")
+        asked = ask_for("basic", ipp.GET_JOB_ATTRIBUTES, job_id=made.get("job-id"), user="ann")
+        assert wire.ask(asked).answer in (401, ipp.FORBIDDEN)
+        digest = begin(wire)
+        assert wire.ask(asked, "/", field).answer == ipp.OK
+        assert wire.ask(asked, "/", digest.field()).answer == ipp.OK
+        assert wire.ask(asked, "/", basic("bob", PASSWORDS["bob"])).answer == ipp.NOT_AUTHORIZED
+        assert connect("clear").ask(asked, "/", field).status == 426
+
+    def test_other_users_in_line(self, connect):
+        """Digest at a printer that takes Basic, too."""
+        wire = connect()
+        digest = begin(wire, "basic;AUTH=DAA")
+        assert wire.ask(ask_for("basic"), "/", digest.field()).code == ipp.OK
+
+
+@pytest.fixture(scope="module")
+def clients(certificates):
+    return {"acme": certificates.issue("print-client", "subjectAltName=DNS:client.acme.test", "clientAuth"),
+            "nobody": certificates.issue("print-stranger", "subjectAltName=DNS:stranger.test", "clientAuth")}
+
+
+class TestCertificate:
+    @pytest.mark.parametrize("way", ["upgraded", "implicit"])
+    def test_in(self, gateway, backend, connect, clients, way):
+        wire = connect(way, tls=context(certificate=clients["acme"]))
+        assert wire.ask(ask_for("certificate", PRINT_JOB, user="root", data=PDF)).code == ipp.OK
+        record = wire.record(gateway, operation="Print-Job")
+        assert (record["tenant"], record["print"]["auth"]) == ("acme", "certificate")
+        assert backend.last(PRINT_JOB).message.all("requesting-user-name") == [record["user"]]
+        assert "root" not in record["user"]
+
+    @pytest.mark.parametrize("client", [None, "nobody"])
+    def test_without(self, gateway, backend, connect, clients, client):
+        wire = connect(tls=context(certificate=client and clients[client]))
+        reply = wire.ask(ask_for("certificate", PRINT_JOB, data=PDF))
+        assert reply.code == 0x0402 and "certificate" in reply.words
+        assert backend.heard == []
+        assert wire.record(gateway, operation="Print-Job")["print"]["lacked"] == "certificate"
+
+    def test_password_is_less(self, connect):
+        wire = connect()
+        assert wire.ask(ask_for("certificate"), "/", begin(wire).field()).code == 0x0402
+
+    def test_own_job(self, connect, clients):
+        wire = connect(tls=context(certificate=clients["acme"]))
+        made = wire.ask(ask_for("secure", PRINT_JOB, data=PDF)).message
+        asked = ask_for("secure", ipp.GET_JOB_ATTRIBUTES, job_id=made.get("job-id"))
+        assert wire.ask(asked).answer == ipp.OK
+        other = connect()
+        assert other.ask(asked, "/", begin(other).field()).answer == 0x0402  # proves less than the job was made with
+
+    def test_is_more_than_a_password(self, connect, clients):
+        assert connect(tls=context(certificate=clients["acme"])).ask(ask_for("secure")).code == ipp.OK
+
+    def test_in_clear(self, connect):
+        assert connect("clear").ask(ask_for("certificate")).status == 426
+
+    def test_what_the_printer_can_do_is_told(self, connect):
+        assert connect().ask(ask_for("certificate", GET_PRINTER_ATTRIBUTES)).code == ipp.OK
+
+
+class TestWhoMay:
+    @pytest.mark.parametrize("name, user, code", [
+        ("staff", "ann", ipp.OK), ("staff", "bob", ipp.FORBIDDEN), ("staff", "eve", ipp.OK), ("staff", "root", ipp.OK),
+        ("others", "eve", ipp.OK), ("others", "ann", ipp.FORBIDDEN), ("others", "root", ipp.FORBIDDEN),
+        ("basic", "bob", ipp.OK), ("basic", "eve", ipp.FORBIDDEN)])
+    def test_allow(self, gateway, backend, connect, name, user, code):
+        wire = connect()
+        digest = begin(wire, user=user)
+        reply = wire.ask(ask_for(name, PRINT_JOB, data=PDF), "/", digest.field())
+        assert reply.code == code
+        assert (PRINT_JOB in backend.operations()) == (code == ipp.OK)
+        if code != ipp.OK:
+            assert reply.words == "you may not use this printer"
+            assert wire.record(gateway, operation="Print-Job")["rule"] == "allow"
+
+    def test_a_name_that_is_only_said(self, backend, connect):
+        """requesting-user-name proves nothing."""
+        for name in ("basic", "listed"):
+            assert connect().ask(ask_for(name, PRINT_JOB, user="ann", data=PDF)).answer in (401, ipp.FORBIDDEN)
+        assert backend.heard == []
+
+    def test_who_has_not_said_anything_is_asked(self, connect):
+        """A list of users is no use where nobody is asked who he is."""
+        wire = connect()
+        reply = wire.ask(ask_for("listed"))
+        assert {scheme for scheme, _ in challenges(reply)} == {"Digest"}
+        assert wire.ask(ask_for("listed"), "/", begin(wire).field()).code == ipp.OK
+
+    @pytest.mark.parametrize("name, status", [("secure", 200), ("staff", 200), ("basic", 200), ("listed", 200),
+                                              ("closed", 401), ("silent", 401)])
+    def test_what_is_told_to_everybody(self, connect, name, status):
+        assert connect().ask(ask_for(name, GET_PRINTER_ATTRIBUTES)).status == status
+
+    def test_uris_that_are_told(self, gateway, connect):
+        """Each with the protection and the login that go with it."""
+        port = gateway.address("print")[1]
+        uris = [f"ipps://localhost:{port}/ipp/secure", f"ipp://localhost:{port}/ipp/secure;AUTH=TLS,DAA"]
+        told = connect().ask(ask_for("secure", GET_PRINTER_ATTRIBUTES), "/ipp/secure").message
+        assert told.all("printer-uri-supported") == uris
+        assert told.all("uri-security-supported") == ["tls", "tls"]
+        assert told.all("uri-authentication-supported") == ["digest", "digest"]
+        for way, uri in (("implicit", uris[0]), ("upgraded", uris[1])):  # libcups asks at / and takes two for one
+            told = connect(way).ask(ask_for("secure", GET_PRINTER_ATTRIBUTES), "/").message
+            assert told.all("printer-uri-supported") == [uri]
+            assert len(told.all("uri-security-supported")) == len(told.all("uri-authentication-supported")) == 1
+
+
+def at_a_terminal(command, env, prompt, answer, seconds=60):
+    """(exit code, what it said) of a command that is told |answer| whenever it says |prompt|."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, env)
+    said, answered = b"", 0
+    try:
+        while select.select([terminal], [], [], seconds)[0]:
+            data = os.read(terminal, 4096)
+            if not data:
+                break
+            said += data
+            while said.count(prompt.encode()) > answered:
+                answered += 1
+                os.write(terminal, answer.encode() + b"\n")
+    except OSError:
+        pass  # it has ended
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode(errors="replace")
+
+
+class TestRealClients:
+    def test_ipptool(self, gateway, backend, connect_to, tmp_path):
+        """With user and password in the URI."""
+        backend.forget()
+        port = gateway.address("print")[1]
+        env = client_environment(tmp_path / "home")
+        path = tmp_path / "document.pdf"
+        path.write_bytes(PDF)
+        password = PASSWORDS["bob"].replace(" ", "%20").replace("'", "%27")
+        for uri, options in ((f"ipp://bob:{password}@localhost:{port}/ipp/secure", []),
+                             (f"ipp://bob:{password}@localhost:{port}/ipp/secure", ["-E"]),
+                             (f"ipps://bob:{password}@localhost:{port}/ipp/secure", [])):
+            done = ipptool(uri, "print-job.test", "-t", *options, file=path, env=env)
+            assert done.returncode == 0, done.stdout
+            assert backend.last(PRINT_JOB).message.get("requesting-user-name") == "bob"
+            assert backend.last(PRINT_JOB).document == PDF
+
+    def test_ipptool_with_a_wrong_password_ends(self, tmp_path, certificates, backend):
+        """Each of its tries comes on another connection."""
+        with start(tmp_path / "gateway", certificates, backend) as own:
+            port = own.address("print")[1]
+            done = ipptool(f"ipps://ann:wrong@localhost:{port}/ipp/secure", "print-job.test", "-t", file=__file__,
+                           env=client_environment(tmp_path / "home"), seconds=60)
+            assert done.returncode != 0
+            own.stop()  # its records are whole then
+            statuses = [r.get("http_status") for r in own.print_records()]
+            assert 401 in statuses and len(statuses) < 60 and 200 not in statuses, statuses
+
+    @pytest.mark.parametrize("listener, name, options", [("bare", "clear", []), ("print", "clear", []),
+                                                         ("print", "secure", ["-E"])])
+    def test_lp(self, gateway, backend, tmp_path, listener, name, options):
+        """Which asks the person at the terminal."""
+        backend.forget()
+        path = tmp_path / "document.pdf"
+        path.write_bytes(PDF)
+        port = gateway.address(listener)[1]
+        command = [need("lp", "cups-client"), *options, "-h", f"localhost:{port}", "-U", "ann", "-d", name, str(path)]
+        code, said = at_a_terminal(command, client_environment(tmp_path / "home"), "assword", PASSWORDS["ann"])
+        assert code == 0 and "request id is" in said, said
+        heard = backend.last(PRINT_JOB) if PRINT_JOB in backend.operations() else backend.wait_heard(ipp.SEND_DOCUMENT)
+        assert heard.document == PDF
+        assert heard.message.get("requesting-user-name") == "ann"

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators see of printing, printers that are reached within TLS, and scanners on other machines."""
+import json
+import re
+
+import pytest
+
+from testenv import wait
+from testenv.cups import Cupsd, client_environment, ipptool
+from testenv.printing import PrintGateway, printer
+from testenv.samples import EICAR
+from test_ipp_gateway import PDF
+
+
+@pytest.fixture(scope="module")
+def cupsd(tmp_path_factory):
+    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, cupsd):
+    printers = [printer("acct", cupsd.uri(), require="[]", formats="[application/pdf, image/*]"),
+                printer("secure", cupsd.uri(), require="[tls, digest]"),
+                printer("gone", "ipp://127.0.0.1:9/ipp/print", require="[]")]
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
+        yield running
+
+
+@pytest.fixture
+def document(tmp_path):
+    path = tmp_path / "doc.pdf"
+    path.write_bytes(PDF)
+    return path
+
+
+def print_to(uri, path, folder):
+    return ipptool(uri, "print-job.test", "-tI", file=path, env=client_environment(folder / "home"))
+
+
+class TestPrinters:
+    def ask(self, gateway, *arguments):
+        return gateway.command_line("printers", "--state", gateway.state, *arguments)
+
+    def test_all(self, gateway, cupsd):
+        done = self.ask(gateway, "--json")
+        assert done.returncode == 0, done.stderr
+        found = {p["name"]: p for p in json.loads(done.stdout)["printers"]}
+        assert {n: p["answers"] for n, p in found.items()} == {"acct": True, "secure": True, "gone": False}
+        assert found["secure"]["require"] == ["tls", "digest"] and found["acct"]["backend"] == cupsd.uri()
+        assert len({p["uuid"] for p in found.values()}) == 3
+        text = self.ask(gateway).stdout
+        assert "acct" in text and "(does not answer)" in text and text.count("requires  nothing") == 2
+
+    @pytest.mark.parametrize("name, air", [("acct", "none"), ("secure", "username,password"), ("gone", "none")])
+    def test_txt(self, gateway, name, air):
+        """What is announced is what the listeners are: no AUTH list in rp, formats that are printed, how to come in."""
+        done = self.ask(gateway, name, "--txt")
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stdout.splitlines() if "=" in line]
+        txt = dict(line.split("=", 1) for line in lines)
+        assert lines[0] == "txtvers=1" and txt["rp"] == f"ipp/{name}" and txt["air"] == air and txt["TLS"] == "1.3"
+        assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", txt["UUID"])
+        assert all(len(line.encode()) <= 255 for line in lines) and "AUTH" not in done.stdout
+        if name == "acct":
+            assert set(txt["pdl"].split(",")) <= {"application/pdf"} | {f for f in txt["pdl"].split(",") if f.startswith("image/")}
+            assert txt["ty"] == "Local Raw Printer"
+        if name == "gone":
+            assert "pdl" not in txt and txt["ty"] == "gone"
+
+    @pytest.mark.parametrize("arguments, code, complaint", [
+        (["nowhere"], 1, "no such printer"), (["--txt", "--json"], 2, "do not go together"), (["a", "b"], 2, "unexpected")])
+    def test_wrong(self, gateway, arguments, code, complaint):
+        done = self.ask(gateway, *arguments)
+        assert done.returncode == code and complaint in done.stderr
+
+
+class TestJobs:
+    def test_list(self, gateway, document, tmp_path):
+        """How each was made, where it is, and why it ended."""
+        assert print_to(gateway.uri("acct"), document, tmp_path).returncode == 0
+        done = gateway.command_line("status", "jobs", "--state", gateway.state, "--json", "--max", 1)
+        job, = json.loads(done.stdout)["jobs"]
+        assert job["stage"] == "printer" and job["printer_id"] > 0 and job["channel"] == "clear"
+        assert (job["auth"], job["printer"], job["octets"]) == ("claimed", "acct", len(PDF))
+        assert gateway.wait_record(lambda r: r["id"] == job["record"])["print"]["job"] == job["id"]
+        text = gateway.command_line("status", "jobs", "--state", gateway.state, "--printer", "acct").stdout
+        assert f"{job['id']:6}  acct" in text
+        none = gateway.command_line("status", "jobs", "--state", gateway.state, "--printer", "gone")
+        assert none.returncode == 0 and "no jobs are known" in none.stdout
+
+    @pytest.mark.parametrize("arguments, complaint", [
+        (["--max", "0"], "--max takes 1..1000"), (["--id", "x"], "goes without")])
+    def test_wrong(self, gateway, arguments, complaint):
+        done = gateway.command_line("status", "jobs", "--state", gateway.state, *arguments)
+        assert done.returncode == 2 and complaint in done.stderr
+
+
+class TestTroubles:
+    def test_printer_is_gone(self, gateway, document, tmp_path):
+        """Nobody is there: the client hears so at once, and the operator, too."""
+        done = print_to(gateway.uri("gone"), document, tmp_path)
+        assert "server-error-service-unavailable" in done.stdout
+        trouble, = [t for t in gateway.status()["troubles"] if t["area"] == "printer gone"]
+        record = gateway.wait_record(lambda r: r["id"] == trouble["id"])
+        assert record["print"]["status"] == "server-error-service-unavailable" and record["rule"] == "printer"
+
+
+class TestBackends:
+    """A printer that demands TLS: another gateway, in front of cupsd."""
+
+    @pytest.fixture(scope="class")
+    def behind(self, tmp_path_factory, certificates, cupsd):
+        printers = [printer("acct", cupsd.uri(), require="[tls]", pipeline="[]")]
+        with PrintGateway(tmp_path_factory.mktemp("behind"), certificates, printers) as running:
+            yield running
+
+    @pytest.mark.parametrize("scheme, auth, ca, channel", [
+        ("ipps", "", True, "implicit"), ("ipp", ";AUTH=TLS", True, "upgraded"), ("ipp", "", True, "upgraded"),
+        ("ipp", "", False, None), ("ipps", "", False, None)],
+        ids=["ipps", "upgrade", "when it is demanded", "without a CA", "unknown CA"])
+    def test_way(self, behind, certificates, start_gateway, document, tmp_path, scheme, auth, ca, channel):
+        more = {"backend_ca": certificates.ca} if ca else {}
+        gateway = start_gateway([printer("front", f"'{behind.uri('acct', scheme, auth=auth, host='localhost')}'",
+                                         require="[]", **more)])
+        since = len(behind.records())
+        # The first request of a printer that demands TLS by itself may be one without a document only.
+        ipptool(gateway.uri("front"), "get-printer-attributes.test", "-q")
+        done = print_to(gateway.uri("front"), document, tmp_path)
+        if not channel:
+            assert "server-error-service-unavailable" in done.stdout, done.stdout
+            assert gateway.wait_record(lambda r: r.get("rule") == "printer")["error_text"]
+            return
+        assert "[PASS]" in done.stdout, done.stdout
+        record = behind.wait_record(lambda r: r["print"].get("operation") == "Print-Job", since=since)
+        assert record["print"]["channel"] == channel and record["body_len"] == len(PDF)
+
+
+@pytest.fixture
+def start_gateway(tmp_path, certificates):
+    started = []
+
+    def start(printers, **options):
+        started.append(PrintGateway(tmp_path / f"gateway-{len(started)}", certificates, printers, **options))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+class TestScannerElsewhere:
+    """Documents are shown to another ICAP server after the pipeline: here the module's own gateway for ICAP."""
+
+    @pytest.mark.parametrize("secure", [False, True], ids=["icap", "icaps"])
+    @pytest.mark.parametrize("pipeline", ["[]", "[filetype]"], ids=["alone", "after others"])
+    def test_verdict(self, sallyport, certificates, cupsd, start_gateway, tmp_path, secure, pipeline):
+        host, port = sallyport.address("tls" if secure else "clear")
+        url = f"{'icaps' if secure else 'icap'}://{'localhost' if secure else host}:{port}/inspect"
+        gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", pipeline=pipeline, icap=url,
+                                         icap_ca=certificates.ca)])
+        fine, bad = tmp_path / "fine.txt", tmp_path / "bad.txt"
+        fine.write_bytes(b"nothing to see")
+        bad.write_bytes(EICAR)
+        printed = len(cupsd.documents())
+        assert "[PASS]" in print_to(gateway.uri("acct"), fine, tmp_path).stdout
+        refused = print_to(gateway.uri("acct"), bad, tmp_path).stdout
+        assert "the document is infected: EICAR-Test-File" in refused, refused
+        assert len(cupsd.documents()) == printed + 1
+        record = gateway.wait_record(lambda r: r.get("action") == "block")
+        assert record["findings"][0]["engine"] == "icap" and record["cause"] == "infected"
+
+    def test_nobody_is_there(self, cupsd, start_gateway, tmp_path, document):
+        """By default clients are told to come again."""
+        gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", icap="icap://127.0.0.1:9/x")])
+        assert "server-error-busy" in print_to(gateway.uri("acct"), document, tmp_path).stdout
+        record = wait.until(lambda: next((r for r in gateway.records() if r.get("cause") == "engine-down"), None), "a record")
+        assert record["action"] == "error"

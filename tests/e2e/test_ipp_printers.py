@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Printers that are broken: each fault is a clear refusal for the client, a record and a trouble for operators, and
+nothing for the next request."""
+import socket
+import threading
+
+import pytest
+
+from testenv import ipp
+from testenv.fake_printer import FakePrinter, answer, http, reset
+from testenv.ipp import GET_PRINTER_ATTRIBUTES, INTEGER, KEYWORD, PRINT_JOB, TEXT, request
+from testenv.peers import free_port
+from testenv.print_wire import MEGABYTE, Wire, chunk, memory_of, post, tenant, value
+from testenv.printing import PrintGateway, printer
+
+PDF, LARGE = b"%PDF-1.4\n%%EOF\n", b"x" * (8 * MEGABYTE)  # more than all buffers on the way take
+UNAVAILABLE, TEMPORARY, FORMAT_NOT_SUPPORTED = 0x0502, 0x0505, 0x040a
+
+
+@pytest.fixture(scope="module")
+def backend():
+    with FakePrinter() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, backend):
+    printers = [printer("open", backend.uri(), require="[]", pipeline="[]"),
+                printer("narrow", backend.uri(), require="[]", pipeline="[]", backend_connections="1"),
+                printer("impatient", backend.uri(), require="[]", pipeline="[]", backend_timeout="1s")]
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway_pid(gateway):
+    return gateway.gateway_pid()
+
+
+@pytest.fixture(autouse=True)
+def unharmed(gateway, gateway_pid, backend):
+    """After every test the gateway is the same process, and prints."""
+    backend.forget()
+    yield
+    backend.forget()
+    assert gateway.gateway_pid() == gateway_pid, gateway.log()[-4000:]
+    with Wire(gateway.address("print")) as wire:
+        assert wire.ask(job()).code == ipp.OK
+    assert backend.last(PRINT_JOB).document == PDF
+
+
+@pytest.fixture
+def connect(gateway):
+    wires = []
+
+    def connect(to=gateway):
+        wires.append(Wire(to.address("print")))
+        return wires[-1]
+
+    yield connect
+    for wire in wires:
+        wire.close()
+
+
+def question(name="open"):
+    return request(GET_PRINTER_ATTRIBUTES, f"ipp://localhost/ipp/{name}")
+
+
+def job(data=PDF, name="open"):
+    return request(PRINT_JOB, f"ipp://localhost/ipp/{name}", data=data)
+
+
+# ---- faults: talk(peer, printer, head) each ----
+
+def once(data, then=False):
+    """Answers with |data|, bytes or what makes them of the request."""
+    def talk(peer, fake, head):
+        heard = fake.hear(peer, head)
+        peer.send(data(heard.message, heard) if callable(data) else data)
+        return then
+    return talk
+
+
+def good(asked, heard=None):
+    made = [("job-id", ipp.INTEGER, 1), ("job-state", ipp.ENUM, ipp.COMPLETED)]
+    return answer(asked, ipp.OK, *([(ipp.JOB, made)] if asked.code == PRINT_JOB else []))
+
+
+def error(status, fields=b""):
+    return once(http(b"no", status, b"text/html", fields))
+
+
+def hang_up(peer, fake, head):
+    fake.hear(peer, head)
+
+
+def reset_after(peer, fake, head):
+    fake.hear(peer, head)
+    reset(peer)
+
+
+def endless(*pieces, stream):
+    """Sends until the gateway has had enough."""
+    def talk(peer, fake, head):
+        heard = fake.hear(peer, head)
+        for piece in pieces:
+            peer.send(piece(heard.message) if callable(piece) else piece)
+        while not fake.over.is_set():
+            peer.send(stream)
+    return talk
+
+
+ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/ipp\r\nTransfer-Encoding: chunked\r\n\r\n"
+BROKEN = {
+    "hangs up": (hang_up, ""),
+    "resets": (reset_after, ""),
+    "speaks no HTTP": (once(b"HELO printer\r\n\r\n"), ""),
+    "speaks LPD": (once(b"\0\1\2\3"), ""),
+    "500": (error(b"500 Internal Server Error"), "HTTP error"),
+    "401": (error(b"401 Unauthorized", b'WWW-Authenticate: Basic realm="printer"\r\n'), "password"),
+    "403": (error(b"403 Forbidden"), "does not let the gateway in"),
+    "404": (error(b"404 Not Found"), "backend"),
+    "426": (error(b"426 Upgrade Required", b"Upgrade: TLS/1.2\r\nConnection: Upgrade\r\n"), "ipps"),
+    "503": (error(b"503 Service Unavailable"), "HTTP error"),
+    "302": (error(b"302 Found", b"Location: http://127.0.0.1:1/\r\n"), "HTTP error"),
+    "101": (once(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.2\r\nConnection: Upgrade\r\n\r\n"), ""),
+    "text/html": (once(http(b"<html>hello</html>", kind=b"text/html")), "application/ipp"),
+    "no type": (once(lambda m, h: http(good(m)).replace(b"Content-Type: application/ipp\r\n", b"")), "application/ipp"),
+    "IPP that ends": (once(lambda m, h: http(good(m).encode()[:-5])), "ends within its attributes"),
+    "nothing": (once(lambda m, h: http(b"")), ""),
+    "a body that ends": (once(lambda m, h: http(good(m)).replace(b"Content-Length: ", b"Content-Length: 9")), ""),
+    "another number": (once(lambda m, h: http(answer(m, ipp.OK, request_id=m.request_id + 1))), "another request"),
+    "a broken attribute": (once(lambda m, h: http(good(m).encode()[:-1] + b"\x21\0\1n\0\3abc\3")), "IPP"),
+    "version 9": (once(lambda m, h: http(b"\x09\0" + good(m).encode()[2:])), "IPP"),
+    "a group before the first": (once(lambda m, h: http(good(m).encode()[:8] + b"\4\3")), "IPP"),
+    "two lengths": (once(lambda m, h: http(good(m), more=b"Content-Length: 5\r\n")), ""),
+    "length and chunks": (once(lambda m, h: http(good(m), more=b"Transfer-Encoding: chunked\r\n")), ""),
+    "a bad chunk": (once(ENDLESS + b"zz\r\n"), ""),
+    "a head without an end": (endless(b"HTTP/1.1 200 OK\r\n", stream=b"X-Field: value\r\n" * 1000), ""),
+    "attributes without an end": (endless(ENDLESS, lambda m: chunk(good(m).encode()[:-1]),
+                                          stream=chunk(value(TEXT, "a", b"x" * 1000) * 50)), "limit"),
+    "data without an end": (endless(ENDLESS, lambda m: chunk(good(m).encode()), stream=chunk(b"x" * 60000)),
+                            "does not end"),
+    "interim answers without an end": (endless(stream=b"HTTP/1.1 100 Continue\r\n\r\n" * 100), ""),
+}
+REFUSALS = ("401", "403", "404", "426")  # of which a printer means that it has done nothing
+
+
+def check(gateway, wire, reply, code, words=""):
+    """What clients and operators hear; and clients nothing of where the printer is."""
+    assert reply.code == code, reply.words
+    assert len(reply.words) > 10 and words in reply.words
+    assert "127.0.0.1" not in reply.words
+    record = wire.record(gateway)
+    assert record["rule"] == "printer" and record["error"] and record["error_text"].startswith(reply.words), record
+    trouble = (f"printer {record['print']['printer']}", record["error"])
+    assert trouble in [(t["area"], t["code"]) for t in gateway.status()["troubles"]]
+
+
+class TestPrinters:
+    @pytest.mark.parametrize("fault", BROKEN)
+    def test_faults(self, gateway, gateway_pid, backend, connect, fault):
+        """Where nobody knows whether the printer has the job, the answer says so, and the job is not sent again."""
+        before, wires = memory_of(gateway_pid), [connect(), connect()]
+        backend.talk_now, words = BROKEN[fault]
+        asked = wires[0].ask(question())
+        backend.heard = []
+        printed = wires[1].ask(job())
+        assert backend.operations() == [PRINT_JOB]
+        check(gateway, wires[0], asked, UNAVAILABLE, words)
+        check(gateway, wires[1], printed, UNAVAILABLE if fault in REFUSALS else TEMPORARY, words)
+        assert memory_of(gateway_pid) - before < 16 * MEGABYTE
+
+    @pytest.mark.parametrize("number", [(), (INTEGER, 0), (INTEGER, -1), (KEYWORD, "1"), (INTEGER, 1, 2)], ids=str)
+    def test_a_job_without_a_number(self, gateway, backend, connect, number):
+        made = [("job-state", ipp.ENUM, ipp.COMPLETED), *([("job-id", *number)] if number else [])]
+        backend.talk_now = once(lambda m, h: http(answer(m, ipp.OK, (ipp.JOB, made))))
+        wire = connect()
+        check(gateway, wire, wire.ask(job()), TEMPORARY, "did not say which")
+
+    def test_yes_before_the_document(self, gateway, backend, connect):
+        """It cannot have printed what it has not got."""
+        answered = threading.Event()
+
+        def talk(peer, fake, head):
+            peer.send(http(good(ipp.Message.decode(peer.file.read(300)))))
+            answered.wait(30)
+        backend.talk_now = talk
+        wire = connect()
+        reply = wire.ask(job(LARGE))
+        answered.set()
+        check(gateway, wire, reply, TEMPORARY, "before it had the whole document")
+
+    def test_no_before_the_document(self, backend, connect):
+        """A refusal may come early, and is handed on."""
+        def talk(peer, fake, head):
+            peer.send(http(answer(ipp.Message.decode(peer.file.read(300)), FORMAT_NOT_SUPPORTED)))
+            peer.sock.shutdown(socket.SHUT_WR)
+            while peer.sock.recv(65536):
+                pass
+        backend.talk_now = talk
+        assert connect().ask(job(LARGE)).code == FORMAT_NOT_SUPPORTED
+
+    def test_reset_in_the_document(self, gateway, backend, connect):
+        def talk(peer, fake, head):
+            peer.file.read(100000)
+            reset(peer)
+        backend.talk_now = talk
+        wire = connect()
+        check(gateway, wire, wire.ask(job(LARGE)), TEMPORARY)
+
+    def test_reads_slowly(self, backend, connect):
+        """With pauses, as printers do: it gets every byte all the same."""
+        document = bytes(range(256)) * (16 << 12)
+
+        def talk(peer, fake, head):
+            fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+            length, body = int(fields[b"Content-Length"]), b""
+            for part in (1000, length // 2, length):
+                body += peer.file.read(part - len(body))
+                fake.over.wait(0.3)  # by now all buffers on the way are full
+            fake.got = body
+            peer.send(http(good(ipp.Message.decode(body))))
+        backend.talk_now = talk
+        assert connect().ask(job(document)).code == ipp.OK
+        assert ipp.Message.decode(backend.got).data == document
+
+    @pytest.mark.parametrize("sent, code", [(question("impatient"), UNAVAILABLE), (job(PDF, "impatient"), TEMPORARY),
+                                            (job(LARGE, "impatient"), TEMPORARY)], ids=["question", "job", "large"])
+    def test_says_nothing(self, gateway, backend, connect, sent, code):
+        """And of what is large reads nothing, either."""
+        answered = threading.Event()
+        backend.talk_now = lambda peer, fake, head: answered.wait(30) and None
+        wire = connect()
+        reply = wire.ask(sent)
+        answered.set()
+        check(gateway, wire, reply, code)
+
+    def test_is_not_there(self, tmp_path, certificates, connect):
+        printers = [printer("open", f"ipp://127.0.0.1:{free_port()}/printers/fake", require="[]", pipeline="[]")]
+        with PrintGateway(tmp_path / "gateway", certificates, printers) as own:
+            for sent in (question(), job()):
+                wire = connect(to=own)
+                check(own, wire, wire.ask(sent), UNAVAILABLE)
+                assert "Connection refused" in wire.record(own)["error_text"]  # that, and where, operators hear
+
+    def test_waits_while_the_configuration_changes(self, gateway, backend, connect):
+        """Requests for which no connection is free yet are not refused because something else has changed."""
+        gate = threading.Event()
+
+        def talk(peer, fake, head):
+            heard = fake.hear(peer, head)
+            assert gate.wait(30)
+            peer.send(http(good(heard.message)))
+            return True
+        backend.talk_now = talk
+        wires = [connect().send(post(question("narrow"))) for _ in range(6)]
+        backend.wait_heard(GET_PRINTER_ATTRIBUTES)
+        tenant(gateway, "add", "newcomer")
+        gate.set()
+        assert [wire.reply().answer for wire in wires] == [ipp.OK] * 6
+
+    def test_interim_answers(self, backend, connect):
+        interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+        backend.talk_now = once(lambda m, h: interim + http(good(m)))
+        assert connect().ask(question()).code == ipp.OK
+
+    def test_keeps_connections(self, backend, connect):
+        """What has no document goes out on a connection that is kept; a document gets a fresh one."""
+        wire = connect()
+        assert wire.ask(question()).code == ipp.OK
+        before = backend.connections
+        for _ in range(6):
+            assert wire.ask(question()).code == ipp.OK
+        assert backend.connections == before
+        assert wire.ask(job()).code == ipp.OK
+        assert backend.connections == before + 1
+
+    def test_a_connection_that_it_has_closed(self, backend, connect):
+        """Between two requests, as all printers do after a while: nobody notices."""
+        wire = connect()
+        for _ in range(3):
+            backend.talk_now = once(lambda m, h: http(good(m)))
+            assert wire.ask(question()).code == ipp.OK
+            assert wire.ask(job()).code == ipp.OK

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Printing while documents cannot be looked at: scans that take longer than clients are let wait, clients that do not
+wait, no room for one more, and engines that are down."""
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from testenv import build_dir, ipp, samples, wait
+from testenv.cups import Cupsd
+from testenv.peers import free_port, missing
+from testenv.printing import PrintGateway, printer
+
+CLIENTS = {"CUPS prints": ("Print-Job", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", ipp.FORMAT_NOT_SUPPORTED),
+           "others print": ("Print-Job", "Other/1.0", ipp.SECURITY_ERROR),
+           "CUPS sends": ("Send-Document", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", ipp.SECURITY_ERROR),
+           "others send": ("Send-Document", "Other/1.0", ipp.SECURITY_ERROR)}
+
+
+@pytest.fixture(scope="module")
+def cupsd(tmp_path_factory):
+    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, cupsd):
+    uri, nowhere = cupsd.uri(), f"ipp://127.0.0.1:{free_port()}/"
+    printers = [printer("plain", uri, require="[]"), printer("slow", uri, require="[]", scan_wait="100ms"),
+                printer("nowhere", nowhere, require="[]", scan_wait="100ms")]
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
+        yield running
+
+
+@pytest.fixture
+def untouched(cupsd):
+    """The printer hears of no job, and gets no byte of a document."""
+    before = cupsd.known()
+    yield
+    assert cupsd.known() == before
+
+
+def send(client, operation, document, name="document"):
+    """(answer, job); without a job: Print-Job was answered without one."""
+    if operation == "Print-Job":
+        answer = client.print_job(document, None, name=name)
+        return answer, answer.message.get("job-id")
+    job = client.create_job(name)
+    return client.send_document(job, document, None), job
+
+
+class TestSlow:
+    """A scan that takes longer than the client is let wait: it is told of the job at once, and asks about it."""
+
+    @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
+    def test_clean(self, gateway, cupsd, operation):
+        client, name = gateway.client("slow"), f"slow {operation}"
+        with gateway.frozen():
+            answer, job = send(client, operation, name.encode(), name)
+            assert answer.code == ipp.OK, answer
+            assert (answer.message.get("job-id"), answer.message.get("job-state")) == (job, ipp.PROCESSING)
+            message = client.job(job)
+            assert (message.get("job-state"), message.get("job-state-reasons")) == (ipp.PROCESSING, "job-transforming")
+            assert (message.get("job-name"), message.get("job-originating-user-name")) == (name, "ann")
+            assert name not in [known for known, _ in cupsd.jobs().values()]
+        wait.until(lambda: client.job_state(job) == ipp.COMPLETED, "the job's end", 30)
+        assert cupsd.printed(name) == [name.encode()]
+        record = self.record_of_job(gateway, job)
+        assert (record["verdict"], record["action"], record["print"]["operation"]) == ("pass", "pass", operation)
+
+    @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
+    @pytest.mark.usefixtures("untouched")
+    def test_infected(self, gateway, operation):
+        client = gateway.client("slow")
+        with gateway.frozen():
+            _, job = send(client, operation, samples.EICAR + b"\n" * len(operation), "infected")
+            assert client.job_state(job) == ipp.PROCESSING
+        wait.until(lambda: client.job_state(job) != ipp.PROCESSING, "the job's end", 30)
+        message = client.job(job)
+        assert (message.get("job-state"), message.get("job-state-reasons")) == (ipp.ABORTED, "document-security-error")
+        assert "the document is infected: EICAR-Test-File" in message.get("job-state-message")
+        record = self.record_of_job(gateway, job)
+        assert (record["verdict"], record["action"], record["cause"]) == ("block", "block", "infected")
+        assert f"[{record['id']}]" in message.get("job-state-message")
+
+    @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
+    @pytest.mark.usefixtures("untouched")
+    def test_cancelled(self, gateway, operation):
+        """By its user, while nobody knows yet what it is: it is not printed, whatever the scan says."""
+        client = gateway.client("slow")
+        with gateway.frozen():
+            _, job = send(client, operation, f"cancelled {operation}".encode(), "cancelled")
+            assert gateway.client("slow", user="bob").ask(ipp.CANCEL_JOB, job_id=job).code == ipp.NOT_AUTHORIZED
+            assert client.ask(ipp.CANCEL_JOB, job_id=job).code == ipp.OK
+            assert client.job_state(job) == ipp.CANCELED
+        self.record_of_job(gateway, job)
+        assert client.job_state(job) == ipp.CANCELED
+
+    def test_listed(self, gateway):
+        """Such a job is one of its user's, though the printer has not got it."""
+        client = gateway.client("slow")
+        with gateway.frozen():
+            _, job = send(client, "Print-Job", samples.EICAR + b"\n" * 30, "listed")
+            assert job in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
+        wait.until(lambda: client.job_state(job) == ipp.ABORTED, "the job's end")
+        assert job not in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
+        assert job in [j["job-id"] for j in client.jobs("job-id", which="completed")]
+
+    @pytest.mark.parametrize("at, kind", [("nowhere", "text/plain"), ("slow", "application/x-unheard-of")],
+                             ids=["is down", "refuses"])
+    @pytest.mark.usefixtures("untouched")
+    def test_printer(self, gateway, at, kind):
+        """It cannot have what was promised to the client: the job says so to whoever asks, and not where it is."""
+        client = gateway.client(at)
+        with gateway.frozen():
+            answer = client.print_job(f"to {at}".encode(), kind)
+            assert (answer.code, answer.message.get("job-state")) == (ipp.OK, ipp.PROCESSING)
+            job = answer.message.get("job-id")
+        wait.until(lambda: client.job_state(job) != ipp.PROCESSING, "the job's end")
+        message = client.job(job)
+        assert (message.get("job-state"), message.get("job-state-reasons")) == (ipp.ABORTED, "aborted-by-system")
+        assert message.get("job-state-message") and "127.0.0.1" not in message.get("job-state-message"), message
+        assert self.record_of_job(gateway, job)["verdict"] == "pass"
+
+    @staticmethod
+    def record_of_job(gateway, job):
+        """Of its document: verdicts are remembered, so each test here has its own."""
+        return gateway.wait_record(lambda r: r.get("print", {}).get("job") == job and r.get("verdict"))
+
+    @pytest.mark.usefixtures("untouched")
+    def test_client_goes_away(self, gateway):
+        """Who was not told of a job does not get one."""
+        client = gateway.client("plain")
+        with gateway.frozen():
+            with ipp.IppConnection(client.address) as c:
+                c.send(client.request(ipp.PRINT_JOB, data=b"goes away"))
+                wait.until(lambda: gateway.status()["budgets"]["scans"]["used"] == 1, "the scan")
+            record = self.record_from(gateway, c)
+        assert (record["error"], record["print"]["operation"]) == ("client-gone", "Print-Job"), record
+        wait.until(lambda: gateway.status()["budgets"]["scans"]["used"] == 0, "the scan's end")
+
+    @pytest.mark.usefixtures("untouched")
+    @pytest.mark.parametrize("ending", ["length", "chunked"])
+    def test_client_stops_within_its_document(self, gateway, ending):
+        client = gateway.client("plain")
+        message = client.request(ipp.PRINT_JOB, data=b"harmless").encode()
+        with ipp.IppConnection(client.address) as c:
+            if ending == "length":
+                c.sock.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/ipp\r\n"
+                               b"Content-Length: %d\r\n\r\n" % (len(message) + 1) + message)
+            else:
+                c.send(message, chunked=True, end=False)
+        record = self.record_from(gateway, c)
+        assert record["error"] == "client-gone" and "verdict" not in record, record
+
+    @staticmethod
+    def record_from(gateway, connection):
+        return gateway.wait_record(lambda r: r.get("client") == connection.local)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A file system of 4 MiB for the spool."""
+    folder = tmp_path_factory.mktemp("disk")
+    run = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True,
+                         text=True, check=False)
+    if run.returncode:
+        missing(f"cannot mount a tmpfs: {run.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+class Failures:
+    """Whoever cannot be sure prints nothing. Where that may be better a moment later the client is told to come again
+    (server-error-busy), and its job stays, so that it can."""
+
+    CAUSES = ("engine-down", "overload", "disk-full")
+    WORDS = {"engine-down": "the engines are down", "overload": "too many documents are being inspected",
+             "disk-full": "there is no room for the document"}
+
+    @classmethod
+    def start(cls, folder, certificates, cupsd, more, build=None, **rows):
+        """Printers that do about failures what is usual, or block, or pass."""
+        printers = [printer("usual", cupsd.uri(), require="[]", **rows)]
+        printers += [printer(action, cupsd.uri(), require="[]", **rows,
+                             on="{" + ", ".join(f"{cause}: {action}" for cause in cls.CAUSES) + "}")
+                     for action in ("block", "pass")]
+        return PrintGateway(folder, certificates, printers, more=more, **({"build": build} if build else {}))
+
+    def check(self, gateway, cause, document=b"harmless"):
+        """The clients whose jobs may still be printed: (client, job)."""
+        answers = []
+        for operation, agent, _ in CLIENTS.values():
+            client = gateway.client("usual", agent=agent)
+            answer, job = send(client, operation, document)
+            assert answer.code == ipp.BUSY, (operation, agent, answer)
+            assert self.WORDS[cause] in answer.message.get("status-message")
+            answers.append((client, job, answer))
+        for _, _, answer in answers:
+            record = gateway.record_of(answer)
+            assert (record["action"], record["cause"]) == ("error", cause), record
+            assert record["print"]["status"] == "server-error-busy"
+        return [(client, job) for client, job, _ in answers if job]
+
+    def check_block(self, gateway, cause, document=b"harmless"):
+        for operation, agent, status in CLIENTS.values():
+            client = gateway.client("block", agent=agent)
+            answer, job = send(client, operation, document)
+            assert answer.code == status, (operation, agent, answer)
+            assert self.WORDS[cause] in answer.message.get("status-message")
+            if job:
+                message = client.job(job)
+                assert (message.get("job-state"), message.all("job-state-reasons")) == (
+                    ipp.ABORTED, ["aborted-by-system"])
+
+
+class TestNoRoom(Failures):
+    """For the document on the disk, or for one more scan."""
+
+    @pytest.fixture(scope="class")
+    def poor(self, tmp_path_factory, certificates, cupsd, disk):
+        more = f"limits: {{scans: 1, scan-wait: 10ms}}\nspool: {{path: {disk}, memory: 64k, reserve: 0}}\n"
+        with self.start(tmp_path_factory.mktemp("poor"), certificates, cupsd, more, memory_max="64k") as running:
+            yield running
+
+    @pytest.mark.usefixtures("untouched")
+    def test_disk_full(self, poor):
+        large = samples.noise(6 * samples.MIB)
+        for client, job in self.check(poor, "disk-full", large):
+            assert client.job_state(job) == ipp.HELD
+        self.check_block(poor, "disk-full", large)
+        # What is not here whole cannot be printed, whatever the configuration says.
+        assert poor.client("pass").print_job(large).code == ipp.SECURITY_ERROR
+
+    @pytest.mark.usefixtures("untouched")
+    def test_overload(self, poor):
+        with poor.frozen(), ipp.IppConnection(poor.address("print")) as c:
+            c.send(poor.client("usual").request(ipp.PRINT_JOB, data=b"first"))
+            wait.until(lambda: poor.status()["budgets"]["scans"]["used"] == 1, "the scan")
+            self.check(poor, "overload")
+            self.check_block(poor, "overload")
+        wait.until(lambda: poor.status()["budgets"]["scans"]["used"] == 0, "the slot given back")
+
+    def test_comes_again(self, poor, cupsd):
+        """The job of a client that was told to come again is printed when it does."""
+        client = poor.client("usual")
+        job = client.create_job("comes again")
+        assert client.send_document(job, samples.noise(6 * samples.MIB), None).code == ipp.BUSY
+        assert client.send_document(job, b"again", None).code == ipp.OK
+        assert cupsd.printed("comes again") == [b"again"]
+
+    def test_pass(self, poor, cupsd):
+        """Where the configuration says so what nobody looked at is printed, and recorded as such."""
+        with poor.frozen(), ipp.IppConnection(poor.address("print")) as c:
+            c.send(poor.client("usual").request(ipp.PRINT_JOB, data=b"first of all"))
+            wait.until(lambda: poor.status()["budgets"]["scans"]["used"] == 1, "the scan")
+            answer = poor.client("pass").print_job(samples.EICAR, name="unseen")
+        assert answer.code == ipp.OK
+        assert cupsd.printed("unseen") == [samples.EICAR]
+        record = poor.record_of(answer)
+        assert (record["action"], record["cause"]) == ("pass", "overload") and record.get("verdict") != "pass", record
+
+
+class TestEnginesDown(Failures):
+    """The worker program cannot work any more, and what ran of it has died."""
+
+    @pytest.fixture(scope="class")
+    def broken(self, tmp_path_factory, certificates, cupsd):
+        build = tmp_path_factory.mktemp("build")
+        for name in ("sallyport", "sallyport-worker"):
+            shutil.copy(build_dir() / name, build)
+        shutil.copytree(build_dir() / "meson-info", build / "meson-info")
+        more = "engines: {workers: {grace: 100ms}}\n"
+        folder = tmp_path_factory.mktemp("broken")
+        with self.start(folder, certificates, cupsd, more, build, deadline="100ms") as running:
+            assert running.client("usual").print_job(b"while it works").code == ipp.OK
+            (build / "sallyport-worker").unlink()
+            shutil.copy("/bin/false", build / "sallyport-worker")
+            for pid in [*running.zygote_pids(), *running.worker_pids()]:
+                os.kill(pid, signal.SIGKILL)
+            wait.until(lambda: not running.worker_pids(), "the workers' end")
+            yield running
+
+    @pytest.mark.usefixtures("untouched")
+    def test_engine_down(self, broken):
+        for client, job in self.check(broken, "engine-down"):
+            assert client.job_state(job) == ipp.HELD
+        self.check_block(broken, "engine-down", samples.EICAR)
+
+    def test_not_ready(self, broken):
+        """What no printer can do the gateway is not ready for."""
+        status, text = broken.admin("/readyz")
+        assert status == 503 and "worker" in text, (status, text)

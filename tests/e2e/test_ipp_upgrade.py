@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS on a connection that began in clear text (RFC 2817), byte by byte: who gets it and in which words, what is
+demanded of those who do not ask, and what somebody in between can do with it."""
+import re
+import socket
+import ssl
+import threading
+
+import pytest
+
+from testenv import ipp
+from testenv.cups import client_environment, ipptool
+from testenv.fake_printer import FakePrinter
+from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
+from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
+                                Wire, chunk, client_hello, context, post)
+from testenv.printing import PrintGateway, printer
+
+LISTENERS = """\
+  - {name: off, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: off}
+  - {name: any, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: any}
+  - {name: at-once, protocol: ipp, address: "127.0.0.1:0", tls: print, tls-begins: at-once}
+  - {name: by-upgrade, protocol: ipp, address: "127.0.0.1:0", tls: print, tls-begins: by-upgrade}
+  - {name: hasty, protocol: ipp, address: "127.0.0.1:0", tls: print, handshake: 400ms}
+  - {name: bare, protocol: ipp, address: "127.0.0.1:0"}
+"""
+ADVERTISED = "TLS/1.2, HTTP/1.1"
+NEW_SESSION_TICKET = 4  # RFC 8446 4
+DOCUMENT = b"%PDF-1.4\nthe words of a secret document\n%%EOF\n"
+IMPLICIT, UPGRADING = ("print", "off", "any", "at-once"), ("print", "any", "by-upgrade")
+
+
+@pytest.fixture(scope="module")
+def backend():
+    with FakePrinter() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, backend):
+    printers = [printer("open", backend.uri(), require="[]", pipeline="[]"),
+                printer("secure", backend.uri(), require="[tls]", pipeline="[]"),
+                printer("both", backend.uri(), require="[tls, digest]", pipeline="[]")]
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers, listeners=LISTENERS) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(gateway, backend):
+    """connect(listener="print", way="clear", …): a Wire; the printer has heard nothing yet."""
+    wires = []
+    backend.forget()
+
+    def connect(listener="print", way="clear", **options):
+        wires.append(Wire(gateway.address(listener), way, **options))
+        return wires[-1]
+
+    yield connect
+    for wire in wires:
+        wire.close()
+
+
+def ask_for(name, operation=GET_PRINTER_ATTRIBUTES, **more):
+    return request(operation, f"ipp://localhost/ipp/{name}", **more)
+
+
+def options(*fields, target="*", version="1.1"):
+    return "\r\n".join([f"OPTIONS {target} HTTP/{version}", "Host: localhost", *fields, "", ""]).encode()
+
+
+def expect_no_tls(wire):
+    """The connection is still one of clear text, and serves."""
+    reply = wire.ask(ask_for("open"))
+    assert reply.code == ipp.OK
+    return reply
+
+
+class TestOptions:
+    def test_101_then_tls_then_one_answer(self, gateway, connect):
+        """The answer to OPTIONS comes inside TLS, unasked, and once."""
+        wire = connect()
+        head = wire.send(OPTIONS).head().decode()
+        assert head.startswith("HTTP/1.1 101 Switching Protocols\r\n")
+        fields = dict(line.split(": ") for line in head.split("\r\n")[1:] if line)
+        assert fields == {"Connection": "Upgrade", "Upgrade": ADVERTISED}  # RFC 2817 3.3; a 1xx has no body
+        wire.start_tls()
+        assert wire.sock.version() == "TLSv1.3"  # whatever the token says
+        reply = wire.reply()
+        assert (reply.status, reply.body, reply.get("Content-Length")) == (200, b"", "0")
+        assert reply.get("Allow") == "OPTIONS, POST, GET, HEAD"
+        assert reply.get("Upgrade") is None
+        asked = ask_for("secure")
+        reply = wire.ask(asked)
+        assert (reply.code, reply.message.request_id) == (ipp.OK, asked.request_id)
+        record = wire.record(gateway, operation="Get-Printer-Attributes")
+        assert (record["print"]["channel"], record["protection"]["how"]) == ("upgraded", "strong")
+
+    @pytest.mark.parametrize("tokens, taken", [
+        ("TLS/1.0", True), ("tls/1.2", True), ("TLS", True), ("TLS/1.3", True), ("websocket, TLS/1.2", True),
+        ("TLS/9.9", True), ("TLS/1.2,TLS/1.1,TLS/1.0", True), (" , TLS/1.2 ,", True), ("h2c", False), ("", False),
+        ("websocket", False),
+        ("TLS/", False), ("TLS/1.", False), ("TLS/x", False), ("TLS1.2", False), ("SSL/3.0", False), ("HTTP/2.0", False)])
+    def test_tokens(self, connect, tokens, taken):
+        wire = connect().send(options("Connection: Upgrade", f"Upgrade: {tokens}"))
+        if taken:
+            assert f"\r\nUpgrade: {ADVERTISED}\r\n" in wire.head().decode()
+            assert wire.start_tls().reply().status == 200
+        else:
+            reply = wire.reply()
+            assert (reply.status, reply.get("Upgrade")) == (200, ADVERTISED)
+            expect_no_tls(wire)
+
+    @pytest.mark.parametrize("lines, taken", [
+        (["Connection: upgrade"], True), (["connection: UPGRADE"], True), (["Connection: keep-alive, Upgrade"], True),
+        (["Connection: Upgrade, keep-alive"], True), (["Connection: keep-alive", "Connection: Upgrade"], True),
+        ([], False), (["Connection: keep-alive"], False), (["Connection: Upgrades"], False), (["Connection: "], False)])
+    def test_connection_is_a_list(self, connect, lines, taken):
+        """Where a hop has taken the option out but left the field, TLS would begin with the wrong party."""
+        wire = connect().send(options(*lines, "Upgrade: TLS/1.2"))
+        if taken:
+            assert wire.head().startswith(b"HTTP/1.1 101 ")
+            assert wire.start_tls().reply().status == 200
+        else:
+            assert wire.reply().status == 200
+            expect_no_tls(wire)
+
+    def test_close_counts_inside(self, connect):
+        wire = connect().send(options("Connection: close, Upgrade", "Upgrade: TLS/1.2"))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        reply = wire.start_tls().reply()
+        assert (reply.status, reply.get("Connection")) == (200, "close")
+        assert wire.rest() == b""
+
+    def test_http_1_0_knows_no_upgrade(self, connect):
+        wire = connect().send(options("Connection: Upgrade", "Upgrade: TLS/1.2", version="1.0"))
+        assert wire.reply().status == 200
+        assert wire.rest() == b""
+
+    def test_two_fields_are_one_list(self, connect):
+        wire = connect().send(options("Connection: Upgrade", "Upgrade: websocket", "Upgrade: TLS/1.2"))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().status == 200
+
+    @pytest.mark.parametrize("way", ["upgraded", "implicit"])
+    def test_not_twice(self, connect, way):
+        wire = connect(way=way)
+        reply = wire.send(OPTIONS).reply()
+        assert (reply.status, reply.get("Upgrade")) == (200, None)
+        assert wire.ask(ask_for("secure")).code == ipp.OK
+
+    @pytest.mark.parametrize("target", ["/", "/ipp/secure", "/nothing/here", "http://localhost/ipp/secure"])
+    def test_any_target(self, connect, target):
+        wire = connect().send(options("Connection: Upgrade", "Upgrade: TLS/1.2", target=target))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().status == 200
+
+    @pytest.mark.parametrize("framing, body", [("Content-Length: 5", b"hello"),
+                                               ("Transfer-Encoding: chunked", chunk(b"hello") + chunk(b""))])
+    def test_with_a_body(self, connect, framing, body):
+        wire = connect().send(options("Connection: Upgrade", "Upgrade: TLS/1.2", framing) + body)
+        assert wire.reply().status == 400
+        expect_no_tls(wire)
+
+    @pytest.mark.parametrize("field", ["Content-Length: 0", "Expect: 100-continue"])
+    def test_with_what_means_no_body(self, connect, field):
+        wire = connect().send(options("Connection: Upgrade", "Upgrade: TLS/1.2", field))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().status == 200
+
+    def test_advertises_where_nobody_asks(self, connect):
+        wire = connect()
+        reply = wire.send(options()).reply()
+        assert (reply.status, reply.get("Upgrade"), reply.get("Connection")) == (200, ADVERTISED, "Upgrade")
+        assert reply.get("Allow") == "OPTIONS, POST, GET, HEAD"
+        expect_no_tls(wire)
+
+    def test_user_and_password_of_before_prove_nothing(self, connect):
+        """What was said in clear text does not count inside."""
+        wire = connect("any").send(post(ask_for("both", VALIDATE_JOB), "/", "Connection: Upgrade", "Upgrade: TLS/1.2",
+                                        'Authorization: Digest username="ann"'))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().status == 401
+
+
+class TestDemand:
+    @pytest.mark.parametrize("name", ["secure", "both"])
+    @pytest.mark.parametrize("operation", [GET_PRINTER_ATTRIBUTES, VALIDATE_JOB, PRINT_JOB])
+    def test_426(self, gateway, backend, connect, name, operation):
+        """426 and never 418; and nobody is asked for a password where others listen."""
+        wire = connect()
+        reply = wire.ask(ask_for(name, operation, data=DOCUMENT if operation == PRINT_JOB else b""), f"/ipp/{name}")
+        assert (reply.status, reply.get("Upgrade")) == (426, ADVERTISED)
+        assert reply.get("Connection") == "Upgrade"
+        assert reply.get("WWW-Authenticate") is None
+        port = gateway.address("print")[1]
+        assert reply.body.decode() == f"This needs TLS: upgrade, or use ipps://localhost:{port}.\r\n"
+        assert backend.heard == []
+        record = wire.record(gateway, http_status=426)
+        assert (record["print"]["channel"], record["print"]["lacked"]) == ("clear", "TLS")
+        is_anonymous = name == "secure" or operation == GET_PRINTER_ATTRIBUTES
+        assert record["print"]["required"] == ("TLS" if is_anonymous else "TLS,DAA")
+        assert wire.upgrade().status == 200  # TLS does not begin by itself: the client asks for it
+        assert wire.ask(ask_for(name), f"/ipp/{name}").code == ipp.OK
+
+    def test_before_the_document(self, connect):
+        """Who waits with his document does not have to send it to hear that."""
+        body = ask_for("secure", PRINT_JOB).encode()
+        head = post(body, "/ipp/secure", "Expect: 100-continue").replace(b"Content-Length: %d" % len(body),
+                                                                       b"Content-Length: 1000000")
+        wire = connect().send(head)
+        reply = wire.reply()
+        assert (reply.status, reply.get("Connection")) == (426, "close, Upgrade")
+        wire.sock.shutdown(socket.SHUT_WR)
+        assert wire.rest() == b""
+
+    def test_off(self, gateway, connect):
+        """Nothing is offered, and what needs TLS is refused with the way that there is."""
+        wire = connect("off")
+        reply = wire.send(OPTIONS).reply()
+        assert (reply.status, reply.get("Upgrade"), reply.get("Connection")) == (200, None, None)
+        reply = wire.ask(ask_for("secure"))
+        assert (reply.status, reply.get("Upgrade")) == (403, None)
+        assert f"ipps://localhost:{gateway.address('off')[1]}" in reply.body.decode()
+        assert connect("off", "implicit").ask(ask_for("secure")).code == ipp.OK
+
+    def test_no_tls_at_all(self, connect):
+        wire = connect("bare")
+        reply = wire.send(OPTIONS).reply()
+        assert (reply.status, reply.get("Upgrade")) == (200, None)
+        assert wire.ask(ask_for("secure")).status == 403
+        assert wire.ask(ask_for("open")).code == ipp.OK
+
+    @pytest.mark.parametrize("first", [options(), OPTIONS, post(ask_for("open"))],
+                             ids=["options", "upgrade", "operation"])
+    def test_at_once(self, gateway, backend, connect, first):
+        wire = connect("at-once").send(first)
+        reply = wire.reply()
+        assert (reply.status, reply.get("Upgrade"), reply.get("Connection")) == (426, ADVERTISED, "close, Upgrade")
+        assert b"ipps://" in reply.body
+        assert wire.rest() == b""
+        assert backend.heard == []
+        assert wire.record(gateway)["error"] == "plaintext"
+        assert connect("at-once", "implicit").ask(ask_for("secure")).code == ipp.OK
+
+    def test_by_upgrade_only(self, connect):
+        wire = connect("by-upgrade").send(client_hello((3, 3)))
+        assert re.fullmatch(rb"HTTP/1\.1 400 .*", wire.rest(), re.S)
+        assert connect("by-upgrade", "upgraded").ask(ask_for("secure")).code == ipp.OK
+
+
+class TestToTheLetter:
+    """`upgrade: any`: the draft's way, where the request itself asks for TLS."""
+
+    LINES = ("Connection: Upgrade", "Upgrade: TLS/1.0")
+
+    @pytest.mark.parametrize("operation", [GET_PRINTER_ATTRIBUTES, VALIDATE_JOB, ipp.GET_JOBS])
+    @pytest.mark.parametrize("name", ["open", "secure"])
+    def test_answered_inside(self, backend, connect, operation, name):
+        asked = ask_for(name, operation)
+        wire = connect("any").send(post(asked, f"/ipp/{name}", *self.LINES))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert backend.heard == []  # it is carried out inside TLS, and not before
+        reply = wire.start_tls().reply()
+        assert (reply.code, reply.message.request_id) == (ipp.OK, asked.request_id)
+        assert wire.ask(ask_for("secure")).code == ipp.OK
+
+    def test_100_comes_before_101(self, connect):
+        """RFC 9110 7.8."""
+        body = ask_for("secure").encode()
+        wire = connect("any").send(post(body, "/", *self.LINES, "Expect: 100-continue")[:-len(body)])
+        assert wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert wire.send(body).head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().code == ipp.OK
+
+    @pytest.mark.parametrize("name", ["secure", "open"])
+    def test_a_document_does_not_ask_twice(self, backend, connect, name):
+        """It went through the net in clear text: no TLS afterwards makes it protected. Who offers TLS wants it, also
+        where the printer does not."""
+        wire = connect("any").send(post(ask_for(name, PRINT_JOB, data=DOCUMENT), "/", *self.LINES))
+        reply = wire.reply()
+        assert (reply.status, reply.get("Upgrade")) == (426, ADVERTISED)
+        assert backend.heard == []
+
+    @pytest.mark.parametrize("operation", [ipp.CANCEL_JOB, ipp.CREATE_JOB])
+    def test_what_changes_something(self, backend, connect, operation):
+        wire = connect("any").send(post(ask_for("secure", operation, job_id=1 if operation == ipp.CANCEL_JOB else None),
+                                        "/", *self.LINES))
+        assert wire.reply().status == 426
+        assert backend.heard == []
+
+    @pytest.mark.parametrize("operation", [GET_PRINTER_ATTRIBUTES, VALIDATE_JOB])
+    def test_only_where_it_is_configured(self, connect, operation):
+        wire = connect("print").send(post(ask_for("open", operation), "/", *self.LINES))
+        assert wire.reply().code == ipp.OK
+        wire.send(post(ask_for("secure", operation), "/", *self.LINES))
+        assert wire.reply().status == 426
+
+
+class TestHandshake:
+    @pytest.mark.parametrize("version", [(3, 0), (3, 1), (3, 2)], ids=["SSLv3", "TLS1.0", "TLS1.1"])
+    @pytest.mark.parametrize("listener, way", [(n, "implicit") for n in IMPLICIT] + [(n, "upgraded") for n in UPGRADING])
+    def test_old_versions(self, gateway, connect, listener, way, version):
+        wire = connect(listener)
+        if way == "upgraded":
+            assert wire.send(OPTIONS).head().startswith(b"HTTP/1.1 101 ")
+        alert = wire.send(client_hello(version)).rest()
+        assert (alert[0], alert[5]) == (0x15, FATAL) and alert[6] in (HANDSHAKE_FAILURE, PROTOCOL_VERSION), alert
+        assert len(alert) == 7  # and no way on in clear text
+
+    @pytest.mark.parametrize("way", ["implicit", "upgraded"])
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_no_tickets(self, connect, way, version):
+        """libcups 2.4 takes one that comes while it waits for an answer for an error, and connects for ever."""
+        tls, tickets = context(minimum=version, maximum=version), []
+
+        def look(connection, direction, version, content, kind, data):
+            if kind == NEW_SESSION_TICKET and content == ssl._TLSContentType.HANDSHAKE:
+                tickets.append(direction)
+
+        tls._msg_callback = look
+        wire = connect(way=way, tls=tls)
+        for _ in range(2):
+            assert wire.ask(ask_for("secure")).code == ipp.OK
+        assert not tickets
+        assert not wire.sock.session or not wire.sock.session.has_ticket
+
+    @pytest.mark.parametrize("way", ["implicit", "upgraded"])
+    def test_close_notify(self, connect, way):
+        wire = connect(way=way)
+        reply = wire.ask(ask_for("secure"), "/", "Connection: close")
+        assert (reply.code, reply.get("Connection")) == (ipp.OK, "close")
+        assert wire.rest() == b""  # an end without close_notify is an error of Python's ssl
+
+    def test_peers_without_close_notify(self, connect):
+        wire = connect(way="upgraded")
+        assert wire.ask(ask_for("secure")).code == ipp.OK
+        wire.sock.shutdown(socket.SHUT_WR)
+        farewell = wire.rest()  # Python's ssl is not asked any more: its record of TLS
+        assert farewell[:1] == b"\x17" and len(farewell) < 64, farewell
+        assert connect(way="upgraded").ask(ask_for("secure")).code == ipp.OK
+
+    @pytest.mark.parametrize("began", [b"", client_hello((3, 3))[:20]], ids=["nothing", "a part"])
+    def test_that_never_comes(self, gateway, connect, began):
+        wire = connect("hasty").send(OPTIONS)
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        if began:
+            wire.send(began)
+        assert b"HTTP" not in wire.rest()
+        record = wire.record(gateway)
+        assert (record["error"], record["print"]["channel"]) == ("timeout", "clear"), record
+
+    def test_that_fails(self, gateway, connect):
+        """There is no way back to clear text."""
+        wire = connect().send(OPTIONS)
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert b"HTTP" not in wire.send(b"\x16\x03\x01\x00\x05nonsense").rest()
+        assert wire.record(gateway)["error"] == "tls"
+
+
+class TestInBetween:
+    """Who sits on the way and can put in, hold back and join together what he likes."""
+
+    @pytest.mark.parametrize("behind", [post(ask_for("open", PRINT_JOB, data=DOCUMENT)), b"P", b"\x16", b"\r\n"],
+                             ids=["POST", "octet", "0x16", "CRLF"])
+    def test_clear_text_behind_the_question(self, gateway, backend, connect, behind):
+        """Else it would run as if it had come inside TLS."""
+        wire = connect().send(OPTIONS + behind)
+        reply = wire.reply()
+        assert (reply.status, reply.get("Connection")) == (400, "close")
+        assert wire.rest() == b""
+        assert wire.record(gateway)["http_status"] == 400
+        assert backend.heard == []
+
+    def test_behind_a_question_that_is_an_operation(self, backend, connect):
+        asked = post(ask_for("secure"), "/", "Connection: Upgrade", "Upgrade: TLS/1.2")
+        wire = connect("any").send(asked + post(ask_for("open", PRINT_JOB, data=DOCUMENT)))
+        reply = wire.reply()
+        assert (reply.status, reply.get("Connection")) == (400, "close")
+        assert wire.rest() == b""
+        assert backend.heard == []
+
+    def test_clear_text_behind_the_101(self, gateway, backend, connect):
+        wire = connect().send(OPTIONS)
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        wire.send(post(ask_for("open", PRINT_JOB, data=DOCUMENT)))
+        assert b"HTTP" not in wire.rest()
+        assert backend.heard == []
+
+    @pytest.mark.parametrize("way, names, chosen", [
+        ("upgraded", (), None), ("upgraded", (UPGRADED,), UPGRADED), ("upgraded", ("http/1.1", UPGRADED), UPGRADED),
+        ("implicit", (), None), ("implicit", ("http/1.1",), "http/1.1"), ("implicit", ("h2", "http/1.1"), "http/1.1"),
+        ("implicit", (UPGRADED, "http/1.1"), "http/1.1")])
+    def test_names_of_the_protocol(self, connect, way, names, chosen):
+        wire = connect(way=way, tls=context(names))
+        assert wire.sock.selected_alpn_protocol() == chosen
+        assert wire.ask(ask_for("secure")).code == ipp.OK
+
+    @pytest.mark.parametrize("way, names", [("upgraded", ("http/1.1",)), ("upgraded", ("h2", "http/1.1")),
+                                            ("implicit", (UPGRADED,)), ("implicit", ("h2",))])
+    def test_names_that_do_not_belong_there(self, gateway, connect, way, names):
+        wire = connect()
+        if way == "upgraded":
+            assert wire.send(OPTIONS).head().startswith(b"HTTP/1.1 101 ")
+        with pytest.raises(ssl.SSLError, match="no application protocol"):
+            wire.start_tls(context(names))
+        record = wire.record(gateway)
+        assert record["error"] == "tls" and "protocol" in record["error_text"], record
+
+    @pytest.mark.parametrize("listener, first", [
+        ("print", OPTIONS), ("any", OPTIONS),
+        ("any", post(ask_for("open"), "/", "Connection: Upgrade", "Upgrade: TLS/1.2"))],
+        ids=["options", "any", "operation"])
+    def test_joined_to_somebody_else_s_question(self, connect, listener, first):
+        """A client that begins with TLS is joined to a connection on which somebody else has asked for an upgrade: it
+        would read the answer to that one's question as the answer to its own."""
+        victim = Joined(connect(listener).send(first), ("http/1.1",))
+        answer = victim.wire.rest()
+        assert (answer[0], answer[5], answer[6]) == (0x15, FATAL, NO_APPLICATION_PROTOCOL), answer
+        victim.incoming.write(answer)
+        with pytest.raises(ssl.SSLError, match="no application protocol"):
+            victim.tls.do_handshake()
+
+    def test_joined_without_names(self, backend, connect):
+        """libcups names no protocol: all that can be put before its question is the empty answer to OPTIONS."""
+        victim = Joined(connect().send(OPTIONS), ())
+        victim.until(victim.tls.do_handshake)
+        victim.tls.write(post(ask_for("secure")))
+        read = victim.until(lambda: victim.tls.read(65536))
+        assert read.startswith(b"HTTP/1.1 200 OK\r\n") and read.partition(b"\r\n\r\n")[0].endswith(b"Content-Length: 0")
+        assert b"application/ipp" not in read.partition(b"\r\n\r\n")[0]
+
+
+class Joined:
+    """A client that believes that it has begun a connection with TLS, at the end of one of somebody else's, who has
+    asked for an upgrade on it (|wire|)."""
+
+    def __init__(self, wire, names):
+        self.incoming, self.outgoing, self.wire = ssl.MemoryBIO(), ssl.MemoryBIO(), wire
+        self.tls = context(names).wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        wire.send(self.outgoing.read())
+
+    def until(self, step):
+        """What step() gives when it has what it wants."""
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                self.wire.send(self.outgoing.read())
+            self.incoming.write(self.wire.sock.recv(65536))
+
+
+class Tap:
+    """Hands bytes on between clients and |address|, and keeps those of the clients in |seen|."""
+
+    def __init__(self, address):
+        self.address, self.seen = address, bytearray()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.address, 30)
+            for source, sink, keep in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self.copy, args=(source, sink, keep), daemon=True).start()
+
+    def copy(self, source, sink, keep):
+        try:
+            while data := source.recv(65536):
+                if keep:
+                    self.seen += data
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def __exit__(self, *exc):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class TestDocumentStaysSecret:
+    """What a client that asks for TLS sends is nowhere on the way in clear text."""
+
+    @pytest.mark.parametrize("scheme, flags", [("ipp", ["-E"]), ("ipp", []), ("ipps", [])],
+                             ids=["upgrade", "426", "ipps"])
+    def test_of_lp(self, gateway, backend, tmp_path, scheme, flags):
+        backend.forget()
+        path = tmp_path / "document.pdf"
+        path.write_bytes(DOCUMENT)
+        with Tap(gateway.address("print")) as tap:
+            uri = f"{scheme}://localhost:{tap.port}/ipp/secure"
+            done = ipptool(uri, "print-job.test", "-t", *flags, file=path, env=client_environment(tmp_path / "home"))
+            assert done.returncode == 0, done.stdout
+        assert backend.wait_heard(PRINT_JOB).document == DOCUMENT
+        seen = bytes(tap.seen)
+        assert DOCUMENT[9:25] not in seen and b"document-format" not in seen.partition(b"\x16\x03")[2]
+        assert len(seen) > len(DOCUMENT)

@@ -1,0 +1,602 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tenants log in: by certificate, by password, by both; once for an hour, however many connections;
+each for itself, whatever the others do. With Python's ssl, and with Squid, which sends its tenants'
+passwords with adaptation_meta."""
+import base64
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+
+import pytest
+
+from testenv import IcapConnection, Sallyport, Squid, samples, wait
+from testenv.cicap import cicap_client
+from testenv.icap import chunked, http_request, http_response, request
+from testenv.sallyport import binary, build_dir, is_sanitized
+from testenv.squid import KEEP_READING
+
+KEY_UPDATE = 24  # RFC 8446 4.6.3
+LIVE_CLIENTS = 500
+ALICE, BOB = ("alice", "correct horse battery"), ("bob", "staple of the others")
+CONFIG = """\
+state: {state}
+threads: 2
+sandbox: SANDBOX
+log: {level: debug}
+admin: {address: "127.0.0.1:0"}
+login: {rounds: 100000, failures: 1000, user-failures: 1000MORE}
+tls:
+  - {name: server, certificate: CERTIFICATE, key: KEY}
+  - {name: mutual, certificate: CERTIFICATE, key: KEY, client-ca: AUTHORITY}
+listeners:
+  - {name: clear, address: "127.0.0.1:0"}
+  - {name: password, address: "127.0.0.1:0", tls: server, login: password}
+  - {name: certificate, address: "127.0.0.1:0", tls: mutual, login: certificate}
+  - {name: both, address: "127.0.0.1:0", tls: mutual, login: both}
+tenants:
+  - {name: acme, certificates: ["dns:proxy.acme.test"], requests-per-second: REQUESTS}
+  - {name: other, certificates: ["uri:spiffe://other.test/*"]}
+services:
+  - {name: echo, type: echo, path: /echo}
+  - {name: inspect, type: inspect, path: /inspect, preview: 1024}
+  - {name: acme-only, type: inspect, path: /own, tenants: [acme], contact: "help@acme.test"}
+  - {name: acme-mail, type: inspect, path: /mail, tenants: [acme], contact: "help@acme.test"}
+  - {name: other-mail, type: inspect, path: /mail, tenants: [other], contact: "help@other.test"}
+"""
+
+
+def authorization(user, password):
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class Tenants:
+    """A gateway with two tenants and a user for each, and its clients."""
+
+    def __init__(self, folder, certificates, clients, requests="unlimited", more=""):
+        certificate, key = certificates.server
+        config = CONFIG
+        for word, value in {"SANDBOX": "best-effort" if is_sanitized(build_dir()) else "required", "KEY": str(key),
+                            "CERTIFICATE": str(certificate), "AUTHORITY": str(certificates.ca), "REQUESTS": requests,
+                            "MORE": more}.items():
+            config = config.replace(word, value)
+        self.certificates, self.clients = certificates, clients
+        self.gateway = Sallyport(folder, config=config)
+        self.add("acme", *ALICE)
+        self.add("other", *BOB)
+
+    def run(self, *words, password=None):
+        env = dict(os.environ, **({"SALLYPORT_PASSWORD": password} if password else {}))
+        done = self.gateway.command_line("tenant", *words, "--state", self.gateway.state, env=env,
+                                         stdin=subprocess.DEVNULL, start_new_session=True)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+
+    def add(self, tenant, user, password):
+        self.run("add", tenant, "--user", user, password=password)
+
+    def context(self, client=None):
+        context = ssl.create_default_context(cafile=str(self.certificates.ca))
+        if client:
+            context.load_cert_chain(*self.clients[client])
+        return context
+
+    def connect(self, listener="password", client=None, context=None):
+        # Derivations are below everything else, and this machine may be busy.
+        return IcapConnection(self.gateway.address(listener), tls=context or self.context(client), timeout=120)
+
+    def ask(self, listener="password", who=None, client=None, service="echo", body=b"x", method="RESPMOD", **more):
+        """One request on a connection of its own."""
+        with self.connect(listener, client) as c:
+            fields = [authorization(*who)] if who else []
+            return c.ask(method, f"icaps://localhost/{service}", body, fields=fields, **more)
+
+    def status(self, *arguments, **more):
+        return self.ask(*arguments, **more).status
+
+    def metric(self, name):
+        return self.gateway.metrics()[name]
+
+
+@pytest.fixture(scope="module")
+def clients(certificates):
+    """Client certificates: of acme, of other, of nobody."""
+    return {"acme": certificates.issue("acme-proxy", "subjectAltName=DNS:proxy.acme.test", "clientAuth"),
+            "other": certificates.issue("other-proxy", "subjectAltName=URI:spiffe://other.test/proxy/1", "clientAuth"),
+            "nobody": certificates.issue("stranger", "subjectAltName=DNS:stranger.test", "clientAuth")}
+
+
+@pytest.fixture(scope="module")
+def tenants(tmp_path_factory, certificates, clients):
+    made = Tenants(tmp_path_factory.mktemp("logins"), certificates, clients)
+    with made.gateway:
+        yield made
+
+
+@pytest.fixture
+def own(tmp_path, certificates, clients):
+    """Starts one of a test's own: own(requests=…, more=…)."""
+    started = []
+
+    def start(**options):
+        started.append(Tenants(tmp_path / f"own-{len(started)}", certificates, clients, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.gateway.stop()
+
+
+class TestPassword:
+    def test_challenge_then_login_on_one_connection(self, tenants):
+        since = len(tenants.gateway.records())
+        with tenants.connect() as c:
+            reply = c.ask("RESPMOD", "icaps://localhost/echo", b"x")
+            assert reply.status == 407
+            assert reply.field("Proxy-Authenticate") == reply.field("WWW-Authenticate")
+            assert re.fullmatch(r'Basic realm="[^"]+", charset="UTF-8"', reply.field("WWW-Authenticate"))
+            reply = c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=[authorization(*ALICE)])
+            assert (reply.status, reply.body) == (200, b"x")
+            reply = c.ask("RESPMOD", "icaps://localhost/echo", b"y")  # once for a connection
+            assert (reply.status, reply.body) == (200, b"y")
+        first = tenants.gateway.wait_record(lambda r: r.get("error") == "login", since=since)
+        assert "tenant" not in first and first["icap_status"] == 407
+        record = tenants.gateway.wait_record(lambda r: r.get("tenant") == "acme", since=since)
+        assert re.fullmatch("[0-9a-f]{32}", record["session"])
+        assert record["protection"]["how"] == "strong"
+
+    def test_unknown_user_and_wrong_password_are_the_same(self, tenants):
+        name = "sallyport_login_verifier_rounds_total"
+        said, rounds = [], []
+        for who in [("alice", "wrong password"), ("nobody", "wrong password")]:
+            before = tenants.metric(name)
+            reply = tenants.ask(who=who)
+            rounds.append(tenants.metric(name) - before)
+            said.append((reply.status, [(n, v) for n, v in reply.fields if n not in ("Date", "X-Request-ID")]))
+        assert said[0] == said[1] and said[0][0] == 407
+        assert rounds == [100000, 100000]
+
+    def test_one_login_for_200_first_requests(self, tenants):
+        tenants.add("acme", "crowd", "many at the same time")
+        names = ['sallyport_login_derivations_total{of="verifier"}', 'sallyport_login_derivations_total{of="session-key"}']
+        before = [tenants.metric(n) for n in names]
+        lines = request("RESPMOD", "icaps://localhost/echo", b"x",
+                        fields=[authorization("crowd", "many at the same time")])
+        crowd = [tenants.connect() for _ in range(200)]
+        for c in crowd:
+            c.send(lines)
+        assert {c.read_reply("RESPMOD").status for c in crowd} == {200}
+        for c in crowd:
+            c.close()
+        assert [tenants.metric(n) for n in names] == [b + 1 for b in before]
+
+    def test_large_body_with_a_first_login(self, tenants):
+        tenants.add("acme", "sender", "sends everything at once")
+        body = os.urandom(3_000_000)
+        reply = tenants.ask(who=("sender", "sends everything at once"), body=body)
+        assert (reply.status, reply.body == body) == (200, True)
+
+    def test_nobody_s_large_body_is_not_taken(self, tenants):
+        with tenants.connect() as c:
+            http = [("req-hdr", http_request()), ("res-hdr", http_response(10_000_000))]
+            head = request("RESPMOD", "icaps://localhost/echo", b"", http=http)[:-len(chunked(b""))]
+            c.send(head + b"10000\r\n" + b"x" * 0x10000)
+            reply = c.read_reply("RESPMOD")
+            assert reply.status == 407 and reply.field("Connection") == "close"
+
+    def test_changes_count_at_once(self, tenants):
+        tenants.add("acme", "carol", "first password")
+        context, updates = tenants.context(), []
+
+        def look(connection, direction, version, content, kind, data):
+            if kind == KEY_UPDATE and content == ssl._TLSContentType.HANDSHAKE:
+                updates.append(direction)
+
+        context._msg_callback = look
+        with tenants.connect(context=context) as c:
+            fields = [authorization("carol", "first password")]
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+            tenants.run("passwd", "carol", password="second password")
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x").status == 407
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 407
+            assert not updates
+            fields = [authorization("carol", "second password")]
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+            assert updates[0] == "read"  # another session, other record keys
+            for _ in range(2):
+                assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+                assert updates == ["read", "write"]  # in both directions, and once
+        assert tenants.status(who=("carol", "second password")) == 200
+        tenants.run("disable", "acme", "--user", "carol")
+        assert tenants.status(who=("carol", "second password")) == 407
+        tenants.run("enable", "acme", "--user", "carol")
+        assert tenants.status(who=("carol", "second password")) == 200
+        tenants.run("remove", "--user", "carol", "--yes")
+        assert tenants.status(who=("carol", "second password")) == 407
+
+
+class TestTickets:
+    """Who resumes a TLS 1.3 session is logged in, as long as the login lasts."""
+
+    def talk(self, tenants, context, session=None, who=None):
+        """(status, was it resumed, TLS session) of one request on a connection of its own."""
+        address = tenants.gateway.address("password")
+        with socket.create_connection(address, 120) as plain, \
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
+            fields = [authorization(*who)] if who else []
+            secure.sendall(request("RESPMOD", "icaps://localhost/echo", b"x", fields=fields))
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += secure.recv(65536)
+            return int(head.split()[1]), secure.session_reused, secure.session
+
+    @pytest.mark.parametrize("version, restored", [(ssl.TLSVersion.TLSv1_3, True), (ssl.TLSVersion.TLSv1_2, False)])
+    def test_a_login_comes_back(self, tenants, version, restored):
+        context = tenants.context()
+        context.minimum_version = context.maximum_version = version
+        status, _, session = self.talk(tenants, context, who=ALICE)
+        assert status == 200 and session is not None
+        since = len(tenants.gateway.records())
+        status, resumed, _ = self.talk(tenants, context, session=session)
+        assert resumed
+        assert status == (200 if restored else 407)
+        if restored:
+            tenants.gateway.wait_record(lambda r: r.get("tenant") == "acme" and r["protection"]["resumed"], since=since)
+
+    def test_not_after_its_user(self, tenants):
+        tenants.add("acme", "dave", "has a ticket by now")
+        context = tenants.context()
+        status, _, session = self.talk(tenants, context, who=("dave", "has a ticket by now"))
+        assert status == 200
+        tenants.run("disable", "acme", "--user", "dave")
+        assert self.talk(tenants, context, session=session)[0] == 407
+
+    def test_no_ticket_before_the_login(self, tenants):
+        context = tenants.context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        status, _, session = self.talk(tenants, context)
+        assert status == 407
+        assert session is None or not session.has_ticket
+
+    def test_not_after_the_session(self, own):
+        tenants = own(more=", session: 2s")
+        context = tenants.context()
+        status, _, session = self.talk(tenants, context, who=ALICE)
+        assert status == 200
+        wait.until(lambda: tenants.metric("sallyport_login_sessions") == 0, "the end of the session")
+        status, resumed, _ = self.talk(tenants, context, session=session)
+        assert (status, resumed) == (407, False)
+
+
+class TestCertificate:
+    @pytest.mark.parametrize("client, status, tenant", [("acme", 200, "acme"), ("other", 200, "other"), ("nobody", 403, None)])
+    def test_whose_it_is(self, tenants, client, status, tenant):
+        since = len(tenants.gateway.records())
+        assert tenants.status("certificate", client=client) == status
+        record = tenants.gateway.wait_record(lambda r: r["listener"] == "certificate", since=since)
+        assert record.get("tenant") == tenant
+        assert (record.get("error") == "login") == (tenant is None)
+
+    @pytest.mark.parametrize("client, who, status", [
+        ("acme", ALICE, 200), ("other", BOB, 200), ("acme", BOB, 407), ("other", ALICE, 407), ("nobody", ALICE, 407),
+        ("acme", None, 407)])
+    def test_both_must_be_of_one_tenant(self, tenants, client, who, status):
+        assert tenants.status("both", client=client, who=who) == status
+
+    @pytest.mark.parametrize("listener, client, status", [("both", "acme", 200), ("both", "nobody", 407),
+                                                          ("password", None, 407)])
+    def test_options_of_a_proxy_without_a_password(self, tenants, listener, client, status):
+        assert tenants.status(listener, client=client, method="OPTIONS", http=[], encapsulated="", body=None) == status
+
+
+class TestIsolation:
+    def test_services(self, tenants):
+        assert tenants.status(who=ALICE, service="own") in (200, 204)
+        assert tenants.status(who=BOB, service="own") == 404
+        assert tenants.status(who=BOB, service="nothing-of-that-name") == 404
+
+    def test_block_page_and_istag(self, tenants):
+        pages = [tenants.ask(who=who, service="mail", body=samples.EICAR) for who in (ALICE, BOB)]
+        assert b"help@acme.test" in pages[0].body and b"help@other.test" in pages[1].body
+        assert b"other" not in pages[0].body and b"acme" not in pages[1].body
+        shared = [tenants.ask(who=who, service="inspect", body=b"plain").field("ISTag") for who in (ALICE, BOB)]
+        assert shared[0] != shared[1]
+
+    def test_cached_verdicts_are_not_shared(self, tenants):
+        """A fast answer must not say that somebody else had this file."""
+        body = b"a file that both of them send " * 40
+
+        def cached(who):
+            since = len(tenants.gateway.records())
+            assert tenants.status(who=who, service="inspect", body=body) in (200, 204)
+            return tenants.gateway.wait_record(lambda r: r.get("body_len") == len(body), since=since).get("cached", False)
+        assert [cached(ALICE), cached(ALICE), cached(BOB), cached(BOB)] == [False, True, False, True]
+
+    def test_exceptions(self, tenants):
+        """One that is made from a tenant's record is the tenant's."""
+        since = len(tenants.gateway.records())
+        assert tenants.ask(who=ALICE, service="inspect", body=samples.EICAR).http_status() == 403
+        record = tenants.gateway.wait_record(lambda r: r.get("verdict") == "block", since=since)
+        done = tenants.gateway.command_line("exception", "add", "--id", record["id"], "--for", "1h", "--reason", "a test",
+                                            "--json", "--state", tenants.gateway.state)
+        assert done.returncode == 0, done.stderr
+        made = json.loads(done.stdout)["exception"]
+        assert made["tenant"] == "acme"
+        reply = tenants.ask(who=ALICE, service="inspect", body=samples.EICAR)
+        assert reply.body == samples.EICAR
+        assert tenants.ask(who=BOB, service="inspect", body=samples.EICAR).http_status() == 403
+        done = tenants.gateway.command_line("exception", "remove", made["id"], "--state", tenants.gateway.state)
+        assert done.returncode == 0, done.stderr
+
+    def test_records_of_one(self, own):
+        """`sallyport records`: a tenant's own, those that are there and those that come, and no other's, also
+        over a rotation."""
+        tenants = own()
+        gateway = tenants.gateway
+        path, ask = gateway.state / "records.jsonl", ["records", "--state", gateway.state]
+        assert [tenants.status(who=who) for who in (ALICE, BOB)] == [200, 200]
+        wait.until(lambda: len(gateway.records()) == 2, "two records")
+        everything = gateway.command_line(*ask)
+        assert everything.stdout == path.read_text() and everything.returncode == 0
+        command = [binary(), *map(str, ask), "--tenant", "acme", "--follow"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+            watchdog = threading.Timer(120, follower.kill)  # then readline() has nothing, and json complains
+            watchdog.start()
+            try:
+                first = json.loads(follower.stdout.readline())
+                os.rename(path, path.with_suffix(".1"))
+                gateway.send_signal(signal.SIGUSR1)
+                gateway.wait_log("anew")
+                assert [tenants.status(who=who) for who in (BOB, ALICE)] == [200, 200]
+                second = json.loads(follower.stdout.readline())
+            finally:
+                watchdog.cancel()
+                follower.terminate()
+        assert [r["tenant"] for r in (first, second)] == ["acme", "acme"]
+        assert second in gateway.records() and first not in gateway.records()
+        old = gateway.command_line("records", "--file", path.with_suffix(".1"), "--tenant", "other")
+        assert [json.loads(line)["tenant"] for line in old.stdout.splitlines()] == ["other"]
+        piped = gateway.command_line("records", "--file", "/dev/stdin", "-t", "other",
+                                     input=path.with_suffix(".1").read_text())
+        assert piped.stdout == old.stdout and piped.returncode == 0
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([binary(), "records", "--file", path], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  timeout=60, check=False)
+        assert done.returncode == 1 and "cannot write to standard output" in done.stderr
+
+    @pytest.mark.parametrize("words, code, complaint", [
+        (["--tenant", "no/name"], 2, "'no/name' cannot be the name of a tenant"),
+        (["--file", "/x", "--state", "/y"], 2, "--file goes without --config and --state"),
+        (["more"], 2, "unexpected argument 'more'"),
+        (["--file", "/nonexistent"], 1, "cannot read the records /nonexistent: No such file or directory"),
+    ])
+    def test_records_mistakes(self, tenants, words, code, complaint):
+        done = tenants.gateway.command_line("records", *words)
+        assert done.returncode == code and complaint in done.stderr and not done.stdout
+
+    def test_quota_of_one_does_not_stop_the_other(self, own):
+        tenants = own(requests="5")
+        assert tenants.status(who=BOB) == 200
+        assert tenants.status(who=ALICE) == 200
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            flood = [pool.submit(tenants.status, who=ALICE) for _ in range(40)]
+            others = [tenants.status(who=BOB) for _ in range(20)]
+            seen = {f.result() for f in flood}
+        assert set(others) == {200}
+        assert seen == {200, 503}
+        metrics = tenants.gateway.metrics()
+        assert metrics['sallyport_tenant_over_quota_total{tenant="acme"}'] > 0
+        assert metrics['sallyport_tenant_over_quota_total{tenant="other"}'] == 0
+
+
+class TestTime:
+    def test_the_end_of_a_session(self, own):
+        tenants = own(more=", session: 3s")
+        with tenants.connect() as c:
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=[authorization(*ALICE)]).status == 200
+            c.expect_closed()  # within the session's time, not cut off
+        before = tenants.metric('sallyport_login_derivations_total{of="session-key"}')
+        assert tenants.status(who=ALICE) == 200
+        wait.until(lambda: tenants.metric("sallyport_login_sessions") == 0, "the end of all sessions")
+        assert tenants.status(who=ALICE) == 200
+        assert tenants.metric('sallyport_login_derivations_total{of="session-key"}') > before
+
+    def test_a_restart_with_many_clients(self, own):
+        """No wrong 407: whoever has a password gets in, after a moment."""
+        tenants = own()
+        users = [(f"user{i}", f"password number {i}") for i in range(20)]
+        for user in users:
+            tenants.add("acme", *user)
+
+        context = tenants.context()
+
+        def come(i):
+            """A client's connection, with its first answer, which stays open."""
+            c = tenants.connect(context=context)
+            fields = [authorization(*users[i % len(users)])]
+            return c, c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status
+
+        def all_at_once():
+            with concurrent.futures.ThreadPoolExecutor(20) as pool:
+                connections, answers = zip(*pool.map(come, range(LIVE_CLIENTS)))
+            stack.callback(lambda: [c.close() for c in connections])
+            return set(answers)
+
+        with contextlib.ExitStack() as stack:
+            assert all_at_once() == {200}
+            assert tenants.metric("sallyport_connections") >= LIVE_CLIENTS
+            killed = tenants.gateway.gateway_pid()
+            os.kill(killed, signal.SIGKILL)
+            wait.until(lambda: not pathlib.Path(f"/proc/{killed}").exists(), "its end")
+            assert all_at_once() == {200}
+        assert tenants.metric('sallyport_login_derivations_total{of="verifier"}') == len(users)
+        assert tenants.metric("sallyport_login_refused_total") == 0
+
+
+class TestSecrets:
+    def test_nothing_secret_is_told(self, tenants):
+        secrets = [word for user, password in (ALICE, BOB)
+                   for word in (password, base64.b64encode(f"{user}:{password}".encode()).decode())]
+        assert tenants.status(who=ALICE) == 200
+        assert tenants.status(who=("alice", "not the password at all")) == 407
+        secrets.append("not the password at all")
+        seen = [tenants.gateway.log(), (tenants.gateway.state / "records.jsonl").read_text(),
+                json.dumps(tenants.gateway.status()), tenants.gateway.admin("/metrics")[1]]
+        for pid in tenants.gateway.processes():
+            seen += [pathlib.Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace")
+                     for name in ("environ", "cmdline")]
+        for path in tenants.gateway.state.rglob("*"):
+            if path.is_file():
+                seen.append(path.read_bytes().decode("latin-1"))
+        for secret in secrets:
+            assert not any(secret in text for text in seen), secret
+
+    def test_no_core_of_the_gateway(self, tenants):
+        limits = pathlib.Path(f"/proc/{tenants.gateway.gateway_pid()}/limits").read_text()
+        if not is_sanitized(build_dir()):
+            assert re.search(r"Max core file size +0 +0 ", limits)
+
+    def test_a_password_on_a_clear_listener_is_nobody_s_business(self, tenants):
+        """No login is asked for there: the field means nothing, and is not recorded."""
+        with IcapConnection(tenants.gateway.address("clear")) as c:
+            assert c.ask("RESPMOD", "icap://localhost/echo", b"x", fields=[authorization(*ALICE)]).status == 200
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize("listener, words", [
+        ('{name: l, address: "127.0.0.1:0", login: password}', "passwords in clear text"),
+        ('{name: l, address: "127.0.0.1:0", login: certificate}', "clients show no certificates here"),
+        ('{name: l, address: "127.0.0.1:0", tls: server, login: both}', "clients show no certificates here"),
+        ('{name: l, address: "127.0.0.1:0", login: perhaps}', "certificate")])
+    def test_what_cannot_be(self, tenants, certificates, tmp_path, listener, words):
+        certificate, key = certificates.server
+        path = tmp_path / "wrong.yaml"
+        path.write_text(f"tls: [{{name: server, certificate: {certificate}, key: {key}}}]\nlisteners:\n  - {listener}\n")
+        done = tenants.gateway.command_line("check", "-c", path)
+        assert done.returncode != 0 and words in done.stdout + done.stderr
+
+    def test_rounds_below_the_draft_s(self, tenants, tmp_path):
+        path = tmp_path / "weak.yaml"
+        path.write_text('login: {session-rounds: 50000}\nlisteners: [{name: l, address: "127.0.0.1:0"}]\n')
+        done = tenants.gateway.command_line("check", "-c", path)
+        assert done.returncode != 0 and "100000" in done.stdout + done.stderr
+
+    def test_sessions_of_more_than_an_hour(self, tenants, tmp_path):
+        path = tmp_path / "long.yaml"
+        path.write_text('login: {session: 2h}\nlisteners: [{name: l, address: "127.0.0.1:0"}]\n')
+        assert tenants.gateway.command_line("check", "-c", path).returncode != 0
+
+
+class TestClient:
+    """`sallyport scan` against a gateway that wants logins."""
+
+    def scan(self, tenants, tmp_path, user, password, *options, listener="password", files=None):
+        secret = tmp_path / "password"
+        secret.write_text(password + "\n")
+        secret.chmod(0o600)
+        if files is None:
+            files = [tmp_path / "clean.txt"]
+            files[0].write_text("nothing in here\n")
+        port = tenants.gateway.address(listener)[1]
+        return tenants.gateway.command_line("scan", "--to", f"icaps://{user}@localhost:{port}/inspect", "--ca",
+                                            tenants.certificates.ca, "--password-file", secret, *options, *files, seconds=120)
+
+    def test_in_and_out(self, tenants, tmp_path):
+        done = self.scan(tenants, tmp_path, *ALICE)
+        assert done.returncode == 0, done.stderr
+        for user, password in (("alice", "not this one"), ("nobody", "not this one")):
+            done = self.scan(tenants, tmp_path, user, password)
+            assert done.returncode == 1 and "does not accept user" in done.stdout, (done.stdout, done.stderr)
+            assert password not in done.stdout + done.stderr
+
+    def test_certificate_and_password(self, tenants, clients, tmp_path):
+        certificate, key = clients["acme"]
+        options = ("--cert", certificate, "--key", key)
+        assert self.scan(tenants, tmp_path, *ALICE, *options, listener="both").returncode == 0
+        assert self.scan(tenants, tmp_path, *BOB, *options, listener="both").returncode == 1
+        done = self.scan(tenants, tmp_path, *ALICE, listener="both")
+        assert done.returncode == 3 and "certificate" in done.stdout
+
+    def test_many_files_over_the_ends_of_sessions(self, own, tmp_path):
+        tenants = own(more=", session: 1s")
+        files = []
+        for i in range(300):
+            files.append(tmp_path / f"file-{i}")
+            files[-1].write_bytes(os.urandom(20000))
+        before = tenants.metric("sallyport_connections_total")
+        done = self.scan(tenants, tmp_path, *ALICE, "--jobs", "2", files=files)
+        assert done.returncode == 0, done.stderr
+        assert tenants.metric("sallyport_login_refused_total") == 0
+        assert tenants.metric("sallyport_connections_total") > before
+
+
+class TestCIcapClient:
+    def test_in_and_out(self, own, tmp_path):
+        """It sends the same fields with OPTIONS and with the file."""
+        tenants = own()
+        sent, got = tmp_path / "sent", tmp_path / "got"
+        sent.write_bytes(os.urandom(50000))
+        port = tenants.gateway.address("password")[1]
+        since = len(tenants.gateway.records())
+        run = cicap_client(port, "echo", "-x", authorization(*ALICE), "-no204", tls_ca=True, file=sent, output=got)
+        assert got.read_bytes() == sent.read_bytes(), run.stderr
+        tenants.gateway.wait_record(lambda r: r.get("tenant") == "acme" and r.get("body_len") == 50000, since=since)
+        got.unlink()
+        since = len(tenants.gateway.records())
+        with contextlib.suppress(subprocess.TimeoutExpired):  # after a 407 it waits for more, until it is ended
+            wrong = authorization("alice", "not this one")
+            cicap_client(port, "echo", "-x", wrong, tls_ca=True, file=sent, output=got, seconds=5)
+        tenants.gateway.wait_record(lambda r: (r.get("method"), r.get("icap_status")) == ("RESPMOD", 407), since=since)
+        assert not got.exists() or not got.read_bytes(), "a refused client got a file"
+
+
+@pytest.fixture(scope="module")
+def for_squid(certificates, clients):
+    """Certificates where Squid's user can read them."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="squid-tenants-"))
+    folder.chmod(0o755)
+    for path in (certificates.ca, *clients["acme"], *clients["other"]):
+        shutil.copy(path, folder)
+        (folder / path.name).chmod(0o644)
+    yield folder
+    shutil.rmtree(folder)
+
+
+class TestSquid:
+    """Two tenants behind one proxy, told apart by the password that Squid adds for each."""
+
+    @pytest.mark.parametrize("listener", ["password", "both"])
+    def test_two_tenants(self, own, for_squid, clients, origin, listener):
+        tenants = own()
+        certificate, key = (for_squid / path.name for path in clients["acme"])
+        options = (f"tls-cafile={for_squid}/ca.pem tls-domain=localhost tls-cert={certificate} tls-key={key}")
+        meta = ["acl at_acme req_header X-Customer acme", "acl at_other req_header X-Customer other"]
+        for name, who in (("at_acme", ALICE), ("at_other", BOB)):
+            token = base64.b64encode(":".join(who).encode()).decode()
+            meta.append(f'adaptation_meta Authorization "Basic {token}" {name}')
+        if listener == "password":  # Squid cannot log in to ask for OPTIONS
+            config = tenants.gateway.config.read_text()
+            tenants.gateway.config.write_text(config.replace("tls: server, login: password",
+                                                             "tls: server, login: password, options-login: open"))
+            tenants.gateway.send_signal(signal.SIGHUP)
+            wait.until(lambda: tenants.status(method="OPTIONS", http=[], encapsulated="", body=None) == 200, "open OPTIONS")
+        url = tenants.gateway.url("mail", listener).replace("icap://", "icaps://")
+        with Squid([("respmod_precache", url, options)], "\n".join(meta) + "\n" + KEEP_READING) as squid:
+            def fetch(customer):
+                status, _, _, head = squid.get(origin.url("/eicar"), fields=[("X-Customer", customer)])
+                return status, head
+            status, page = fetch("acme")
+            assert status == 403 and b"help@acme.test" in page
+            status, page = fetch("other")
+            if listener == "password":
+                assert status == 403 and b"help@other.test" in page
+            else:  # the proxy's certificate is acme's
+                assert status >= 500

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Logins: two derivations for each session however many ask, none for a request that comes after;
+ * what ends sessions; what failures cost. */
+#include "test_net.h"
+
+#include <openssl/evp.h>
+
+#include "tenant/logins.h"
+
+#define ROUNDS CREDENTIAL_ROUNDS_MIN
+
+struct world {
+    struct test_clock clock;
+    struct loop *loop;
+    struct timer pace;
+    struct logins *logins;
+    struct login_settings set;
+    unsigned n_upgraded;
+    struct credential upgraded;
+};
+
+/* One password takes long: made once. */
+static struct credential alice, bob;
+
+static void no_fire(struct timer *t)
+{
+    (void)t;
+}
+
+static struct credential user(const char *name, const char *tenant, const char *password)
+{
+    struct credential c = {.changed_wall_ms = 1000};
+
+    (void)span_copy(span_of(name), c.user, sizeof c.user);
+    (void)span_copy(span_of(tenant), c.tenant, sizeof c.tenant);
+    assert_int_equal(credential_set_password(&c, span_of(password), ROUNDS), OK);
+    return c;
+}
+
+static void set_tenants(struct world *w, const struct credential *v, size_t n, bool acme_disabled)
+{
+    struct tenant_record records[] = {
+        {.name = "acme", .disabled = acme_disabled},
+        {.name = "other"             }
+    };
+    const struct tenants_source src = {
+        .records = records, .n_records = ARRAY_LEN(records), .credentials = v, .n_credentials = n};
+    struct tenants *t;
+
+    assert_int_equal(tenants_new(&src, &t), OK);
+    logins_set_tenants(w->logins, t);
+    tenants_unref(t);
+}
+
+static void on_upgrade(void *arg, const struct credential *c)
+{
+    struct world *w = arg;
+
+    w->upgraded = *c;
+    __atomic_add_fetch(&w->n_upgraded, 1, __ATOMIC_RELEASE);
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    const struct logins_source src = {
+        .clock = &w->clock.clock, .set = &w->set, .upgrade = on_upgrade, .arg = w};
+
+    assert_non_null(w);
+    test_clock_init(&w->clock, UINT64_C(1800000000000));
+    w->loop = test_loop(&w->clock.clock);
+    w->pace.fire = no_fire;
+    timer_set(w->loop, &w->pace, UINT64_MAX / 2);
+    w->set = (struct login_settings){
+        .rounds = ROUNDS,
+        .session_rounds = ROUNDS,
+        .session_ms = SESSION_MS_MAX,
+        .failure_ms = 10000,
+        .sessions_max = 1000,
+        .threads = 2,
+        .queue_max = 8,
+        .per_source = {.burst = 5, .every_ms = 1000},
+        .per_user = {.burst = 8, .every_ms = 1000}
+    };
+    assert_int_equal(logins_new(&src, &w->logins), OK);
+    set_tenants(w, (struct credential[]){alice, bob}, 2, false);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    timer_clear(w->loop, &w->pace);
+    loop_free(w->loop);
+    logins_free(w->logins);
+    free(w);
+    return 0;
+}
+
+static int make_users(void **state)
+{
+    (void)state;
+    alice = user("alice", "acme", "correct horse");
+    assert_int_equal(digest_verifier_make(SPAN("alice"), SPAN("printers"), SPAN("correct horse"),
+                                          true, &alice.digest),
+                     DIGEST_OK);
+    bob = user("bob", "other", "battery staple");
+    return 0;
+}
+
+/* ---- asking ---- */
+
+struct asked {
+    enum login_answer answer; /* WAIT: not told yet */
+    struct session *session;
+    struct login_waiter *waiter;
+};
+
+static void on_ready(void *arg, enum login_answer answer, struct session *s)
+{
+    struct asked *a = arg;
+
+    assert_int_equal(a->answer, LOGIN_WAIT);
+    a->answer = answer;
+    a->session = s;
+    a->waiter = NULL;
+}
+
+static void ask_from(struct world *w, struct asked *a, const char *text, uint64_t source,
+                     const char *tenant)
+{
+    char token[256];
+    int n = EVP_EncodeBlock((unsigned char *)token, (const unsigned char *)text, (int)strlen(text));
+    const struct login_request r = {
+        .loop = w->loop,
+        .token = {token, (size_t)n},
+        .source = source,
+        .tenant = tenant,
+        .ready = on_ready,
+        .arg = a
+    };
+
+    *a = (struct asked){0};
+    a->answer = logins_ask(w->logins, &r, &a->session, &a->waiter);
+}
+
+static void ask(struct world *w, struct asked *a, const char *text)
+{
+    ask_from(w, a, text, 1, NULL);
+}
+
+static enum login_answer answer_of(struct world *w, struct asked *a)
+{
+    TURN_UNTIL(w->loop, a->answer != LOGIN_WAIT);
+    return a->answer;
+}
+
+static struct session *log_in(struct world *w, const char *text)
+{
+    struct asked a;
+
+    ask(w, &a, text);
+    assert_int_equal(answer_of(w, &a), LOGIN_OK);
+    assert_non_null(a.session);
+    return a.session;
+}
+
+static enum login_answer try(struct world *w, const char *text, uint64_t source)
+{
+    struct asked a;
+
+    ask_from(w, &a, text, source, NULL);
+    enum login_answer answer = answer_of(w, &a);
+
+    session_unref(a.session);
+    return answer;
+}
+
+static struct logins_counts counts(struct world *w)
+{
+    struct logins_counts c;
+
+    logins_count(w->logins, &c);
+    return c;
+}
+
+/* ---- tests ---- */
+
+static void test_two_derivations_however_many_ask(void **state)
+{
+    struct world *w = *state;
+    struct asked v[200];
+
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++)
+        ask(w, &v[i], "alice:correct horse");
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++)
+        assert_int_equal(answer_of(w, &v[i]), LOGIN_OK);
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        assert_ptr_equal(v[i].session, v[0].session);
+        session_unref(v[i].session);
+    }
+    /* And nothing for what comes after. */
+    for (unsigned i = 0; i < 100; i++) {
+        struct asked a;
+
+        ask(w, &a, "alice:correct horse");
+        assert_int_equal(a.answer, LOGIN_OK);
+        assert_string_equal(session_tenant(a.session), "acme");
+        assert_string_equal(session_user(a.session), "alice");
+        assert_int_equal(strlen(session_id(a.session)), SESSION_ID_LEN);
+        session_unref(a.session);
+    }
+    struct logins_counts c = counts(w);
+
+    assert_int_equal(c.verified, 1);
+    assert_int_equal(c.derived, 1);
+    assert_int_equal(c.misses, 1);
+    assert_int_equal(c.waits, 199);
+    assert_int_equal(c.hits, 100);
+    assert_int_equal(c.sessions, 1);
+}
+
+static void test_another_login_is_another_session(void **state)
+{
+    struct world *w = *state;
+    struct session *a = log_in(w, "alice:correct horse"), *b = log_in(w, "bob:battery staple");
+
+    assert_string_not_equal(session_id(a), session_id(b));
+    assert_string_equal(session_tenant(b), "other");
+    session_unref(a);
+    session_unref(b);
+}
+
+/* The same rounds, and the same answer. */
+static void test_nobody_learns_who_exists(void **state)
+{
+    struct world *w = *state;
+    uint64_t before = counts(w).rounds;
+
+    assert_int_equal(try(w, "alice:wrong", 1), LOGIN_REFUSED);
+    uint64_t known = counts(w).rounds - before;
+
+    assert_int_equal(try(w, "nobody:wrong", 1), LOGIN_REFUSED);
+    assert_int_equal(counts(w).rounds - before - known, known);
+    assert_int_equal(known, ROUNDS);
+    assert_int_equal(counts(w).verified, 2);
+    assert_int_equal(counts(w).derived, 0);
+    assert_int_equal(counts(w).refused, 2);
+}
+
+/* Somebody has a slower verifier: all take as long as that. */
+static void test_rounds_are_those_of_the_slowest(void **state)
+{
+    struct world *w = *state;
+    struct credential slow = bob;
+
+    assert_int_equal(credential_set_password(&slow, SPAN("battery staple"), 3 * ROUNDS), OK);
+    set_tenants(w, (struct credential[]){alice, slow}, 2, false);
+    static const char *const tries[] = {"alice:wrong", "bob:wrong", "nobody:wrong"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(tries); i++) {
+        uint64_t before = counts(w).rounds;
+
+        assert_int_equal(try(w, tries[i], 1), LOGIN_REFUSED);
+        assert_int_equal(counts(w).rounds - before, 3 * ROUNDS);
+    }
+    session_unref(log_in(w, "alice:correct horse"));
+}
+
+static void test_a_failure_is_remembered(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(try(w, "alice:wrong", 1), LOGIN_REFUSED);
+    for (unsigned i = 0; i < 50; i++) {
+        struct asked a;
+
+        ask(w, &a, "alice:wrong");
+        assert_int_equal(a.answer, LOGIN_REFUSED);
+    }
+    assert_int_equal(counts(w).verified, 1);
+    assert_int_equal(counts(w).refused, 1); /* one guess, however often it is sent */
+    w->clock.now_ms += 10000;
+    assert_int_equal(try(w, "alice:wrong", 1), LOGIN_REFUSED);
+    assert_int_equal(counts(w).verified, 2);
+    w->clock.now_ms += 10000;
+    logins_sweep(w->logins);
+    assert_int_equal(counts(w).failures, 0);
+}
+
+static void test_guessing_has_to_wait(void **state)
+{
+    struct world *w = *state;
+    char text[64];
+
+    for (unsigned i = 0; i < 5; i++) {
+        (void)snprintf(text, sizeof text, "alice:guess %u", i);
+        assert_int_equal(try(w, text, 7), LOGIN_REFUSED);
+    }
+    assert_int_equal(try(w, "alice:guess 5", 7), LOGIN_BUSY);
+    assert_int_equal(try(w, "bob:guess", 7), LOGIN_BUSY);
+    assert_int_equal(counts(w).verified, 5);
+    assert_int_equal(counts(w).throttled, 2);
+    /* Others come in, and the same one later. */
+    assert_int_equal(try(w, "bob:battery staple", 8), LOGIN_OK);
+    w->clock.now_ms += 1000;
+    assert_int_equal(try(w, "alice:guess 6", 7), LOGIN_REFUSED);
+    assert_int_equal(try(w, "alice:guess 7", 7), LOGIN_BUSY);
+}
+
+/* From everywhere, a few each. */
+static void test_guessing_at_one_user(void **state)
+{
+    struct world *w = *state;
+    struct session *before = log_in(w, "alice:correct horse");
+    struct asked a;
+    char text[64];
+
+    for (unsigned i = 0; i < 8; i++) {
+        (void)snprintf(text, sizeof text, "alice:guess %u", i);
+        assert_int_equal(try(w, text, 100 + i), LOGIN_REFUSED);
+    }
+    assert_int_equal(try(w, "alice:guess 8", 200), LOGIN_BUSY);
+    /* Who has the tenant's certificate is not locked out, and sessions go on. */
+    ask_from(w, &a, "alice:guess 9", 201, "acme");
+    assert_int_equal(answer_of(w, &a), LOGIN_REFUSED);
+    ask_from(w, &a, "alice:guess 10", 202, "other");
+    assert_int_equal(answer_of(w, &a), LOGIN_BUSY);
+    ask(w, &a, "alice:correct horse");
+    assert_int_equal(a.answer, LOGIN_OK);
+    assert_ptr_equal(a.session, before);
+    session_unref(a.session);
+    session_unref(before);
+}
+
+static void test_an_hour(void **state)
+{
+    struct world *w = *state;
+    struct session *s = log_in(w, "alice:correct horse"), *t;
+
+    assert_true(session_is_live(s, w->clock.now_ms + 3599999));
+    assert_false(session_is_live(s, w->clock.now_ms + 3600000));
+    w->clock.now_ms += 3600000;
+    t = log_in(w, "alice:correct horse"); /* looked at anew */
+    assert_int_equal(counts(w).verified, 2);
+    assert_int_equal(counts(w).derived, 2);
+    assert_string_not_equal(session_id(s), session_id(t));
+    session_unref(s);
+    session_unref(t);
+}
+
+/* Long before its end a request has it made anew, and does not wait for that. */
+static void test_renewal(void **state)
+{
+    struct world *w = *state;
+    struct session *s = log_in(w, "alice:correct horse"), *t;
+
+    w->clock.now_ms += 3600000 / 10 * 6 - 1;
+    t = log_in(w, "alice:correct horse");
+    assert_ptr_equal(s, t);
+    session_unref(t);
+    assert_int_equal(counts(w).misses, 1);
+    w->clock.now_ms += 3600000 / 10 * 3 + 1;
+    for (unsigned i = 0; i < 10; i++) {
+        t = log_in(w, "alice:correct horse");
+        assert_true(session_is_live(t, w->clock.now_ms));
+        session_unref(t);
+    }
+    TURN_UNTIL(w->loop, counts(w).renewed == 1);
+    t = log_in(w, "alice:correct horse");
+    assert_string_not_equal(session_id(s), session_id(t));
+    assert_true(session_expires_ms(t) == w->clock.now_ms + 3600000);
+    assert_true(session_is_live(s, w->clock.now_ms)); /* for whoever holds it */
+    assert_int_equal(counts(w).misses, 2);
+    assert_int_equal(counts(w).derived, 2);
+    session_unref(s);
+    session_unref(t);
+}
+
+static void test_what_ends_sessions(void **state)
+{
+    struct credential disabled = alice, changed = alice, moved = alice;
+
+    disabled.disabled = true;
+    changed.changed_wall_ms++;
+    (void)span_copy(SPAN("other"), moved.tenant, sizeof moved.tenant);
+    const struct {
+        const char *name;
+        struct credential alice;
+        size_t n;
+        bool acme_disabled, ends;
+    } rows[] = {
+        {"nothing changed",     alice,    2, false, false},
+        {"the user disabled",   disabled, 2, false, true },
+        {"another password",    changed,  2, false, true },
+        {"another tenant",      moved,    2, false, true },
+        {"the user removed",    alice,    1, false, true },
+        {"the tenant disabled", alice,    2, true,  true },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world *w;
+        struct session *s;
+
+        print_message("%s\n", rows[i].name);
+        (void)teardown(state);
+        (void)setup(state);
+        w = *state;
+        s = log_in(w, "alice:correct horse");
+        set_tenants(w, (struct credential[]){bob, rows[i].alice}, rows[i].n, rows[i].acme_disabled);
+        assert_int_equal(session_is_live(s, w->clock.now_ms), !rows[i].ends);
+        assert_int_equal(counts(w).ended, rows[i].ends);
+        session_unref(s);
+    }
+}
+
+/* What was wrong may be right now. */
+static void test_failures_are_forgotten_with_a_change(void **state)
+{
+    struct world *w = *state;
+    struct credential changed = alice;
+
+    assert_int_equal(try(w, "alice:new password", 1), LOGIN_REFUSED);
+    assert_int_equal(credential_set_password(&changed, SPAN("new password"), ROUNDS), OK);
+    changed.changed_wall_ms++;
+    set_tenants(w, &changed, 1, false);
+    assert_int_equal(try(w, "alice:new password", 1), LOGIN_OK);
+    assert_int_equal(try(w, "alice:correct horse", 1), LOGIN_REFUSED);
+}
+
+/* The change comes while the old password is being looked at. */
+static void test_change_under_way(void **state)
+{
+    struct world *w = *state;
+    struct credential changed = alice;
+    struct asked a;
+
+    changed.changed_wall_ms++;
+    ask(w, &a, "alice:correct horse");
+    set_tenants(w, &changed, 1, false);
+    assert_int_equal(answer_of(w, &a), LOGIN_REFUSED);
+    assert_null(a.session);
+    assert_int_equal(counts(w).sessions, 0);
+}
+
+static void test_cancel(void **state)
+{
+    struct world *w = *state;
+    struct asked a, b, c;
+
+    ask(w, &a, "alice:correct horse");
+    ask(w, &b, "alice:correct horse");
+    logins_cancel(a.waiter);
+    assert_int_equal(answer_of(w, &b), LOGIN_OK);
+    session_unref(b.session);
+    assert_int_equal(a.answer, LOGIN_WAIT);
+    /* Also when its call is on its way. */
+    w->clock.now_ms += 3600000;
+    ask(w, &c, "alice:correct horse");
+    while (counts(w).sessions == 0 || counts(w).derived < 2 || counts(w).waiting > 0)
+        (void)usleep(1000);
+    logins_cancel(c.waiter);
+    test_settle(w->loop);
+    assert_int_equal(c.answer, LOGIN_WAIT);
+    logins_cancel(NULL);
+}
+
+static void test_a_full_queue(void **state)
+{
+    struct world *w = *state;
+    struct asked v[20];
+    unsigned busy = 0, refused = 0;
+    char text[64];
+
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        (void)snprintf(text, sizeof text, "user%u:some password", i);
+        ask_from(w, &v[i], text, 1000 + i, NULL);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        busy += answer_of(w, &v[i]) == LOGIN_BUSY;
+        refused += v[i].answer == LOGIN_REFUSED;
+    }
+    assert_int_equal(busy + refused, ARRAY_LEN(v));
+    assert_true(busy > 0 && refused >= 8); /* as many as wait, at least */
+}
+
+static void test_not_base64(void **state)
+{
+    struct world *w = *state;
+    struct asked a = {0};
+    const struct login_request r = {
+        .loop = w->loop, .token = SPAN("????"), .source = 1, .ready = on_ready, .arg = &a};
+
+    a.answer = logins_ask(w->logins, &r, &a.session, &a.waiter);
+    assert_int_equal(answer_of(w, &a), LOGIN_REFUSED);
+    assert_int_equal(counts(w).verified, 0);
+}
+
+static void test_verifiers_grow(void **state)
+{
+    struct world *w = *state;
+
+    w->set.rounds = 2 * ROUNDS;
+    logins_set(w->logins, &w->set);
+    struct session *s = log_in(w, "alice:correct horse");
+
+    TURN_UNTIL(w->loop, __atomic_load_n(&w->n_upgraded, __ATOMIC_ACQUIRE) == 1);
+    assert_int_equal(w->upgraded.rounds, 2 * ROUNDS);
+    assert_int_equal(w->upgraded.version, alice.version);
+    assert_memory_not_equal(w->upgraded.salt, alice.salt, sizeof alice.salt);
+    /* What Digest needs is of the same password, too. */
+    assert_string_equal(w->upgraded.digest.realm, "printers");
+    assert_true(digest_hex_equal(digest_verifier_ha1(&w->upgraded.digest, DIGEST_SHA256),
+                                 digest_verifier_ha1(&alice.digest, DIGEST_SHA256)));
+    assert_true(digest_hex_equal(digest_verifier_ha1(&w->upgraded.digest, DIGEST_MD5),
+                                 digest_verifier_ha1(&alice.digest, DIGEST_MD5)));
+    /* Stored, it is the same password: the session goes on. */
+    set_tenants(w, &w->upgraded, 1, false);
+    assert_true(session_is_live(s, w->clock.now_ms));
+    w->clock.now_ms += 3600000;
+    session_unref(log_in(w, "alice:correct horse"));
+    assert_int_equal(w->n_upgraded, 1);
+    session_unref(s);
+}
+
+static void test_seals(void **state)
+{
+    struct world *w = *state;
+    struct session *s = log_in(w, "alice:correct horse");
+    uint8_t seal[SESSION_SEAL_LEN];
+
+    session_seal(s, seal);
+    struct session *t = logins_unseal(w->logins, (struct span){(char *)seal, sizeof seal});
+
+    assert_ptr_equal(s, t);
+    session_unref(t);
+    for (unsigned i = 0; i < sizeof seal; i++) {
+        seal[i] ^= 1;
+        assert_null(logins_unseal(w->logins, (struct span){(char *)seal, sizeof seal}));
+        seal[i] ^= 1;
+    }
+    assert_null(logins_unseal(w->logins, (struct span){(char *)seal, sizeof seal - 1}));
+    assert_null(logins_unseal(w->logins, SPAN_NONE));
+    w->clock.now_ms += 3600000;
+    assert_null(logins_unseal(w->logins, (struct span){(char *)seal, sizeof seal}));
+    session_unref(s);
+}
+
+/* The least recently used goes first. */
+static void test_few_sessions(void **state)
+{
+    struct world *w = *state;
+    struct credential v[36];
+    char text[64];
+
+    w->set.sessions_max = 16; /* two in each of the shards */
+    logins_set(w->logins, &w->set);
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        v[i] = alice;
+        (void)snprintf(v[i].user, sizeof v[i].user, "user%u", i);
+    }
+    set_tenants(w, v, ARRAY_LEN(v), false);
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        (void)snprintf(text, sizeof text, "user%u:correct horse", i);
+        session_unref(log_in(w, text));
+    }
+    assert_true(counts(w).sessions <= 32);
+    session_unref(log_in(w, "user35:correct horse"));
+    assert_int_equal(counts(w).misses, ARRAY_LEN(v));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_two_derivations_however_many_ask),
+        TEST(test_another_login_is_another_session),
+        TEST(test_nobody_learns_who_exists),
+        TEST(test_rounds_are_those_of_the_slowest),
+        TEST(test_a_failure_is_remembered),
+        TEST(test_guessing_has_to_wait),
+        TEST(test_guessing_at_one_user),
+        TEST(test_an_hour),
+        TEST(test_renewal),
+        TEST(test_what_ends_sessions),
+        TEST(test_failures_are_forgotten_with_a_change),
+        TEST(test_change_under_way),
+        TEST(test_cancel),
+        TEST(test_a_full_queue),
+        TEST(test_not_base64),
+        TEST(test_verifiers_grow),
+        TEST(test_seals),
+        TEST(test_few_sessions),
+    };
+
+    return cmocka_run_group_tests(tests, make_users, NULL);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/attr.h"
+#include "tenant/throttle.h"
+
+static const struct throttle_limits limits = {.burst = 3, .every_ms = 1000};
+static struct throttle table;
+
+static int setup(void **state)
+{
+    (void)state;
+    table = (struct throttle){0};
+    return 0;
+}
+
+static void test_burst_and_after(void **state)
+{
+    uint64_t now = UINT64_C(5000000000);
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(throttle_allows(&table, 7, &limits, now));
+        throttle_failed(&table, 7, &limits, now);
+    }
+    assert_false(throttle_allows(&table, 7, &limits, now));
+    assert_true(throttle_allows(&table, 8, &limits, now)); /* another one */
+    assert_false(throttle_allows(&table, 7, &limits, now + 999999));
+    assert_true(throttle_allows(&table, 7, &limits, now + 1000000));
+    throttle_failed(&table, 7, &limits, now + 1000000);
+    assert_false(throttle_allows(&table, 7, &limits, now + 1000000));
+    /* After a while it is as if nothing had been. */
+    now += 60000000;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(throttle_allows(&table, 7, &limits, now));
+        throttle_failed(&table, 7, &limits, now);
+    }
+    assert_false(throttle_allows(&table, 7, &limits, now));
+}
+
+/* The one that has failed most stays in mind. */
+static void test_a_full_set(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        throttle_failed(&table, 1, &limits, 1);
+    for (uint64_t k = 1; k < 40; k++)
+        throttle_failed(&table, 1 + k * THROTTLE_SETS, &limits, 1);
+    assert_false(throttle_allows(&table, 1, &limits, 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_burst_and_after, setup),
+        cmocka_unit_test_setup(test_a_full_set, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
