@@ -38,6 +38,8 @@ struct http_connection {
     bool aborted; /* nothing that is still queued anywhere is worth waiting for */
     bool carried; /* a request */
     bool dead;
+    enum err lost; /* the handler has given up, and is to be told so */
+    char lost_why[200];
 };
 
 /* ---- what the handler is told ---- */
@@ -46,6 +48,12 @@ static void tell_failed(struct http_connection *c, const struct fault *f)
 {
     c->open = false;
     c->set.handler->failed(c->set.arg, f);
+}
+
+/* A handler that has given up hears nothing more of the request but that. */
+static bool is_open(const struct http_connection *c)
+{
+    return c->open && !c->lost;
 }
 
 static void on_event(struct http_connection *c, const struct http_event *ev)
@@ -59,13 +67,13 @@ static void on_event(struct http_connection *c, const struct http_event *ev)
         h->request(c->set.arg);
         break;
     case HTTP_EV_BODY:
-        if (c->open)
+        if (is_open(c))
             h->body(c->set.arg, ev->slice);
         else
             block_unref(ev->slice.block);
         break;
     case HTTP_EV_END:
-        if (c->open)
+        if (is_open(c))
             h->end(c->set.arg);
         break;
     case HTTP_EV_REFUSED:
@@ -77,7 +85,7 @@ static void on_event(struct http_connection *c, const struct http_event *ev)
  * for anything more, for then the memory goes that the record is made of. */
 static void settle(struct http_connection *c)
 {
-    if (!c->open || !http_is_over(c->engine))
+    if (!is_open(c) || !http_is_over(c->engine))
         return;
     c->open = false;
     c->set.handler->over(c->set.arg);
@@ -108,6 +116,13 @@ static void lose(struct http_connection *c, enum err err, const char *why)
     tell_failed(c, &f);
 }
 
+/* Here nothing of the handler's is on the stack, and it may free what it likes. */
+static void lose_what_was_given_up(struct http_connection *c)
+{
+    if (c->lost)
+        lose(c, c->lost, c->lost_why);
+}
+
 /* ---- input ---- */
 
 /* Gives |c->leftover| to the engine; keeps what it does not take. */
@@ -134,7 +149,7 @@ static bool feed(struct http_connection *c)
 
 static bool is_working(const struct http_connection *c)
 {
-    return c->open && c->set.handler->is_working(c->set.arg);
+    return is_open(c) && c->set.handler->is_working(c->set.arg);
 }
 
 static void peer_ended(struct http_connection *c, enum err e)
@@ -187,7 +202,7 @@ static bool read_once(struct http_connection *c)
 /* Not the peer's fault that nothing is read: its body deadline stands still. */
 static bool is_held_back(const struct http_connection *c)
 {
-    return c->open && c->set.handler->is_behind(c->set.arg);
+    return is_open(c) && c->set.handler->is_behind(c->set.arg);
 }
 
 static bool is_upgrading(const struct http_connection *c)
@@ -306,6 +321,8 @@ static void upgrade_done(struct http_connection *c)
 static void closed(struct http_connection *c)
 {
     const struct http_handler *h = c->set.handler;
+
+    lose_what_was_given_up(c);
     bool clean = !c->aborted && !http_is_busy(c->engine);
     const struct fault gone = {.err = ERR_ABORTED, .why = "the connection was closed"};
 
@@ -356,10 +373,11 @@ static void arm(struct http_connection *c)
 
 static bool pump_round(struct http_connection *c)
 {
+    lose_what_was_given_up(c);
     bool moved = take_events(c); /* of the call-back that brought us here */
 
     moved |= input(c);
-    if (c->open && !is_upgrading(c) && http_output(c->engine)->len < OUTPUT_HIGH)
+    if (is_open(c) && !is_upgrading(c) && http_output(c->engine)->len < OUTPUT_HIGH)
         moved |= c->set.handler->drive(c->set.arg);
     moved |= take_events(c);
     moved |= output(c);
@@ -513,7 +531,10 @@ void http_connection_drain(struct http_connection *c)
 
 void http_connection_lose(struct http_connection *c, enum err err, const char *why)
 {
-    lose(c, err, why);
+    if (!c->lost) {
+        c->lost = err;
+        (void)span_copy(span_of(why), c->lost_why, sizeof c->lost_why);
+    }
     http_connection_wake(c);
 }
 

@@ -71,7 +71,8 @@ NODISCARD enum err http_connection_switch(struct http_connection *c, struct span
 /* Finish what is under way, say Connection: close; close what is idle. One that has not carried a
  * request may still bring one. */
 void http_connection_drain(struct http_connection *c);
-/* An answer is lost, or none may be given: |failed| and |closed| come soon. */
+/* An answer is lost, or none may be given: |failed| and |closed| come soon, not within the call,
+ * and of the request that is open nothing else. |why| is copied. */
 void http_connection_lose(struct http_connection *c, enum err err, const char *why);
 /* At once: |failed| if something was open, |closed|, within the call. */
 void http_connection_end(struct http_connection *c, enum err err, const char *why);

@@ -58,6 +58,7 @@ void ipp_reply_out(struct ipp_exchange *ex, uint16_t status)
     ex->ipp_status = status;
     ex->answered_ipp = true;
     if (ex->out.err) {
+        ex->state = EX_DONE;
         http_connection_lose(ex->conn->http, ex->out.err, "no memory for an answer");
         return;
     }
