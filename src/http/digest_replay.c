@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define WINDOW 64u
+#define SHARES 256u       /* users share counters; few use many nonces */
 #define NONE   UINT32_MAX /* ends a chain */
 
 struct entry {
@@ -13,6 +14,7 @@ struct entry {
     uint64_t seen;    /* bit i: highest - i was used */
     uint32_t highest; /* UINT32_MAX with all bits: used up as a whole */
     uint32_t next;    /* in its chain, or among the free ones */
+    uint32_t share;   /* whose it is */
 };
 
 struct digest_replay {
@@ -21,7 +23,8 @@ struct digest_replay {
     uint32_t mask;     /* of chains: a power of two less one */
     uint64_t forgot_s; /* no nonce that ends later was dropped */
     uint64_t sweep_s;  /* nothing is over before this */
-    uint32_t *chains;  /* behind the entries; nonces are random, and so spread by themselves */
+    uint32_t held[SHARES];
+    uint32_t *chains; /* behind the entries; nonces are random, and so spread by themselves */
     struct entry entries[];
 };
 
@@ -82,6 +85,7 @@ static void drop(struct digest_replay *r, uint32_t *link)
     *link = e->next;
     e->next = r->free;
     r->free = i;
+    r->held[e->share]--;
     r->n--;
 }
 
@@ -115,14 +119,19 @@ static struct entry *find(struct digest_replay *r, uint64_t random)
     return NULL;
 }
 
-static enum digest_err add(struct digest_replay *r, uint64_t random, uint32_t count,
+static bool has_room(const struct digest_replay *r, uint32_t share)
+{
+    return r->free != NONE && r->held[share] < r->n_max - r->n_max / 4;
+}
+
+static enum digest_err add(struct digest_replay *r, uint64_t random, uint32_t share, uint32_t count,
                            uint64_t until_s, uint64_t now_s)
 {
-    if (r->free == NONE)
+    if (!has_room(r, share))
         sweep(r, now_s);
     if (until_s <= r->forgot_s)
         return DIGEST_ESTALE;
-    if (r->free == NONE)
+    if (!has_room(r, share))
         return DIGEST_EFULL;
     uint32_t i = r->free, *chain = &r->chains[random & r->mask];
     bool whole = count == DIGEST_REPLAY_WHOLE;
@@ -132,8 +141,10 @@ static enum digest_err add(struct digest_replay *r, uint64_t random, uint32_t co
                                    .until_s = until_s,
                                    .seen = whole ? UINT64_MAX : 1,
                                    .highest = whole ? UINT32_MAX : count,
-                                   .next = *chain};
+                                   .next = *chain,
+                                   .share = share};
     *chain = i;
+    r->held[share]++;
     r->n++;
     if (until_s < r->sweep_s)
         r->sweep_s = until_s;
@@ -159,12 +170,13 @@ static enum digest_err use(struct entry *e, uint32_t count)
     return DIGEST_OK;
 }
 
-enum digest_err digest_replay_use(struct digest_replay *r, uint64_t random, uint32_t count,
-                                  uint64_t until_s, uint64_t now_s)
+enum digest_err digest_replay_use(struct digest_replay *r, uint64_t random, uint64_t user,
+                                  uint32_t count, uint64_t until_s, uint64_t now_s)
 {
     (void)pthread_mutex_lock(&r->lock);
     struct entry *known = find(r, random);
-    enum digest_err e = known ? use(known, count) : add(r, random, count, until_s, now_s);
+    enum digest_err e =
+        known ? use(known, count) : add(r, random, user % SHARES, count, until_s, now_s);
 
     (void)pthread_mutex_unlock(&r->lock);
     return e;

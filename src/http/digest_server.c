@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/digest_server.h"
 
+#include "base/map.h"
 #include "http/digest_uri.h"
 
 #define QOPS_OFFERED (DIGEST_BIT(DIGEST_QOP_AUTH) | DIGEST_BIT(DIGEST_QOP_AUTH_INT))
@@ -173,7 +174,8 @@ static enum digest_err record(const struct digest_server *s, const struct digest
 {
     uint32_t count = c->qop == DIGEST_QOP_NONE ? DIGEST_REPLAY_WHOLE : c->count;
 
-    return digest_replay_use(s->replay, nonce->random, count, nonce->made_s + s->lifetime_s, now_s);
+    return digest_replay_use(s->replay, nonce->random, map_hash(c->user.p, c->user.n), count,
+                             nonce->made_s + s->lifetime_s, now_s);
 }
 
 /* More than 80 % of its lifetime is over, or it cannot be used again. */

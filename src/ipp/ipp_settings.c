@@ -137,8 +137,8 @@ static const struct config_row digest_rows[] = {
     CONFIG_ENUM("rfc2069", struct ipp_digest_settings, rfc2069, rfc2069_names, .fallback = "off",
                 .help = "Clients of 1997, which count nothing. single-use: each nonce is good "
                         "for one request."),
-    CONFIG_DURATION("nonce-lifetime", struct ipp_digest_settings, lifetime_ms, .min = 10000,
-                    .max = 86400000, .fallback = "5m",
+    CONFIG_DURATION("nonce-lifetime", struct ipp_digest_settings, lifetime_ms, .restart = true,
+                    .min = 10000, .max = 86400000, .fallback = "5m",
                     .help = "How long a challenge can be answered."),
     CONFIG_COUNT("nonces", struct ipp_digest_settings, nonces_max, .min = 64,
                  .max = DIGEST_REPLAY_MAX, .fallback = "65536", .restart = true,

@@ -138,16 +138,16 @@ static void test_counts(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        assert_int_equal(digest_replay_use(r, 1, rows[i].count, T0, T0), rows[i].err);
+        assert_int_equal(digest_replay_use(r, 1, 0, rows[i].count, T0, T0), rows[i].err);
     /* Two nonces, both from 2 on. */
-    assert_int_equal(digest_replay_use(r, 2, 2, T0, T0), DIGEST_OK);
-    assert_int_equal(digest_replay_use(r, 3, 2, T0, T0), DIGEST_OK);
-    assert_int_equal(digest_replay_use(r, 2, 2, T0, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 2, 0, 2, T0, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 3, 0, 2, T0, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 2, 0, 2, T0, T0), DIGEST_EREPLAY);
     /* As a whole. */
-    assert_int_equal(digest_replay_use(r, 4, DIGEST_REPLAY_WHOLE, T0, T0), DIGEST_OK);
-    assert_int_equal(digest_replay_use(r, 4, 1, T0, T0), DIGEST_EREPLAY);
-    assert_int_equal(digest_replay_use(r, 4, UINT32_MAX, T0, T0), DIGEST_EREPLAY);
-    assert_int_equal(digest_replay_use(r, 4, DIGEST_REPLAY_WHOLE, T0, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 4, 0, DIGEST_REPLAY_WHOLE, T0, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 4, 0, 1, T0, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 4, 0, UINT32_MAX, T0, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 4, 0, DIGEST_REPLAY_WHOLE, T0, T0), DIGEST_EREPLAY);
     assert_int_equal(digest_replay_count(r), 4);
     digest_replay_free(r);
     digest_replay_free(NULL);
@@ -161,18 +161,37 @@ static void test_a_full_table(void **state)
 
     (void)state;
     for (uint64_t n = 0; n < 3; n++)
-        assert_int_equal(digest_replay_use(r, n * 4, 1, T0 + n, T0), DIGEST_OK); /* one chain */
-    assert_int_equal(digest_replay_use(r, 100, 1, T0 + 9, T0), DIGEST_EFULL);
-    assert_int_equal(digest_replay_use(r, 4, 2, T0 + 1, T0), DIGEST_OK); /* known ones go on */
+        assert_int_equal(digest_replay_use(r, n * 4, 0, 1, T0 + n, T0), DIGEST_OK); /* one chain */
+    assert_int_equal(digest_replay_use(r, 100, 0, 1, T0 + 9, T0), DIGEST_EFULL);
+    assert_int_equal(digest_replay_use(r, 4, 0, 2, T0 + 1, T0), DIGEST_OK); /* known ones go on */
     /* The first one is over: its place is free. */
-    assert_int_equal(digest_replay_use(r, 100, 1, T0 + 9, T0 + 1), DIGEST_OK);
-    assert_int_equal(digest_replay_use(r, 101, 1, T0 + 9, T0 + 1), DIGEST_EFULL);
-    assert_int_equal(digest_replay_use(r, 8, 1, T0 + 2, T0 + 1), DIGEST_EREPLAY);
-    assert_int_equal(digest_replay_use(r, 101, 1, T0 + 9, T0 + 5), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 100, 0, 1, T0 + 9, T0 + 1), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 101, 0, 1, T0 + 9, T0 + 1), DIGEST_EFULL);
+    assert_int_equal(digest_replay_use(r, 8, 0, 1, T0 + 2, T0 + 1), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 101, 0, 1, T0 + 9, T0 + 5), DIGEST_OK);
     assert_int_equal(digest_replay_count(r), 2);
     /* The clock is put back: what was dropped does not come in again. */
-    assert_int_equal(digest_replay_use(r, 8, 1, T0 + 2, T0), DIGEST_ESTALE);
-    assert_int_equal(digest_replay_use(r, 100, 1, T0 + 9, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 8, 0, 1, T0 + 2, T0), DIGEST_ESTALE);
+    assert_int_equal(digest_replay_use(r, 100, 0, 1, T0 + 9, T0), DIGEST_EREPLAY);
+    digest_replay_free(r);
+}
+
+/* Whoever has a password, and a new nonce for each request, leaves room for others. */
+static void test_share(void **state)
+{
+    struct digest_replay *r = digest_replay_new(8);
+    uint64_t n = 0;
+
+    (void)state;
+    while (digest_replay_use(r, n, 7, 1, T0 + n, T0) == DIGEST_OK)
+        n++;
+    assert_int_equal(n, 6);
+    assert_int_equal(digest_replay_use(r, 100, 7, 1, T0 + 9, T0), DIGEST_EFULL);
+    assert_int_equal(digest_replay_use(r, 100, 8, 1, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 101, 8, 1, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 102, 9, 1, T0 + 9, T0), DIGEST_EFULL);
+    assert_int_equal(digest_replay_use(r, 5, 7, 2, T0 + 5, T0), DIGEST_OK); /* known ones go on */
+    assert_int_equal(digest_replay_use(r, 103, 7, 1, T0 + 9, T0 + 2), DIGEST_OK);
     digest_replay_free(r);
 }
 
@@ -452,8 +471,8 @@ static void test_stale_is_for_the_right_password(void **state)
     good.count++;
     assert_int_equal(try(w, &good), DIGEST_ESTALE);
     assert_int_equal(try(w, &bad), DIGEST_ELOGIN);
-    /* A full table. */
-    for (unsigned i = 0; i < 3; i++) {
+    /* His part of the table is full. */
+    for (unsigned i = 0; i < 2; i++) {
         good.nonce = nonce_of(w, nonce);
         assert_int_equal(try(w, &good), DIGEST_OK);
     }
@@ -854,6 +873,7 @@ int main(void)
         cmocka_unit_test(test_rotation),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_a_full_table),
+        cmocka_unit_test(test_share),
         cmocka_unit_test_setup_teardown(test_challenges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
