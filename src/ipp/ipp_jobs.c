@@ -2,6 +2,7 @@
 #include "ipp/ipp_jobs.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "ipp/ipp_jobs_int.h"
@@ -60,12 +61,39 @@ bool ipp_jobs_is_at(const struct ipp_job *j, struct span printer, int32_t printe
     return j->printer_id == printer_id && span_eq(span_of(j->printer), printer);
 }
 
+/* ---- numbers ---- */
+
+/* The next one in the upper half, the last one in the lower; 0: none are left. */
+static int32_t number_take(struct ipp_jobs_numbers *n)
+{
+    uint64_t left = n ? atomic_load_explicit(&n->left, memory_order_relaxed) : 0, then;
+
+    do {
+        if (left == 0)
+            return 0;
+        then = left >> 32 == (left & UINT32_MAX) ? 0 : left + (UINT64_C(1) << 32);
+    } while (!atomic_compare_exchange_weak_explicit(&n->left, &left, then, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return (int32_t)(left >> 32);
+}
+
+/* Those from |first| to |last| are there to be taken, unless others are, who asked as well. */
+static void numbers_put(struct ipp_jobs_numbers *n, uint64_t first, uint64_t last)
+{
+    uint64_t none = 0;
+
+    if (first <= last)
+        (void)atomic_compare_exchange_strong_explicit(&n->left, &none, first << 32 | last,
+                                                      memory_order_relaxed, memory_order_relaxed);
+}
+
 /* ---- beginning and end of a question ---- */
 
 /* Between the two |a->job| is what was asked for, and becomes the answer. */
 static void begin(struct ipp_jobs_ask *a)
 {
-    assert(!a->op);
+    assert(!a->op && !a->entry_op);
+    a->entry_err = OK;
     a->job = (struct ipp_job){0};
     arena_init(&a->mem, 0);
     a->expires_wall_ms = clock_wall_ms(a->set.clock) + a->set.retention_ms;
@@ -119,7 +147,9 @@ void ipp_jobs_cancel(struct ipp_jobs_ask *a)
 {
     if (a->op)
         store_cancel(a->op);
-    a->op = NULL;
+    if (a->entry_op)
+        store_cancel(a->entry_op);
+    a->op = a->entry_op = NULL;
     arena_done(&a->mem);
 }
 
@@ -226,13 +256,15 @@ static enum err copy_job(struct ipp_jobs_ask *a, const struct ipp_job *j)
     return a->job.saved.p ? OK : ERR_NOMEM;
 }
 
+/* The store's answers come in the order in which it was asked: the entry's is here. */
 static void on_kept(void *arg, const struct store_reply *r)
 {
     struct ipp_jobs_ask *a = answered(arg);
 
+    assert(!a->entry_op);
     a->job.version = r->version;
     ipp_job_settle(&a->job, now(a));
-    finish(a, r->err);
+    finish(a, r->err ? r->err : a->entry_err);
 }
 
 static enum err keep(struct ipp_jobs_ask *a)
@@ -256,12 +288,14 @@ static enum err keep(struct ipp_jobs_ask *a)
 /* A conflict: the job of that number is another one since, or somebody else prolonged it. */
 static void on_entry_kept(void *arg, const struct store_reply *r)
 {
-    struct ipp_jobs_ask *a = answered(arg);
+    struct ipp_jobs_ask *a = arg;
 
-    go_on(a, r->err && r->err != ERR_CONFLICT ? r->err : keep(a));
+    a->entry_op = NULL;
+    a->entry_err = r->err == ERR_CONFLICT ? OK : r->err;
 }
 
-static enum err entry_put(struct ipp_jobs_ask *a, int32_t id, uint64_t version)
+/* The entry and the job behind it, which become durable in one go. */
+static enum err keep_both(struct ipp_jobs_ask *a, int32_t id, uint64_t version)
 {
     struct ipp_jobs_key key = ipp_jobs_printer_key(span_of(a->job.printer), a->job.printer_id);
     const struct store_asker by = asker(a, on_entry_kept);
@@ -274,24 +308,31 @@ static enum err entry_put(struct ipp_jobs_ask *a, int32_t id, uint64_t version)
         .expires_wall_ms = a->expires_wall_ms,
     };
 
-    return store_put(a->set.store, IPP_JOBS_AT_PRINTER_SPACE, &put, &by, &a->op);
+    TRY(store_put(a->set.store, IPP_JOBS_AT_PRINTER_SPACE, &put, &by, &a->entry_op));
+    enum err e = keep(a);
+
+    if (e) {
+        store_cancel(a->entry_op);
+        a->entry_op = NULL;
+    }
+    return e;
 }
 
 /* The printer's number is this job's from now on, whoever had it. */
-static enum err entry_take(struct ipp_jobs_ask *a)
+static enum err keep_and_take(struct ipp_jobs_ask *a)
 {
-    return entry_put(a, a->job.id, STORE_ANY);
+    return keep_both(a, a->job.id, STORE_ANY);
 }
 
-static enum err prolong(struct ipp_jobs_ask *a, const struct store_reply *r)
+static enum err keep_and_prolong(struct ipp_jobs_ask *a, const struct store_reply *r)
 {
     int32_t id = 0;
 
     if (r->err == ERR_MISSING)
-        return entry_put(a, a->job.id, 0);
+        return keep_both(a, a->job.id, 0);
     TRY(r->err);
     TRY(ipp_jobs_read_id(r->items, &id));
-    return entry_put(a, id, r->items->version);
+    return keep_both(a, id, r->items->version);
 }
 
 /* The entry stays as long as this job does, also one that is another job's by now: were that gone
@@ -300,19 +341,35 @@ static void on_entry_seen(void *arg, const struct store_reply *r)
 {
     struct ipp_jobs_ask *a = answered(arg);
 
-    go_on(a, prolong(a, r));
+    go_on(a, keep_and_prolong(a, r));
 }
 
 /* ---- adding ---- */
 
+static enum err keep_new(struct ipp_jobs_ask *a)
+{
+    return a->job.printer_id ? keep_and_take(a) : keep(a);
+}
+
+static uint64_t numbers_at_once(const struct ipp_jobs_ask *a)
+{
+    return a->set.numbers ? IPP_JOBS_NUMBERS : 1;
+}
+
 static enum err use_number(struct ipp_jobs_ask *a, const struct store_reply *r)
 {
+    uint64_t n = numbers_at_once(a);
+
     if (r->err)
         return r->err == ERR_SYNTAX ? ERR_IO : r->err;
-    if (r->number == 0 || r->number > IPP_JOB_ID_MAX)
+    if (r->number < n || r->number - n >= IPP_JOB_ID_MAX)
         return ERR_FULL;
-    a->job.id = (int32_t)r->number;
-    return a->job.printer_id ? entry_take(a) : keep(a);
+    uint64_t first = r->number - n + 1, last = r->number;
+
+    if (a->set.numbers)
+        numbers_put(a->set.numbers, first + 1, last < IPP_JOB_ID_MAX ? last : IPP_JOB_ID_MAX);
+    a->job.id = (int32_t)first;
+    return keep_new(a);
 }
 
 static void on_number(void *arg, const struct store_reply *r)
@@ -326,8 +383,8 @@ static enum err ask_number(struct ipp_jobs_ask *a)
 {
     const struct store_asker by = asker(a, on_number);
 
-    return store_incr(a->set.store, IPP_JOBS_COUNT_SPACE, SPAN(IPP_JOBS_COUNT_KEY), 1, 0, &by,
-                      &a->op);
+    return store_incr(a->set.store, IPP_JOBS_COUNT_SPACE, SPAN(IPP_JOBS_COUNT_KEY),
+                      numbers_at_once(a), 0, &by, &a->op);
 }
 
 enum err ipp_jobs_add(struct ipp_jobs_ask *a, const struct ipp_job *j)
@@ -337,9 +394,11 @@ enum err ipp_jobs_add(struct ipp_jobs_ask *a, const struct ipp_job *j)
     begin(a);
     enum err e = copy_job(a, j);
 
-    a->job.id = 0;
     a->job.version = 0;
-    return begun(a, e ? e : ask_number(a));
+    if (e)
+        return begun(a, e);
+    a->job.id = number_take(a->set.numbers);
+    return begun(a, a->job.id ? keep_new(a) : ask_number(a));
 }
 
 /* ---- changing ---- */
@@ -356,7 +415,7 @@ static enum err change(struct ipp_jobs_ask *a, const struct store_item *item)
     struct span printer = span_of(a->job.printer);
 
     if (!ipp_jobs_is_at(&old, printer, a->job.printer_id))
-        return entry_take(a);
+        return keep_and_take(a);
     return entry_get(a, printer, a->job.printer_id, on_entry_seen);
 }
 

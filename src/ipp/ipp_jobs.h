@@ -75,10 +75,17 @@ void ipp_job_settle(struct ipp_job *j, uint64_t now_wall_ms);
 
 /* ---- the book: ipp_jobs.c ---- */
 
+/* Numbers that one process took from the store, for jobs that come: each is given once, and those
+ * that are left when the process ends are nobody's. Begin with zeros; any thread. */
+struct ipp_jobs_numbers {
+    _Atomic uint64_t left; /* private */
+};
+
 struct ipp_jobs_settings {
     struct store *store; /* borrowed; questions are answered or cancelled before it is freed */
     const struct clock *clock;
-    uint64_t retention_ms; /* of records, from their last change on */
+    uint64_t retention_ms;            /* of records, from their last change on */
+    struct ipp_jobs_numbers *numbers; /* borrowed; NULL: each new job asks the store for one */
 };
 
 /* One question; embed it, zeroed, and leave it alone until it is answered. */
@@ -94,7 +101,9 @@ struct ipp_jobs_ask {
     void (*done)(void *arg, enum err err, const struct ipp_job *job);
     void *arg;
     /* private */
-    struct store_op *op;
+    struct store_op *op;       /* the last one that was asked for */
+    struct store_op *entry_op; /* a change of the entry at the printer's number before that */
+    enum err entry_err;
     struct ipp_job job;
     struct arena mem;
     uint64_t expires_wall_ms;

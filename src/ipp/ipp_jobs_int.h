@@ -3,12 +3,14 @@
  *
  *   IPP_JOBS_SPACE             a job by its number: a record. Keys sort the newest first.
  *   IPP_JOBS_AT_PRINTER_SPACE  a printer and its number: digits of the job's number
- *   IPP_JOBS_COUNT_SPACE       IPP_JOBS_COUNT_KEY: the number that was given last
+ *   IPP_JOBS_COUNT_SPACE       IPP_JOBS_COUNT_KEY: the number that was given last, or the last one
+ *                              of those that a process has taken for jobs to come
  *
- * Of the first two, what belongs together is written with one time of expiry, and what is at the
- * printer's number first: a job never says that it has one unless that is there. An entry at a
- * printer's number counts only if its job says the same. So whoever stops between the two leaves
- * an entry that is no answer, and never one that leads to a job which the printer has forgotten. */
+ * Of the first two, what belongs together is written with one time of expiry, and asked for in one
+ * go, what is at the printer's number first. An entry counts only if its job says the same, and a
+ * job that has a number at the printer only if the entry there is its own. So whoever stops between
+ * the two leaves what is no answer, and never what leads to a job which the printer has forgotten.
+ */
 #ifndef IPP_JOBS_INT_H
 #define IPP_JOBS_INT_H
 
@@ -18,6 +20,7 @@
 #define IPP_JOBS_AT_PRINTER_SPACE "ipp-jobs-at-printer"
 #define IPP_JOBS_COUNT_SPACE      "ipp-jobs-count"
 #define IPP_JOBS_COUNT_KEY        "last"
+#define IPP_JOBS_NUMBERS          16u /* taken at once */
 
 struct ipp_jobs_key {
     char bytes[8 + IPP_JOB_PRINTER_MAX + 1];

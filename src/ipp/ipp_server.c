@@ -160,13 +160,12 @@ const struct listener_events ipp_listener_events = {.open = on_open, .refused = 
 
 struct span ipp_plaintext_refusal(void)
 {
-    return SPAN("HTTP/1.1 426 Upgrade Required\r\n"
-                "Connection: close, Upgrade\r\n"
-                "Upgrade: TLS/1.2, HTTP/1.1\r\n"
+    return SPAN("HTTP/1.1 403 Forbidden\r\n"
+                "Connection: close\r\n"
                 "Content-Type: text/plain; charset=utf-8\r\n"
-                "Content-Length: 42\r\n"
+                "Content-Length: 75\r\n"
                 "\r\n"
-                "This port speaks TLS only: use ipps://...\n");
+                "This port speaks TLS from the first byte: use ipps:// with this very port.\n");
 }
 
 /* ---- the server ---- */

@@ -10,6 +10,7 @@
 #include "adapt/remote_scan.h"
 #include "adapt/scan_slots.h"
 #include "http/digest_replay.h"
+#include "ipp/ipp_jobs.h"
 #include "ipp/ipp_snapshot.h"
 #include "net/listener.h"
 #include "net/spool.h"
@@ -30,6 +31,7 @@ struct ipp_server_environment {
     struct scan_slots *scans; /* open scans of the process */
     uint64_t scan_wait_ms;    /* how long a document waits for one of them before it is overload */
     struct store *store;      /* jobs */
+    struct ipp_jobs_numbers *numbers;
     struct record_log *records; /* NULL: off */
     struct metrics *metrics;
     struct troubles *troubles; /* NULL: not kept */
@@ -62,7 +64,7 @@ struct ipp_servers {
 };
 extern const struct listener_events ipp_listener_events;
 
-/* The refusal for clear text where TLS begins with the first byte: 426, closed. */
+/* The refusal for clear text where TLS begins with the first byte: 403, closed. */
 struct span ipp_plaintext_refusal(void);
 
 /* How printer |i| of the snapshot in force is to be announced (ipp_advertise.h): asks it for its

@@ -126,6 +126,7 @@ enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
         .scans = g->scans,
         .scan_wait_ms = g->config->settings.limits.scan_wait_ms,
         .store = g->keeper.store,
+        .numbers = &g->print.numbers,
         .records = g->records,
         .metrics = g->metrics,
         .troubles = g->troubles,

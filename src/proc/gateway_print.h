@@ -18,7 +18,8 @@ struct tenants;
 struct gateway_print {
     struct digest_keys keys;
     struct digest_replay *replay;
-    struct ipp_snapshot *snapshot; /* in force */
+    struct ipp_jobs_numbers numbers; /* shared by the loops */
+    struct ipp_snapshot *snapshot;   /* in force */
     struct ipp_servers servers;
 };
 

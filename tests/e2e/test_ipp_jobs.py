@@ -451,6 +451,21 @@ class TestDemandsOfUris:
         assert Client(gateway, CLEAR, SHA256).ask(message, "/ipp/open;AUTH=TLS").answer == UPGRADE_REQUIRED
         assert Client(gateway, "upgraded").ask(message, "/ipp/open;AUTH=TLS").answer == UNAUTHORIZED
 
+    @pytest.mark.parametrize("auth_list, channel, auth, wanted", [
+        ("", CLEAR, NONE, OK), (";AUTH=TLS", CLEAR, NONE, UPGRADE_REQUIRED),
+        (";AUTH=TLS", CLEAR, SHA256, UPGRADE_REQUIRED), (";AUTH=SSL3", CLEAR, NONE, UPGRADE_REQUIRED),
+        (";AUTH=DAA", CLEAR, NONE, UNAUTHORIZED), (";AUTH=DAA", CLEAR, SHA256, OK), (";AUTH=TLS", "upgraded", NONE, OK),
+        (";AUTH=TLS", "implicit", NONE, OK), (";AUTH=TLS,DAA", "upgraded", NONE, UNAUTHORIZED),
+        (";AUTH=TLS,DAA", "upgraded", SHA256, OK), (";AUTH=KERB", CLEAR, NONE, BAD_REQUEST)])
+    @pytest.mark.parametrize("operation", [GET_JOB_ATTRIBUTES, CANCEL_JOB])
+    def test_of_jobs(self, gateway, operation, auth_list, channel, auth, wanted):
+        """Of a job that was made in clear, and may be asked for so by its own URI."""
+        job = Client(gateway).print()
+        assert "AUTH" not in job.uri
+        assert Client(gateway, channel, auth).ask(by_uri(operation, job.uri + auth_list)).answer == wanted
+        is_canceled = (operation, wanted) == (CANCEL_JOB, OK)  # and nothing was done where it was refused
+        assert Client(gateway).ask(by_uri(CANCEL_JOB, job.uri)).answer == (ipp.NOT_POSSIBLE if is_canceled else OK)
+
     @pytest.mark.parametrize("scheme", ["ipps", "https"])
     def test_schemes(self, gateway, scheme):
         message = request(VALIDATE_JOB, f"{scheme}://localhost/ipp/open")
@@ -482,6 +497,7 @@ class TestDemandsOfUris:
 
 class TestAgain:
     """What is known of jobs outlives the gateway's processes."""
+    NUMBERS = 16  # that a process takes from the book at once
 
     @pytest.fixture
     def folder(self, tmp_path):
@@ -516,7 +532,8 @@ class TestAgain:
         """A reload with another number of threads makes a second gateway; the first one ends what it has begun."""
         with start(folder, certificates, cupsd) as own:
             jobs, old = self.make(own), own.gateway_pid()
-            body = request(GET_JOB_ATTRIBUTES, OPEN, job_id=jobs[-1].id + 1).encode()
+            number = self.NUMBERS * -(-jobs[-1].id // self.NUMBERS) + 1
+            body = request(GET_JOB_ATTRIBUTES, OPEN, job_id=number).encode()
             with Client(own).connect() as wire:
                 assert wire.ask(request(GET_PRINTER_ATTRIBUTES, OPEN)).code == OK
                 wire.send(post(body)[:-1])  # the old one waits for the last octet
@@ -525,7 +542,7 @@ class TestAgain:
                 wait.until(lambda: own.gateway_pid() != old, "the second generation", 30)
                 self.forget_challenges(own)
                 made = Client(own, "upgraded", SHA256).print()
-                assert made.id == jobs[-1].id + 1
+                assert made.id == number
                 reply = wire.send(body[-1:]).reply()
                 assert (reply.status, reply.get("Connection")) == (UPGRADE_REQUIRED, "close, Upgrade")
             self.check(own, [*jobs, made])

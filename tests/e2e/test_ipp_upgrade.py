@@ -9,9 +9,10 @@ import threading
 import pytest
 
 from testenv import ipp
-from testenv.cups import client_environment, ipptool
+from testenv.cups import client_environment, ipptool, run
 from testenv.fake_printer import FakePrinter
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
+from testenv.peers import need
 from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
                                 Wire, chunk, client_hello, context, post)
 from testenv.printing import PrintGateway, printer
@@ -25,9 +26,9 @@ LISTENERS = """\
   - {name: bare, protocol: ipp, address: "127.0.0.1:0"}
 """
 ADVERTISED = "TLS/1.2, HTTP/1.1"
-NEW_SESSION_TICKET = 4  # RFC 8446 4
+SERVER_HELLO, NEW_SESSION_TICKET = 2, 4  # RFC 8446 4
 DOCUMENT = b"%PDF-1.4\nthe words of a secret document\n%%EOF\n"
-IMPLICIT, UPGRADING = ("print", "off", "any", "at-once"), ("print", "any", "by-upgrade")
+IMPLICIT, UPGRADING = ("print", "off", "any", "at-once", "hasty"), ("print", "any", "by-upgrade", "hasty")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def backend():
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, certificates, backend):
     printers = [printer("open", backend.uri(), require="[]", pipeline="[]"),
-                printer("secure", backend.uri(), require="[tls]", pipeline="[]"),
+                printer("secure", backend.uri(), require="[tls]", pipeline="[]", aliases="[/printers/secure]"),
                 printer("both", backend.uri(), require="[tls, digest]", pipeline="[]")]
     with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers, listeners=LISTENERS) as running:
         yield running
@@ -66,6 +67,12 @@ def ask_for(name, operation=GET_PRINTER_ATTRIBUTES, **more):
 
 def options(*fields, target="*", version="1.1"):
     return "\r\n".join([f"OPTIONS {target} HTTP/{version}", "Host: localhost", *fields, "", ""]).encode()
+
+
+def post_in_chunks(message, path, *fields):
+    octets, head = message.encode(), post(b"", path, *fields)
+    head = head.replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
+    return head + chunk(octets[:10]) + chunk(octets[10:]) + chunk(b"")
 
 
 def expect_no_tls(wire):
@@ -235,8 +242,8 @@ class TestDemand:
     def test_at_once(self, gateway, backend, connect, first):
         wire = connect("at-once").send(first)
         reply = wire.reply()
-        assert (reply.status, reply.get("Upgrade"), reply.get("Connection")) == (426, ADVERTISED, "close, Upgrade")
-        assert b"ipps://" in reply.body
+        assert (reply.status, reply.get("Upgrade"), reply.get("Connection")) == (403, None, "close")
+        assert b"ipps:// with this very port" in reply.body
         assert wire.rest() == b""
         assert backend.heard == []
         assert wire.record(gateway)["error"] == "plaintext"
@@ -253,11 +260,12 @@ class TestToTheLetter:
 
     LINES = ("Connection: Upgrade", "Upgrade: TLS/1.0")
 
+    @pytest.mark.parametrize("framing", [post, post_in_chunks], ids=["length", "chunks"])
     @pytest.mark.parametrize("operation", [GET_PRINTER_ATTRIBUTES, VALIDATE_JOB, ipp.GET_JOBS])
     @pytest.mark.parametrize("name", ["open", "secure"])
-    def test_answered_inside(self, backend, connect, operation, name):
+    def test_answered_inside(self, backend, connect, operation, name, framing):
         asked = ask_for(name, operation)
-        wire = connect("any").send(post(asked, f"/ipp/{name}", *self.LINES))
+        wire = connect("any").send(framing(asked, f"/ipp/{name}", *self.LINES))
         assert wire.head().startswith(b"HTTP/1.1 101 ")
         assert backend.heard == []  # it is carried out inside TLS, and not before
         reply = wire.start_tls().reply()
@@ -306,6 +314,47 @@ class TestHandshake:
         alert = wire.send(client_hello(version)).rest()
         assert (alert[0], alert[5]) == (0x15, FATAL) and alert[6] in (HANDSHAKE_FAILURE, PROTOCOL_VERSION), alert
         assert len(alert) == 7  # and no way on in clear text
+
+    # Of TLS 1.2, for certificates of both kinds.
+    WEAK = {
+        "CBC": "c009 c00a c013 c014 c023 c024 c027 c028",
+        "RSA key exchange": "002f 0035 003c 003d 009c 009d",
+        "export": "0003 0006 0008 000b 000e 0011 0014 0017 0019 0062 0063 0064 0065",
+        "RC4": "0004 0005 c007 c011",
+        "no encryption": "0001 0002 003b c006 c010",
+        "anonymous": "0018 001b 0034 003a 006c 006d 00a6 00a7 c018 c019",
+    }
+    STRONG = "c02b c02c c02f c030 cca8 cca9"
+    # supported_groups: x25519, secp256r1. ec_point_formats: uncompressed. signature_algorithms: ECDSA, PSS, PKCS #1.
+    EXTENSIONS = bytes.fromhex("000a00060004001d0017" "000b00020100" "000d000a0008" "0403080408050401")
+
+    @pytest.fixture
+    def offer(self, connect):
+        """offer(listener, way, suites): the Wire on which a ClientHello with these was sent."""
+        def offer(listener, way, suites):
+            wire = connect(listener)
+            if way == "upgraded":
+                assert wire.send(OPTIONS).head().startswith(b"HTTP/1.1 101 ")
+            return wire.send(client_hello((3, 3), bytes.fromhex(suites), self.EXTENSIONS))
+        return offer
+
+    WAYS = [("print", "implicit"), ("at-once", "implicit"), ("print", "upgraded"), ("by-upgrade", "upgraded")]
+
+    @pytest.mark.parametrize("suites", WEAK)
+    @pytest.mark.parametrize("listener, way", WAYS)
+    def test_weak_suites(self, gateway, offer, listener, way, suites):
+        wire = offer(listener, way, self.WEAK[suites])
+        alert = wire.rest()
+        assert (alert[0], alert[5:]) == (0x15, bytes([FATAL, HANDSHAKE_FAILURE])), alert
+        assert wire.record(gateway)["error"] == "tls"
+
+    @pytest.mark.parametrize("listener, way", WAYS)
+    def test_strong_suites(self, offer, listener, way):
+        """What is refused above are the suites, not the rest of that ClientHello."""
+        for suites in (self.STRONG, f"{self.WEAK['CBC']} {self.STRONG}"):
+            answer = offer(listener, way, suites).exactly(200)
+            assert (answer[0], answer[5]) == (0x16, SERVER_HELLO), answer
+            assert answer[44 + answer[43]:46 + answer[43]].hex() in self.STRONG
 
     @pytest.mark.parametrize("way", ["implicit", "upgraded"])
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -494,17 +543,37 @@ class Tap:
 class TestDocumentStaysSecret:
     """What a client that asks for TLS sends is nowhere on the way in clear text."""
 
-    @pytest.mark.parametrize("scheme, flags", [("ipp", ["-E"]), ("ipp", []), ("ipps", [])],
-                             ids=["upgrade", "426", "ipps"])
-    def test_of_lp(self, gateway, backend, tmp_path, scheme, flags):
+    @pytest.fixture
+    def document(self, backend, tmp_path):
         backend.forget()
         path = tmp_path / "document.pdf"
         path.write_bytes(DOCUMENT)
+        return path
+
+    @staticmethod
+    def check(tap, heard):
+        assert heard.document == DOCUMENT
+        seen = bytes(tap.seen)
+        assert DOCUMENT[:16] not in seen and DOCUMENT[9:25] not in seen and DOCUMENT[-16:] not in seen
+        assert b"\x16\x03" in seen and b"document-format" not in seen.partition(b"\x16\x03")[2]
+        assert len(seen) > len(DOCUMENT)
+
+    @pytest.mark.parametrize("scheme, flags", [("ipp", ["-E"]), ("ipp", []), ("ipps", [])],
+                             ids=["upgrade", "426", "ipps"])
+    def test_of_ipptool(self, gateway, backend, document, tmp_path, scheme, flags):
+        env = client_environment(tmp_path / "home")
         with Tap(gateway.address("print")) as tap:
             uri = f"{scheme}://localhost:{tap.port}/ipp/secure"
-            done = ipptool(uri, "print-job.test", "-t", *flags, file=path, env=client_environment(tmp_path / "home"))
+            done = ipptool(uri, "print-job.test", "-t", *flags, file=document, env=env)
             assert done.returncode == 0, done.stdout
-        assert backend.wait_heard(PRINT_JOB).document == DOCUMENT
-        seen = bytes(tap.seen)
-        assert DOCUMENT[9:25] not in seen and b"document-format" not in seen.partition(b"\x16\x03")[2]
-        assert len(seen) > len(DOCUMENT)
+        self.check(tap, backend.wait_heard(PRINT_JOB))
+
+    @pytest.mark.parametrize("flags", [["-E"], []], ids=["upgrade", "426"])
+    def test_of_lp(self, gateway, backend, document, tmp_path, flags):
+        with Tap(gateway.address("print")) as tap:
+            done = run(need("lp", "cups-client"), *flags, "-h", f"localhost:{tap.port}", "-d", "secure", document,
+                       env=client_environment(tmp_path / "home"))
+            assert done.returncode == 0 and "request id is" in done.stdout, done
+        sent = [operation for operation in backend.operations() if operation in (PRINT_JOB, ipp.SEND_DOCUMENT)]
+        assert len(sent) == 1
+        self.check(tap, backend.last(sent[0]))
