@@ -9,6 +9,7 @@
 #define ROUNDS_MAX  16u
 #define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
 #define SEGMENT_MAX (1u << 20)
+#define SILENT_MS   20000u
 
 /* ---- the end ---- */
 
@@ -43,8 +44,8 @@ static void errand_free(struct ipp_errand *e)
 {
     struct ipp_backend *b = e->backend;
 
-    buf_done(&e->message);
-    free(e->parsed);
+    timer_clear(b->set.loop, &e->deadline);
+    buf_done(&e->octets);
     free(e);
     b->errands--;
     backend_free_if_last(b);
@@ -67,6 +68,9 @@ void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why)
     (void)snprintf(e->why, sizeof e->why, "%s", why);
     e->answer.why = e->why;
     e->answer.detail = e->detail;
+    if (err == ERR_TIMEOUT || err == OK)
+        atomic_store(&e->backend->set.known->silent_until_ms,
+                     err ? loop_now_ms(e->backend->set.loop) + SILENT_MS : 0);
     if (err)
         let_go(e, false); /* else take_events() does, once the engine has said all */
     queue(e);
@@ -316,6 +320,12 @@ static void on_timer(struct timer *t)
     queue(CONTAINER_OF(t, struct ipp_errand, timer));
 }
 
+static void on_deadline(struct timer *t)
+{
+    ipp_errand_end(CONTAINER_OF(t, struct ipp_errand, deadline), ERR_TIMEOUT,
+                   "the printer does not answer in time");
+}
+
 static enum err begin(struct ipp_errand *e)
 {
     const struct ipp_backend *b = e->backend;
@@ -413,6 +423,20 @@ void ipp_backend_known_unref(struct ipp_backend_known *k)
         free(k);
 }
 
+bool ipp_backend_is_silent(const struct ipp_backend *b)
+{
+    return atomic_load(&b->set.known->silent_until_ms) > loop_now_ms(b->set.loop);
+}
+
+void ipp_backend_keep(const struct ipp_backend_answer *a, struct buf *octets,
+                      struct ipp_message *ret)
+{
+    buf_done(octets);
+    *octets = *a->octets;
+    buf_init(a->octets, 0);
+    *ret = *a->message;
+}
+
 enum err ipp_backend_ask(struct ipp_backend *b, const struct ipp_backend_request *r,
                          struct ipp_errand **ret)
 {
@@ -425,7 +449,11 @@ enum err ipp_backend_ask(struct ipp_backend *b, const struct ipp_backend_request
     e->task.run = run;
     e->timer.fire = on_timer;
     e->timer.at_ms = UINT64_MAX;
-    buf_init(&e->message, b->set.message.size_max);
+    e->deadline.fire = on_deadline;
+    e->deadline.at_ms = UINT64_MAX;
+    if (r->deadline_ms)
+        timer_set(b->set.loop, &e->deadline, r->deadline_ms);
+    buf_init(&e->octets, b->set.message.size_max);
     b->errands++;
     queue(e); /* connects there */
     *ret = e;
@@ -481,6 +509,7 @@ enum err ipp_backend_new(const struct ipp_backend_settings *s, struct ipp_backen
         .policy = {.require = s->uri.secure ? SALLYPORT_STRONG : SALLYPORT_NONE},
         .connect_ms = s->timeout_ms < 10000 ? s->timeout_ms : 10000,
         .connections_max = s->connections,
+        .idle_max = s->connections,
     };
     enum err err = texts_make(b);
 

@@ -7,6 +7,7 @@
 #define IPP_BACKEND_H
 
 #include "adapt/body.h"
+#include "base/buf.h"
 #include "http/http_engine.h"
 #include "ipp/ipp_message.h"
 #include "ipp/ipp_uri.h"
@@ -46,16 +47,26 @@ struct ipp_backend_answer {
     const char *detail;   /* with addresses: for operators; "" */
     unsigned http_status; /* 0: none came */
     const struct ipp_message *message;
+    struct buf *octets; /* private: those of |message| */
     bool sent; /* after an error: the printer may have got all of the request, and done what it says
                 */
 };
 typedef void (*ipp_backend_fn)(void *arg, const struct ipp_backend_answer *a);
+
+/* Did it let a request time out a short while ago (20 s), and has answered none since? Whoever can
+ * do without it need not wait for it. */
+bool ipp_backend_is_silent(const struct ipp_backend *b);
+/* Inside |done|: takes the message over, which is gone behind it. What |octets| held is freed; *ret
+ * is a view of what it holds then. */
+void ipp_backend_keep(const struct ipp_backend_answer *a, struct buf *octets,
+                      struct ipp_message *ret);
 
 struct ipp_errand;
 struct ipp_backend_request {
     struct span
         attributes; /* an IPP request up to its end-of-attributes tag; borrowed until |done| */
     struct body *document; /* follows it, whole and from its first byte on; NULL: none. Borrowed */
+    uint64_t deadline_ms;  /* loop's clock: ERR_TIMEOUT then; 0: none but the backend's own */
     ipp_backend_fn done;   /* once, never inside the call; not after ipp_errand_cancel() */
     void *arg;
 };

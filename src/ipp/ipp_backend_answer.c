@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What comes back from a printer. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "ipp/ipp_backend_int.h"
 #include "ipp/ipp_names.h"
@@ -79,9 +78,9 @@ static void on_body(struct ipp_errand *e, struct span bytes)
     if (!e->scanned) {
         enum err err = ipp_scan_feed(&e->scan, &e->backend->set.message, bytes, &used, &f);
 
-        buf_add(&e->message, span_sub(bytes, 0, used));
+        buf_add(&e->octets, span_sub(bytes, 0, used));
         e->scanned = err == OK;
-        if (e->message.err)
+        if (e->octets.err)
             ipp_errand_end(e, ERR_NOMEM, "no memory for the printer's answer");
         else if (err && err != ERR_AGAIN)
             on_flaw(e, &f);
@@ -94,30 +93,34 @@ static void on_body(struct ipp_errand *e, struct span bytes)
 /* Not all of the request has gone out, and no more will. */
 static bool is_cut_short(const struct ipp_errand *e)
 {
-    return e->handed < ipp_errand_len(e) || http_client_output(e->engine)->len > 0;
+    return e->handed < ipp_errand_len(e) || http_client_output(e->engine)->len > 0 ||
+           http_client_answer(e->engine)->cut_short || stream_has_unsent(e->stream);
+}
+
+static void take(struct ipp_errand *e)
+{
+    e->answer.message = &e->message;
+    e->answer.octets = &e->octets;
+    ipp_errand_end(e, OK, "");
 }
 
 static void on_end(struct ipp_errand *e)
 {
-    struct ipp_message *m = e->parsed = malloc(sizeof *m);
-    struct ipp_header asked;
+    struct ipp_message *m = &e->message;
+    struct ipp_header asked = {.request_id = 0};
     struct ipp_fault f;
 
-    if (!m || !ipp_header_read(e->r.attributes, &asked))
-        ipp_errand_end(e, ERR_NOMEM, "no memory for the printer's answer");
-    else if (!e->scanned)
+    (void)ipp_header_read(e->r.attributes, &asked);
+    if (!e->scanned)
         ipp_errand_end(e, ERR_PROTO, "the printer's answer ends within its attributes");
-    else if (ipp_message_parse(IPP_RESPONSE, buf_span(&e->message), &e->backend->set.message, m,
-                               &f) != OK)
+    else if (ipp_message_read(IPP_RESPONSE, buf_span(&e->octets), &e->scan, m, &f) != OK)
         on_flaw(e, &f);
     else if (m->header.request_id != asked.request_id)
         ipp_errand_end(e, ERR_PROTO, "the printer answered another request");
     else if (m->header.code < IPP_CLIENT_ERROR_BAD_REQUEST && is_cut_short(e))
         ipp_errand_end(e, ERR_PROTO, "the printer said yes before it had the whole document");
     else
-        e->answer.message = m;
-    if (e->answer.message)
-        ipp_errand_end(e, OK, "");
+        take(e);
 }
 
 /* RFC 9110 9.2.2: the connection had been closed when we wrote to it. */

@@ -13,6 +13,7 @@
 struct ipp_backend_known {
     _Atomic unsigned refs;
     _Atomic bool upgrades; /* connections begin in clear text and become TLS */
+    _Atomic uint64_t silent_until_ms;
 };
 
 struct ipp_backend {
@@ -34,12 +35,13 @@ struct ipp_errand {
     struct http_client_engine *engine;
     struct slice leftover; /* read, but not taken by the engine */
     struct timer timer;
-    struct task task; /* tells the answer, or goes on */
-    uint64_t handed;  /* bytes of attributes and document that the engine has */
-    uint64_t rest;    /* bytes behind the answer's attributes */
+    struct timer deadline; /* the request's */
+    struct task task;      /* tells the answer, or goes on */
+    uint64_t handed;       /* bytes of attributes and document that the engine has */
+    uint64_t rest;         /* bytes behind the answer's attributes */
     struct ipp_scan scan;
-    struct buf message; /* the answer's attributes */
-    struct ipp_message *parsed;
+    struct buf octets; /* the answer's attributes */
+    struct ipp_message message;
     bool scanned;
     bool reused, again;
     bool greeted; /* TLS is there, and the request is to begin */

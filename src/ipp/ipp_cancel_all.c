@@ -142,9 +142,8 @@ static void on_active(void *arg, const struct ipp_backend_answer *a)
         ipp_exchange_wake(ex);
     } else if (a->message->header.code >= IPP_CLIENT_ERROR_BAD_REQUEST) {
         refuse(ex, ERR_UPSTREAM, "the printer does not say which jobs there are");
-    } else if (!ipp_forward_keep(ex, a->message)) {
-        refuse(ex, ERR_NOMEM, "no memory for the printer's answer");
     } else {
+        ipp_forward_keep(ex, a);
         ipp_job_list(ex, true, cancel_next);
     }
 }

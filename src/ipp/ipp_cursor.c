@@ -3,22 +3,56 @@
 
 #include "base/reader.h"
 
+#define RECORD_MIN 5u /* its tag and both lengths */
+
 /* ---- records ---- */
+
+static size_t u16_at(struct span s, size_t off)
+{
+    return (size_t)(uint8_t)s.p[off] << 8 | (uint8_t)s.p[off + 1];
+}
+
+/* How many octets of |s| its first record has, and its name; 0: there is none. All walks come
+ * through here, several times for each record of an answer. */
+static inline size_t measure(struct span s, size_t *ret_name)
+{
+    size_t name, size;
+
+    *ret_name = 0;
+    if (s.n == 0)
+        return 0;
+    if (ipp_tag_is_delimiter((uint8_t)s.p[0]))
+        return 1;
+    if (s.n < RECORD_MIN)
+        return 0;
+    name = u16_at(s, 1);
+    if (name > s.n - RECORD_MIN)
+        return 0;
+    size = RECORD_MIN + name + u16_at(s, 3 + name);
+    *ret_name = name;
+    return size <= s.n ? size : 0;
+}
+
+static struct span behind(struct span s, size_t n)
+{
+    return (struct span){s.p + n, s.n - n};
+}
 
 bool ipp_record_next(struct span *rest, struct ipp_record *ret)
 {
-    struct reader r = reader_of(rest->p, rest->n);
-    struct ipp_record record = {.tag = read_u8(&r)};
+    size_t name, n = measure(*rest, &name);
+    struct span s = *rest;
 
-    if (!ipp_tag_is_delimiter(record.tag)) {
-        record.name = read_span(&r, read_u16(&r));
-        record.value = read_span(&r, read_u16(&r));
-    }
-    if (r.err)
+    if (n == 0)
         return false;
-    record.octets = span_sub(*rest, 0, r.off);
-    *rest = span_sub(*rest, r.off, SIZE_MAX);
-    *ret = record;
+    *ret = (struct ipp_record){
+        .tag = (uint8_t)s.p[0], .octets = {s.p, n}
+    };
+    if (n > 1) {
+        ret->name = (struct span){s.p + 3, name};
+        ret->value = (struct span){s.p + RECORD_MIN + name, n - RECORD_MIN - name};
+    }
+    *rest = behind(s, n);
     return true;
 }
 
@@ -52,27 +86,28 @@ static bool skip_collection(struct span *rest, struct span *ret_members)
 bool ipp_group_next(struct span *rest, struct ipp_group *ret)
 {
     struct ipp_record record;
-    struct span all, at;
+    struct span all;
+    size_t name, n;
 
     if (!ipp_record_next(rest, &record))
         return false;
-    all = at = *rest;
-    while (ipp_record_next(&at, &record) && !ipp_tag_is_delimiter(record.tag))
-        *rest = at;
-    *ret = (struct ipp_group){(uint8_t)all.p[-1], before(all, *rest)};
+    all = *rest;
+    while ((n = measure(*rest, &name)) > 1)
+        *rest = behind(*rest, n);
+    *ret = (struct ipp_group){record.tag, before(all, *rest)};
     return true;
 }
 
 bool ipp_attribute_next(struct span *rest, struct ipp_attribute *ret)
 {
-    struct span all = *rest, at;
-    struct ipp_record first, more;
+    struct span all = *rest;
+    struct ipp_record first;
+    size_t name, n;
 
     if (!ipp_record_next(rest, &first))
         return false;
-    at = *rest;
-    while (ipp_record_next(&at, &more) && more.name.n == 0)
-        *rest = at;
+    while ((n = measure(*rest, &name)) > 1 && name == 0)
+        *rest = behind(*rest, n);
     *ret = (struct ipp_attribute){first.name, first.tag, before(all, *rest)};
     return true;
 }

@@ -63,6 +63,7 @@ void ipp_exchange_drop_work(struct ipp_exchange *ex)
     if (ex->errand)
         ipp_errand_cancel(ex->errand);
     ex->errand = NULL;
+    ipp_printer_list_drop(ex);
     ipp_document_drop(ex);
 }
 
@@ -201,8 +202,7 @@ static void message_whole(struct ipp_exchange *ex)
                          "no memory for the request");
         return;
     }
-    if (ipp_message_parse(IPP_REQUEST, buf_span(&ex->attributes), &ex->snapshot->set->message, m,
-                          &f) != OK) {
+    if (ipp_message_read(IPP_REQUEST, buf_span(&ex->attributes), &ex->scan, m, &f) != OK) {
         free(m);
         refuse_message(ex, &f);
         return;
@@ -325,7 +325,7 @@ void ipp_exchange_perform(struct ipp_exchange *ex)
         ipp_document_begin(ex);
     else if (ex->operation->code == IPP_OPERATION_SEND_DOCUMENT)
         ipp_job_ask(ex, IPP_JOB_ASK_NONE);
-    else if (ex->about_all)
+    else if (ex->about_all || ex->operation->code == IPP_OPERATION_CUPS_GET_DEFAULT)
         ipp_printer_list(ex);
     else if (ipp_cancel_all_wanted(ex))
         ipp_cancel_all(ex);

@@ -176,13 +176,21 @@ static void on_listed(struct ipp_exchange *ex)
     over(ex);
 }
 
+/* Answers about the printer itself tell of no jobs, and are the longest: nobody looks for any in
+ * them. What names one nevertheless is left out. */
+static bool is_about_printer(const struct ipp_exchange *ex)
+{
+    return ex->operation->code == IPP_OPERATION_GET_PRINTER_ATTRIBUTES ||
+           ex->operation->code == IPP_OPERATION_GET_PRINTER_SUPPORTED_VALUES;
+}
+
 /* Whose the jobs are that the answer tells of. */
 static void ask_for_jobs(struct ipp_exchange *ex)
 {
     bool all =
         ex->operation->code == IPP_OPERATION_GET_JOBS && is_success(ex->answer_message.header.code);
     int32_t first = 0;
-    size_t n = ipp_answer_jobs(&ex->answer_message, &first, 1);
+    size_t n = is_about_printer(ex) ? 0 : ipp_answer_jobs(&ex->answer_message, &first, 1);
 
     if (!all && (n == 0 || (n == 1 && ex->has_job && first == ex->job.printer_id)))
         on_listed(ex);
@@ -210,16 +218,9 @@ void ipp_forward_failed(struct ipp_exchange *ex, const struct ipp_backend_answer
         ipp_reply_refuse(ex, IPP_SERVER_ERROR_SERVICE_UNAVAILABLE, a->err, "printer", "%s", a->why);
 }
 
-/* The message is the errand's, and gone when it returns. */
-bool ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_message *m)
+void ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_backend_answer *a)
 {
-    struct ipp_fault f;
-
-    buf_reset(&ex->answer);
-    buf_add(&ex->answer, m->octets);
-    return !ex->answer.err &&
-           ipp_message_parse(IPP_RESPONSE, buf_span(&ex->answer), &ex->snapshot->set->message,
-                             &ex->answer_message, &f) == OK;
+    ipp_backend_keep(a, &ex->answer, &ex->answer_message);
 }
 
 /* The client has its answer: the job tells of it. */
@@ -236,8 +237,10 @@ static void refused_later(struct ipp_exchange *ex)
 static void took_request(struct ipp_exchange *ex)
 {
     bool success = is_success(ex->answer_message.header.code);
-    int32_t id = ex->job.printer_id ? ex->job.printer_id : ipp_answer_job(&ex->answer_message);
+    int32_t id = 0;
 
+    if (makes_job(ex))
+        id = ex->job.printer_id ? ex->job.printer_id : ipp_answer_job(&ex->answer_message);
     if (ex->creating) {
         created(ex);
     } else if (ex->operation->code == IPP_OPERATION_CREATE_JOB && success) {
@@ -262,35 +265,33 @@ static void on_answer(void *arg, const struct ipp_backend_answer *a)
     if (a->err) {
         ipp_forward_failed(ex, a);
         over(ex);
-    } else if (!ipp_forward_keep(ex, a->message)) {
-        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ERR_NOMEM, "memory",
-                         "no memory for the printer's answer");
-        over(ex);
     } else {
+        ipp_forward_keep(ex, a);
         took_request(ex);
     }
 }
 
 /* ---- requests ---- */
 
-static bool is_protected(const struct ipp_exchange *ex)
+static bool is_protected(const struct ipp_exchange *ex, const struct ipp_printer *p)
 {
-    bool near = ipp_uri_is_inside(span_of(ex->printer->backend_uri), SPAN_NONE);
+    bool near = ipp_uri_is_inside(span_of(p->backend_uri), SPAN_NONE);
 
-    return ex->level.channel != IPP_CHANNEL_CLEAR && (ex->printer->backend.secure || near);
+    return ex->level.channel != IPP_CHANNEL_CLEAR && (p->backend.secure || near);
 }
 
-enum err ipp_forward_translate(struct ipp_exchange *ex, struct buf *out)
+enum err ipp_forward_translate(const struct ipp_exchange *ex, const struct ipp_printer *p,
+                               struct buf *out)
 {
     const struct ipp_request_translation t = {
-        .printer_uri = span_of(ex->printer->backend_uri),
+        .printer_uri = span_of(p->backend_uri),
         .job_id = ex->has_job ? ex->job.printer_id : 0,
         .user = ex->who.kind > IPP_USER_CLAIMED ? span_of(ex->who.name) : SPAN_NONE,
-        .secure = is_protected(ex),
+        .secure = is_protected(ex, p),
         .jobs = ex->others,
         .n_jobs = ex->n_others,
-        .hold = ex->printer->set->hold && (ex->operation->code == IPP_OPERATION_PRINT_JOB ||
-                                           ex->operation->code == IPP_OPERATION_CREATE_JOB),
+        .hold = p->set->hold && (ex->operation->code == IPP_OPERATION_PRINT_JOB ||
+                                 ex->operation->code == IPP_OPERATION_CREATE_JOB),
     };
 
     return ipp_translate_request(ex->message, &t, out);
@@ -298,7 +299,8 @@ enum err ipp_forward_translate(struct ipp_exchange *ex, struct buf *out)
 
 /* CUPS answers for the printer that is its own default; here it is the one that this request leads
  * to. */
-enum err ipp_forward_attributes(const struct ipp_exchange *ex, struct buf *out)
+enum err ipp_forward_attributes(const struct ipp_exchange *ex, const struct ipp_printer *p,
+                                struct buf *out)
 {
     struct ipp_attribute a;
     struct ipp_writer w;
@@ -310,7 +312,7 @@ enum err ipp_forward_attributes(const struct ipp_exchange *ex, struct buf *out)
     ipp_write_group(&w, IPP_GROUP_OPERATION);
     ipp_write_string(&w, IPP_VALUE_CHARSET, SPAN("attributes-charset"), SPAN("utf-8"));
     ipp_write_string(&w, IPP_VALUE_LANGUAGE, SPAN("attributes-natural-language"), SPAN("en"));
-    ipp_write_string(&w, IPP_VALUE_URI, SPAN("printer-uri"), span_of(ex->printer->backend_uri));
+    ipp_write_string(&w, IPP_VALUE_URI, SPAN("printer-uri"), span_of(p->backend_uri));
     if (ipp_message_find(ex->message, SPAN("requested-attributes"), &a) == OK)
         for (struct span rest = a.values; ipp_value_next(&rest, &v); first = false)
             ipp_write_copy(&w, first ? SPAN("requested-attributes") : SPAN_NONE, &v);
@@ -323,9 +325,7 @@ static enum err make_request(struct ipp_exchange *ex)
         buf_add(&ex->out, ex->job.saved);
         return ex->out.err;
     }
-    if (ex->operation->code == IPP_OPERATION_CUPS_GET_DEFAULT)
-        return ipp_forward_attributes(ex, &ex->out);
-    return ipp_forward_translate(ex, &ex->out);
+    return ipp_forward_translate(ex, ex->printer, &ex->out);
 }
 
 static void send_request(struct ipp_exchange *ex, bool with_document)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipp/ipp_message.h"
 
+#include <assert.h>
+
 #include "base/reader.h"
 #include "ipp/ipp_names.h"
 
@@ -29,21 +31,16 @@ bool ipp_header_read(struct span octets, struct ipp_header *ret)
     return true;
 }
 
-static enum err check_shape(struct ipp_message *m, const struct ipp_limits *lim,
+static enum err check_shape(struct span octets, const struct ipp_limits *lim, struct ipp_scan *scan,
                             struct ipp_fault *reterr)
 {
-    struct ipp_scan scan = {.at = 0};
     size_t used;
-    enum err e = ipp_scan_feed(&scan, lim, m->octets, &used, reterr);
+    enum err e = ipp_scan_feed(scan, lim, octets, &used, reterr);
 
     if (e == ERR_AGAIN)
-        return ipp_fault_set(reterr, IPP_FLAW_TRUNCATED, m->octets.n);
+        return ipp_fault_set(reterr, IPP_FLAW_TRUNCATED, octets.n);
     TRY(e);
-    if (used < m->octets.n)
-        return ipp_fault_set(reterr, IPP_FLAW_TRAILING, used);
-    m->n_attributes = scan.n_attributes;
-    m->groups = span_sub(m->octets, IPP_HEADER_SIZE, used - IPP_HEADER_SIZE - 1);
-    return OK;
+    return used < octets.n ? ipp_fault_set(reterr, IPP_FLAW_TRAILING, used) : OK;
 }
 
 static enum err check_header(struct ipp_message *m, struct ipp_fault *reterr)
@@ -207,9 +204,23 @@ static enum err find_target(struct ipp_message *m, struct ipp_fault *reterr)
 enum err ipp_message_parse(enum ipp_kind kind, struct span octets, const struct ipp_limits *lim,
                            struct ipp_message *ret, struct ipp_fault *reterr)
 {
-    struct ipp_message m = {.kind = kind, .octets = octets};
+    struct ipp_scan scan = {.at = 0};
 
-    TRY(check_shape(&m, lim, reterr));
+    TRY(check_shape(octets, lim, &scan, reterr));
+    return ipp_message_read(kind, octets, &scan, ret, reterr);
+}
+
+enum err ipp_message_read(enum ipp_kind kind, struct span octets, const struct ipp_scan *scan,
+                          struct ipp_message *ret, struct ipp_fault *reterr)
+{
+    struct ipp_message m = {
+        .kind = kind,
+        .octets = octets,
+        .groups = span_sub(octets, IPP_HEADER_SIZE, octets.n - IPP_HEADER_SIZE - 1),
+        .n_attributes = scan->n_attributes,
+    };
+
+    assert(scan->at == octets.n && octets.n > IPP_HEADER_SIZE);
     TRY(check_header(&m, reterr));
     TRY(check_values(&m, reterr));
     TRY(check_preamble(&m, reterr));

@@ -65,6 +65,11 @@ bool ipp_header_read(struct span octets, struct ipp_header *ret);
 NODISCARD enum err ipp_message_parse(enum ipp_kind kind, struct span octets,
                                      const struct ipp_limits *lim, struct ipp_message *ret,
                                      struct ipp_fault *reterr);
+/* As above, of octets whose shape |scan| has seen as they came, with the same limits: it said OK
+ * behind the last one of these. What is left are the rules about what they say. */
+NODISCARD enum err ipp_message_read(enum ipp_kind kind, struct span octets,
+                                    const struct ipp_scan *scan, struct ipp_message *ret,
+                                    struct ipp_fault *reterr);
 
 /* As ipp_attribute_find(), in the group operation-attributes. */
 NODISCARD enum err ipp_message_find(const struct ipp_message *m, struct span name,

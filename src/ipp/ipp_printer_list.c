@@ -1,13 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUPS-Get-Printers, CUPS-Get-Classes and Get-Jobs at "/", which CUPS' clients ask a server: all
- * printers of the gateway that whoever asks may see, as each says of itself, and their jobs. One
- * after the other is asked; of one that does not answer its name is told, and that it is
- * stopped. */
+ * printers of the gateway that whoever asks may see, as each says of itself, and their jobs, in the
+ * order of the configuration. Several are asked at once, so that one that does not answer holds up
+ * nobody for long; of that its name is told, and that it is stopped. CUPS-Get-Default, which they
+ * ask before anything else, is such a list of one. */
+#include <stdlib.h>
+
 #include "ipp/ipp_server_int.h"
 
 #define STATE_STOPPED 5 /* RFC 8011 5.4.11 */
+#define AHEAD         16u /* printers that are asked, or have answered, before their turn to be told */
+#define ANSWER_MS     5000u /* CUPS' clients give up after 30 s */
 
-static void ask_next(struct ipp_exchange *ex);
+/* A printer that is asked. */
+struct ask {
+    struct ipp_exchange *ex;
+    const struct ipp_printer *printer;
+    bool is_operator; /* whoever asks, there */
+    struct ipp_errand *errand;
+    struct buf octets; /* the request; then the answer, which |message| is a view of */
+    struct ipp_message message;
+    bool over, has_answer;
+};
+
+/* Asks are told in the order in which they were made: |n_told|, then the others up to |n_asked|. */
+struct ipp_printer_walk {
+    size_t n_looked_at, n_printers; /* of the snapshot: dealt with, and the end of the list */
+    size_t n_asked, n_told;
+    bool telling; /* the book is asked about the jobs of the one whose turn it is */
+    struct ask asks[AHEAD];
+};
+
+static void go_on(struct ipp_exchange *ex);
 
 static bool is_for_jobs(const struct ipp_exchange *ex)
 {
@@ -21,7 +45,76 @@ bool ipp_printer_list_wanted(const struct ipp_exchange *ex, struct span path)
             ex->operation->code == IPP_OPERATION_CUPS_GET_CLASSES);
 }
 
-/* ---- what is told ---- */
+static struct ask *ask_at(struct ipp_printer_walk *w, size_t i)
+{
+    return &w->asks[i % AHEAD];
+}
+
+/* ---- asking ---- */
+
+/* At its level as it is: nobody is asked for more than for others because of one printer. */
+static bool may_see(struct ipp_exchange *ex, const struct ipp_printer *p, bool is_operator)
+{
+    const struct ipp_level now = {ex->level.channel, ex->who.kind};
+    struct ipp_demand demand = ipp_admit_demand(ex, p);
+
+    return ipp_demand_check(&demand, now) == IPP_NEED_NOTHING && ipp_admit_is_listed(ex, p) &&
+           ipp_printer_allows(p->set, ex->operation, is_operator);
+}
+
+static void on_answer(void *arg, const struct ipp_backend_answer *answer)
+{
+    struct ask *a = arg;
+
+    a->errand = NULL;
+    a->over = true;
+    a->has_answer = !answer->err && answer->message->header.code < IPP_CLIENT_ERROR_BAD_REQUEST;
+    if (a->has_answer)
+        ipp_backend_keep(answer, &a->octets, &a->message);
+    go_on(a->ex);
+}
+
+static enum err ask_printer(struct ask *a)
+{
+    struct ipp_exchange *ex = a->ex;
+    struct ipp_backend *b = ipp_server_backend(ex->server, a->printer);
+
+    if (!b)
+        return ERR_MISSING;
+    if (ipp_backend_is_silent(b))
+        return ERR_TIMEOUT;
+    TRY(is_for_jobs(ex) ? ipp_forward_translate(ex, a->printer, &a->octets)
+                        : ipp_forward_attributes(ex, a->printer, &a->octets));
+    const struct ipp_backend_request r = {
+        .attributes = buf_span(&a->octets),
+        .deadline_ms = loop_now_ms(ex->server->env.loop) + ANSWER_MS,
+        .done = on_answer,
+        .arg = a,
+    };
+
+    return ipp_backend_ask(b, &r, &a->errand);
+}
+
+/* False: there is no further one. */
+static bool ask_another(struct ipp_exchange *ex, struct ipp_printer_walk *w)
+{
+    while (w->n_looked_at < w->n_printers) {
+        const struct ipp_printer *p = &ex->snapshot->printers[w->n_looked_at++];
+        bool is_operator = ipp_admit_is_operator(ex, p);
+
+        if (!may_see(ex, p, is_operator))
+            continue;
+        struct ask *a = ask_at(w, w->n_asked++);
+
+        *a = (struct ask){.ex = ex, .printer = p, .is_operator = is_operator};
+        buf_init(&a->octets, 0);
+        a->over = ask_printer(a) != OK;
+        return true;
+    }
+    return false;
+}
+
+/* ---- telling ---- */
 
 /* The answer's groups of |tag|, as octets; what stands before and behind them is ours. */
 static void add_groups(struct ipp_exchange *ex, const struct ipp_message *m, uint8_t tag)
@@ -74,81 +167,77 @@ static bool add_translated(struct ipp_exchange *ex)
     return added;
 }
 
-static void on_jobs(struct ipp_exchange *ex)
+static void told(struct ipp_printer_walk *w)
 {
-    (void)!add_translated(ex); /* the others' all the same */
-    ask_next(ex);
+    buf_done(&ask_at(w, w->n_told)->octets);
+    w->n_told++;
 }
 
-static void on_answer(void *arg, const struct ipp_backend_answer *a)
+static void on_jobs(struct ipp_exchange *ex)
 {
-    struct ipp_exchange *ex = arg;
-    bool success = !a->err && a->message->header.code < IPP_CLIENT_ERROR_BAD_REQUEST &&
-                   ipp_forward_keep(ex, a->message);
+    ex->walk->telling = false;
+    (void)!add_translated(ex); /* the others' all the same */
+    told(ex->walk);
+    go_on(ex);
+}
 
-    ex->errand = NULL;
-    if (success && is_for_jobs(ex)) {
+static void tell(struct ipp_exchange *ex, struct ipp_printer_walk *w)
+{
+    const struct ask *a = ask_at(w, w->n_told);
+
+    ex->printer = a->printer;
+    ex->is_operator = a->is_operator;
+    ex->answer_message = a->message;
+    if (a->has_answer && is_for_jobs(ex)) {
+        w->telling = true;
         ex->n_jobs = 0;
         ipp_job_list(ex, true, on_jobs);
         return;
     }
-    if (!success || !add_translated(ex))
+    if (!a->has_answer || !add_translated(ex))
         add_silent(ex);
-    ask_next(ex);
-}
-
-/* ---- one after the other ---- */
-
-/* At its level as it is: nobody is asked for more than for others because of one printer. */
-static bool may_see(struct ipp_exchange *ex, const struct ipp_printer *p)
-{
-    const struct ipp_level now = {ex->level.channel, ex->who.kind};
-    struct ipp_demand demand = ipp_admit_demand(ex, p);
-
-    ex->is_operator = ipp_admit_is_operator(ex, p);
-    return ipp_demand_check(&demand, now) == IPP_NEED_NOTHING && ipp_admit_is_listed(ex, p) &&
-           ipp_printer_allows(p->set, ex->operation, ex->is_operator);
-}
-
-static bool ask(struct ipp_exchange *ex)
-{
-    struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
-    struct ipp_backend_request r = {.done = on_answer, .arg = ex};
-
-    buf_reset(&ex->answer);
-    enum err e = is_for_jobs(ex) ? ipp_forward_translate(ex, &ex->answer)
-                                 : ipp_forward_attributes(ex, &ex->answer);
-    if (!b || e)
-        return false;
-    r.attributes = buf_span(&ex->answer);
-    return ipp_backend_ask(b, &r, &ex->errand) == OK;
+    told(w);
 }
 
 static void finish(struct ipp_exchange *ex)
 {
-    ex->printer = NULL;
+    if (ex->about_all)
+        ex->printer = NULL;
     buf_char(&ex->out, IPP_GROUP_END);
     ipp_reply_out(ex, IPP_SUCCESSFUL_OK);
 }
 
-static void ask_next(struct ipp_exchange *ex)
+static bool may_tell(const struct ipp_printer_walk *w)
 {
-    const struct ipp_snapshot *s = ex->snapshot;
-
-    while (ex->n_listed < s->n_printers) {
-        const struct ipp_printer *p = &s->printers[ex->n_listed++];
-
-        if (!may_see(ex, p))
-            continue;
-        ex->printer = p;
-        if (ask(ex))
-            return;
-        add_silent(ex);
-    }
-    finish(ex);
+    return !w->telling && w->n_told < w->n_asked && w->asks[w->n_told % AHEAD].over;
 }
 
-/* Classes of printers there are none. */
+static void go_on(struct ipp_exchange *ex)
+{
+    struct ipp_printer_walk *w = ex->walk;
+
+    do {
+        while (ex->walk && may_tell(w))
+            tell(ex, w);
+        if (!ex->walk) /* the list was refused */
+            return;
+    } while (w->n_asked - w->n_told < AHEAD && ask_another(ex, w));
+    if (w->n_told == w->n_asked)
+        finish(ex);
+}
+
+/* ---- beginning and end ---- */
+
+static void choose(const struct ipp_exchange *ex, struct ipp_printer_walk *w)
+{
+    if (ex->operation->code == IPP_OPERATION_CUPS_GET_DEFAULT) {
+        w->n_looked_at = (size_t)(ex->printer - ex->snapshot->printers);
+        w->n_printers = w->n_looked_at + 1;
+    } else if (ex->operation->code != IPP_OPERATION_CUPS_GET_CLASSES) { /* there are none */
+        w->n_printers = ex->snapshot->n_printers;
+    }
+}
+
 void ipp_printer_list(struct ipp_exchange *ex)
 {
     const struct ipp_own_answer a = {
@@ -158,12 +247,32 @@ void ipp_printer_list(struct ipp_exchange *ex)
         .request_id = ex->header.request_id,
     };
 
+    ex->walk = calloc(1, sizeof *ex->walk);
+    if (!ex->walk) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_BUSY, ERR_NOMEM, "memory",
+                         "no memory for a list of printers");
+        return;
+    }
     ex->state = EX_PRINTER;
     buf_reset(&ex->out);
     (void)!ipp_own_answer(&a, &ex->out);
     if (ex->out.n > 0)
         ex->out.n--; /* its end: groups follow */
-    ex->n_listed =
-        ex->operation->code == IPP_OPERATION_CUPS_GET_CLASSES ? ex->snapshot->n_printers : 0;
-    ask_next(ex);
+    choose(ex, ex->walk);
+    go_on(ex);
+}
+
+void ipp_printer_list_drop(struct ipp_exchange *ex)
+{
+    struct ipp_printer_walk *w = ex->walk;
+
+    for (size_t i = w ? w->n_told : 0; w && i < w->n_asked; i++) {
+        struct ask *a = ask_at(w, i);
+
+        if (a->errand)
+            ipp_errand_cancel(a->errand);
+        buf_done(&a->octets);
+    }
+    free(w);
+    ex->walk = NULL;
 }

@@ -111,6 +111,19 @@ static enum err copy_record(struct rewrite *r, const struct ipp_record *record, 
     return OK;
 }
 
+/* Nobody asks about any of its values: it goes as it is. */
+static bool is_untouched(const struct rewrite *r, const struct ipp_attribute *a)
+{
+    struct ipp_record record;
+
+    if (r->ask && r->rules->value)
+        return false;
+    for (struct span rest = a->values; ipp_record_next(&rest, &record);)
+        if (record.tag == IPP_VALUE_URI)
+            return !r->rules->value;
+    return true;
+}
+
 /* The records one after the other, with a level for each collection that is open: peers decide how
  * deep it goes, so nothing here calls itself. */
 static enum err copy_attribute(struct rewrite *r, const struct ipp_attribute *a)
@@ -120,6 +133,10 @@ static enum err copy_attribute(struct rewrite *r, const struct ipp_attribute *a)
     size_t begin = r->out->n;
     bool gone = false;
 
+    if (is_untouched(r, a)) {
+        buf_add(r->out, a->values);
+        return OK;
+    }
     r->levels[0] = (struct level){.begin = begin, .open = true};
     while (!gone && ipp_record_next(&rest, &record))
         TRY(copy_record(r, &record, &gone));

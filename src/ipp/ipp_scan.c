@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-#include "ipp/ipp_tags.h"
+#include "ipp/ipp_cursor.h"
 
 #define HEADER_SIZE 8u /* version-number, operation-id or status-code, request-id */
 
@@ -91,10 +91,8 @@ static enum err take_tag(struct ipp_scan *s, const struct ipp_limits *lim, uint8
 
 /* ---- lengths ---- */
 
-static enum ipp_flaw name_flaw(struct ipp_scan *s, const struct ipp_limits *lim)
+static enum ipp_flaw name_flaw(const struct ipp_scan *s, const struct ipp_limits *lim, size_t n)
 {
-    uint16_t n = s->number;
-
     if (n > IPP_LENGTH_MAX)
         return IPP_FLAW_NEGATIVE_LENGTH;
     if (s->depth)
@@ -103,22 +101,26 @@ static enum ipp_flaw name_flaw(struct ipp_scan *s, const struct ipp_limits *lim)
         return s->named ? IPP_FLAW_NONE : IPP_FLAW_NO_NAME;
     if (n > IPP_NAME_MAX)
         return IPP_FLAW_NAME_LENGTH;
-    if (s->n_attributes == lim->attributes_max)
-        return IPP_FLAW_TOO_MANY;
+    return s->n_attributes == lim->attributes_max ? IPP_FLAW_TOO_MANY : IPP_FLAW_NONE;
+}
+
+static void note_name(struct ipp_scan *s, size_t n)
+{
+    if (n == 0)
+        return;
     s->n_attributes++;
     s->named = true;
-    return IPP_FLAW_NONE;
 }
 
 /* Upper bounds of strings are not a question of shape: they are looked at when all is here. */
-static enum ipp_flaw value_flaw(const struct ipp_scan *s)
+static enum ipp_flaw value_flaw(uint8_t tag, size_t n)
 {
-    struct ipp_lengths bounds = ipp_tag_lengths(s->tag);
-    bool fixed = bounds.min == bounds.max || s->tag == IPP_VALUE_MEMBER_NAME;
+    struct ipp_lengths bounds = ipp_tag_lengths(tag);
+    bool fixed = bounds.min == bounds.max || tag == IPP_VALUE_MEMBER_NAME;
 
-    if (s->number > IPP_LENGTH_MAX)
+    if (n > IPP_LENGTH_MAX)
         return IPP_FLAW_NEGATIVE_LENGTH;
-    if (s->number < bounds.min || (fixed && s->number > bounds.max))
+    if (n < bounds.min || (fixed && n > bounds.max))
         return IPP_FLAW_VALUE_LENGTH;
     return IPP_FLAW_NONE;
 }
@@ -143,10 +145,12 @@ static enum err take_length(struct ipp_scan *s, const struct ipp_limits *lim,
                             struct ipp_fault *reterr)
 {
     bool of_name = s->state == SS_NAME_LENGTH_2;
-    enum ipp_flaw flaw = of_name ? name_flaw(s, lim) : value_flaw(s);
+    enum ipp_flaw flaw = of_name ? name_flaw(s, lim, s->number) : value_flaw(s->tag, s->number);
 
     if (flaw)
         return refuse(s, flaw, reterr);
+    if (of_name)
+        note_name(s, s->number);
     if (s->number > lim->size_max - s->at - 1)
         return refuse(s, IPP_FLAW_TOO_LARGE, reterr);
     s->left = s->number;
@@ -222,6 +226,28 @@ static enum err take(struct ipp_scan *s, const struct ipp_limits *lim, struct sp
     return ERR_BUG;
 }
 
+/* A record of which all is here and nothing is wrong, at once: most are. What is wrong with others
+ * their octets tell one by one. */
+static bool take_record(struct ipp_scan *s, const struct ipp_limits *lim, struct span in,
+                        size_t *ret_used)
+{
+    struct span rest = in, names;
+    struct ipp_record r;
+
+    if (!ipp_record_next(&rest, &r) || ipp_tag_is_delimiter(r.tag) ||
+        r.octets.n > lim->size_max - s->at)
+        return false;
+    names = r.tag == IPP_VALUE_MEMBER_NAME ? r.value : r.name;
+    if (tag_flaw(s, lim, r.tag) || name_flaw(s, lim, r.name.n) || value_flaw(r.tag, r.value.n) ||
+        ipp_name_check(names) < names.n)
+        return false;
+    note_name(s, r.name.n);
+    s->tag = r.tag;
+    end_value(s);
+    *ret_used = r.octets.n;
+    return true;
+}
+
 enum err ipp_scan_feed(struct ipp_scan *s, const struct ipp_limits *lim, struct span in,
                        size_t *ret_used, struct ipp_fault *reterr)
 {
@@ -236,7 +262,8 @@ enum err ipp_scan_feed(struct ipp_scan *s, const struct ipp_limits *lim, struct 
 
         if (s->at >= lim->size_max)
             return refuse(s, IPP_FLAW_TOO_LARGE, reterr);
-        TRY(take(s, lim, in, &used, reterr));
+        if (s->state != SS_TAG || !take_record(s, lim, in, &used))
+            TRY(take(s, lim, in, &used, reterr));
         s->at += used;
         in = span_sub(in, used, SIZE_MAX);
     }

@@ -170,8 +170,9 @@ struct ipp_exchange {
     const struct rule_settings *rule;
     /* the printer */
     struct ipp_errand *errand;
-    struct buf out;    /* the request for the printer; then the answer for the client */
-    struct buf answer; /* the printer's */
+    struct ipp_printer_walk *walk; /* all printers are being asked */
+    struct buf out;                /* the request for the printer; then the answer for the client */
+    struct buf answer;             /* the printer's */
     struct ipp_message answer_message;
     bool creating; /* the errand is the Create-Job of a job whose document has come now */
     /* for the record */
@@ -244,6 +245,8 @@ bool ipp_admit_allowed(struct ipp_exchange *ex);
 /* Is it about all printers? |path|: of its target. */
 bool ipp_printer_list_wanted(const struct ipp_exchange *ex, struct span path);
 void ipp_printer_list(struct ipp_exchange *ex);
+/* What is under way of it is given up. */
+void ipp_printer_list_drop(struct ipp_exchange *ex);
 
 /* ---- ipp_cancel_all.c ---- */
 
@@ -325,17 +328,19 @@ void ipp_document_on_timer(struct ipp_exchange *ex);
 
 /* Sends the request on, with its document if there is one, and answers with what comes back. */
 void ipp_forward(struct ipp_exchange *ex);
-/* Appends Get-Printer-Attributes to ex->printer, with the request's requested-attributes. */
-NODISCARD enum err ipp_forward_attributes(const struct ipp_exchange *ex, struct buf *out);
-/* Appends the request as ex->printer is to get it. */
-NODISCARD enum err ipp_forward_translate(struct ipp_exchange *ex, struct buf *out);
+/* Appends Get-Printer-Attributes to |p|, with the request's requested-attributes. */
+NODISCARD enum err ipp_forward_attributes(const struct ipp_exchange *ex,
+                                          const struct ipp_printer *p, struct buf *out);
+/* Appends the request as |p| is to get it. */
+NODISCARD enum err ipp_forward_translate(const struct ipp_exchange *ex, const struct ipp_printer *p,
+                                         struct buf *out);
 /* How its answer is told to the client; |pub| is filled, and must live as long. */
 struct ipp_answer_translation ipp_forward_translation(struct ipp_exchange *ex,
                                                       struct ipp_public_printer *pub);
 /* The printer did not answer: so is the client. */
 void ipp_forward_failed(struct ipp_exchange *ex, const struct ipp_backend_answer *a);
-/* Copies the answer, which is the errand's, into |ex|. */
-bool ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_message *m);
+/* Takes the printer's answer, which is no error, over from the errand, which ends. */
+void ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_backend_answer *a);
 
 /* ---- ipp_job_list.c ---- */
 

@@ -3,6 +3,7 @@
 scheduler whose queues lead to it."""
 import pathlib
 import re
+import socket
 
 import pytest
 
@@ -212,6 +213,44 @@ class TestLpstat:
     def test_named(self, gateway, commands):
         done = commands.run(gateway, "lpstat", "-p", "secure")
         assert done.returncode == 0 and done.stdout.startswith("printer secure is idle. "), done
+
+
+class TestSilentPrinters:
+    """Printers that take connections and say nothing, in front of one that works: lists have it all the same, while
+    whoever asked still waits."""
+    SILENT = 18  # more than are asked at once
+
+    @pytest.fixture(scope="class")
+    def mixed(self, tmp_path_factory, certificates, cupsd):
+        with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:
+            uri = f"ipp://127.0.0.1:{silent.getsockname()[1]}/ipp/print"
+            printers = [printer(f"silent-{i}", uri, require="[]") for i in range(self.SILENT)]
+            printers.append(printer("acct", cupsd.uri(), require="[]", aliases="[/printers/acct]"))
+            with PrintGateway(tmp_path_factory.mktemp("mixed"), certificates, printers) as running:
+                yield running
+
+    def test_printers(self, mixed, commands):
+        done = commands.run(mixed, "lpstat", "-p")
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stdout.splitlines() if line.startswith("printer ")]
+        assert {line.split()[1] for line in lines} == {"acct", *(f"silent-{i}" for i in range(self.SILENT))}, done.stdout
+        assert all(("disabled" in line) == ("silent" in line) for line in lines), done.stdout
+        assert any(line.startswith("printer acct is idle. ") for line in lines), done.stdout
+
+    def test_jobs(self, mixed, commands):
+        _, job = commands.print(mixed, b"held", "-d", "acct", "-H", "hold", "-t", "among-silent")
+        done = commands.run(mixed, "lpstat", "-o")
+        assert done.returncode == 0 and f"acct-{job} " in done.stdout, done
+        assert commands.run(mixed, "cancel", f"acct-{job}").returncode == 0
+
+    def test_client_that_leaves(self, mixed):
+        """What is asked for it is given up, and the next one is served."""
+        everything = ipp.request(ipp.CUPS_GET_PRINTERS, "ipp://localhost/")
+        for _ in range(3):
+            with ipp.IppConnection(mixed.address("print")) as gone:
+                gone.send(everything)
+        assert mixed.client("acct").ask(ipp.GET_PRINTER_ATTRIBUTES).code == ipp.OK
+        wait.until(lambda: len(mixed.print_records("CUPS-Get-Printers")) >= 3, "records of those who left")
 
 
 class TestIpptool:
