@@ -27,11 +27,12 @@ static void refuse_target(struct ipp_exchange *ex, const char *what)
 /* The gateway's names, and what it is called at this very connection. */
 static bool is_ours(const struct ipp_exchange *ex, struct span host)
 {
-    struct address local = stream_local(http_connection_stream(ex->conn->http));
     char text[ADDRESS_TEXT_MAX];
 
     if (ipp_snapshot_is_host(ex->snapshot, host))
         return true;
+    struct address local = stream_local(http_connection_stream(ex->conn->http));
+
     return local.len && span_ieq(span_of(address_host_text(&local, text)), host);
 }
 
@@ -282,6 +283,28 @@ void ipp_admit_known(struct ipp_exchange *ex)
     ipp_exchange_perform(ex);
 }
 
+/* The channel first: nobody is asked for credentials, and nobody's are looked at, where others may
+ * listen. */
+static void admit_channel(struct ipp_exchange *ex)
+{
+    const struct ipp_level best = {ex->level.channel, IPP_USER_CERTIFICATE};
+    enum ipp_need need = ipp_demand_check(&ex->demand, best);
+
+    if (need == IPP_NEED_UPGRADE || need == IPP_NEED_SECURE_PORT)
+        (void)ipp_admit_level(ex);
+    else if (ipp_login_begin(ex) == IPP_LOGIN_DONE)
+        ipp_admit_known(ex);
+}
+
+/* In clear text, with credentials, about a job: that may have been made within TLS. */
+static bool job_counts(const struct ipp_exchange *ex)
+{
+    const struct head *h = http_current(http_connection_engine(ex->conn->http))->head;
+
+    return ex->level.channel == IPP_CHANNEL_CLEAR && ipp_exchange_job(ex) > 0 &&
+           head_count(h, SPAN("Authorization")) > 0;
+}
+
 void ipp_admit(struct ipp_exchange *ex)
 {
     ex->level.channel = channel_of(ex);
@@ -295,18 +318,8 @@ void ipp_admit(struct ipp_exchange *ex)
         return;
     if (ex->printer)
         ipp_demand_add(&ex->demand, ipp_admit_demand(ex, ex->printer));
-    /* The channel first: nobody is asked for credentials, and nobody's are looked at, where others
-     * may listen. */
-    ex->who.kind = IPP_USER_CERTIFICATE;
-    struct ipp_demand channel = ex->demand;
-    const struct ipp_level best = {ex->level.channel, IPP_USER_CERTIFICATE};
-    enum ipp_need need = ipp_demand_check(&channel, best);
-
-    ex->who.kind = IPP_USER_NONE;
-    if (need == IPP_NEED_UPGRADE || need == IPP_NEED_SECURE_PORT) {
-        (void)ipp_admit_level(ex);
-        return;
-    }
-    if (ipp_login_begin(ex) == IPP_LOGIN_DONE)
-        ipp_admit_known(ex);
+    if (job_counts(ex))
+        ipp_job_demand(ex, ipp_exchange_job(ex), admit_channel);
+    else
+        admit_channel(ex);
 }

@@ -299,8 +299,7 @@ static void on_end(void *arg)
 
 /* ---- what it is about ---- */
 
-/* The job that the request is about; 0: none. */
-static int32_t job_of(const struct ipp_exchange *ex)
+int32_t ipp_exchange_job(const struct ipp_exchange *ex)
 {
     const struct ipp_target *t = &ex->message->target;
 
@@ -313,7 +312,7 @@ static int32_t job_of(const struct ipp_exchange *ex)
 
 void ipp_exchange_perform(struct ipp_exchange *ex)
 {
-    int32_t job = job_of(ex);
+    int32_t job = ipp_exchange_job(ex);
 
     /* Printers pass over job-id there, and cancel all. */
     if (job && ipp_cancel_all_is(ex->operation))

@@ -275,6 +275,28 @@ void ipp_job_ask(struct ipp_exchange *ex, int32_t id)
         refuse_book(ex, e);
 }
 
+static void on_made(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (!err)
+        ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = 0, .level = job->made});
+    ex->listed(ex); /* which asks again, and says what is wrong */
+}
+
+void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp_exchange *ex))
+{
+    ex->state = EX_ASKING;
+    ex->listed = done;
+    prepare_ask(ex, on_made);
+    enum err e = ipp_jobs_get(&ex->ask, id);
+
+    ex->asking = e == OK;
+    if (e)
+        refuse_book(ex, e);
+}
+
 /* ---- jobs that are named besides ---- */
 
 static void next_other(struct ipp_exchange *ex);

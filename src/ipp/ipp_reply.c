@@ -119,14 +119,13 @@ static struct ipp_front front_of(const struct ipp_exchange *ex)
     const struct http_connection *c = ex->conn->http;
     const struct listener_settings *s = http_connection_accepted(c)->settings;
     const struct ipp_settings *set = ex->snapshot->set;
-    struct address local = stream_local(http_connection_stream(c));
     struct ipp_front front = {
         .host = host_of(ex), .port = ex->snapshot->port, .secure_port = ex->snapshot->secure_port};
 
     if (!set->port && (!s->tls || s->handshake != LISTENER_TLS_AT_ONCE))
-        front.port = address_port(&local);
+        front.port = ex->conn->port;
     if (!set->secure_port && s->tls && s->handshake != LISTENER_TLS_LATER)
-        front.secure_port = address_port(&local);
+        front.secure_port = ex->conn->port;
     if (front.host.n > 2 && front.host.p[0] == '[')
         front.host = span_sub(front.host, 1, front.host.n - 2);
     return front;

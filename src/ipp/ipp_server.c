@@ -117,7 +117,10 @@ static void on_open(void *arg, struct loop *l, const struct accepted *a)
         refuse(l, a);
         return;
     }
+    const struct address local = stream_local(a->stream);
+
     c->server = s;
+    c->port = address_port(&local);
     c->snapshot = ipp_snapshot_ref(s->snapshot);
     c->first = true;
     const struct http_connection_settings set = {

@@ -66,6 +66,7 @@ struct ipp_connection {
     struct ipp_snapshot *snapshot; /* whose limits the engine uses */
     struct http_connection *http;
     struct ipp_exchange *ex; /* the open one, or NULL */
+    unsigned port;           /* by which the client came; 0: not known */
     bool first;              /* no exchange yet: the handshake's time goes into the first record */
     unsigned refusals;       /* wrong credentials */
 };
@@ -134,7 +135,7 @@ struct ipp_exchange {
     struct ipp_job job; /* has_job: the one that the request is about, as the book has it */
     struct arena job_mem;
     struct ipp_job *jobs;                    /* of a list */
-    void (*listed)(struct ipp_exchange *ex); /* it is there */
+    void (*listed)(struct ipp_exchange *ex); /* it is there; also: ipp_job_demand() is done */
     bool lists_local;                        /* with those that are not at the printer */
     size_t n_jobs;
     size_t n_listed;   /* printers, or jobs, that were dealt with one by one */
@@ -200,6 +201,9 @@ extern const struct http_handler ipp_http_handler; /* |arg| is a struct ipp_conn
 void ipp_exchange_wake(struct ipp_exchange *ex);
 /* The request is judged and may be carried out: by its operation. */
 void ipp_exchange_perform(struct ipp_exchange *ex);
+/* The number of the job that the request is about; 0: none; IPP_JOB_ASK_NONE: none that could be.
+ */
+int32_t ipp_exchange_job(const struct ipp_exchange *ex);
 /* The job that it is about was found, and may be touched. */
 void ipp_exchange_perform_job(struct ipp_exchange *ex);
 /* Nobody waits for it: what it waits for is given up. */
@@ -273,6 +277,10 @@ void ipp_login_end(struct ipp_exchange *ex);
  * that could be one. */
 #define IPP_JOB_ASK_NONE (-1)
 void ipp_job_ask(struct ipp_exchange *ex, int32_t id);
+/* Adds the level at which that job was made, if there is one, to what is demanded, and calls
+ * |done|.
+ * */
+void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp_exchange *ex));
 /* Puts |j| into the book, a new one or what has its version; |done| hears of it, in any case. */
 void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
                   void (*done)(void *arg, enum err err, const struct ipp_job *job));

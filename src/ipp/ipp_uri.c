@@ -262,7 +262,7 @@ enum err ipp_uri_parse(struct span text, struct ipp_uri *ret, struct ipp_uri_fau
 {
     struct ipp_uri u = {0};
     struct span rest = text;
-    unsigned port;
+    unsigned port = 0;
     size_t end;
 
     TRY(ipp_uri_check_text(text, reterr));

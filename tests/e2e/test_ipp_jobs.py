@@ -134,10 +134,10 @@ def expected(client, printer_name, operation, job=None):
         needs = Level("upgraded", None if operation == GET_PRINTER_ATTRIBUTES else DIGEST)
     if not now.tls and needs.tls:
         return UPGRADE_REQUIRED
-    if client.auth == WRONG or (client.auth == MD5 and not now.tls):
-        return UNAUTHORIZED
     if job and not now.tls and job.made.tls:
         return UPGRADE_REQUIRED
+    if client.auth == WRONG or (client.auth == MD5 and not now.tls):
+        return UNAUTHORIZED
     if RANKS[now.user] < RANKS[needs.user] or (job and RANKS[now.user] < RANKS[job.made.user]):
         return UNAUTHORIZED
     if job and job.made.user and now.name != job.made.name:
