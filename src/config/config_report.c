@@ -82,6 +82,41 @@ const char *config_quote(struct config_report *r, struct span text)
     return report_text(r, &w);
 }
 
+/* The password of a URI (RFC 3986 3.2.1) belongs in no complaint, and in no log; empty: there is
+ * none. */
+static struct span password_in(struct span text)
+{
+    size_t at = 0, end;
+
+    while (at + 3 <= text.n && !span_starts(span_sub(text, at, SIZE_MAX), SPAN("://")))
+        at++;
+    struct span rest = span_sub(text, at + 3, SIZE_MAX);
+
+    for (end = rest.n; end > 0 && rest.p[end - 1] != '@'; end--) {
+    }
+    struct span user = span_sub(rest, 0, end ? end - 1 : 0);
+    size_t colon = span_find(user, ':');
+
+    return colon < user.n ? span_sub(user, colon + 1, SIZE_MAX) : SPAN_NONE;
+}
+
+static const char *quote_value(struct config_report *r, struct span text)
+{
+    struct span secret = password_in(text);
+    struct buf shown;
+
+    if (secret.n == 0)
+        return config_quote(r, text);
+    buf_init(&shown, 0);
+    buf_add(&shown, span_sub(text, 0, (size_t)(secret.p - text.p)));
+    buf_text(&shown, "***");
+    buf_add(&shown, span_sub(text, (size_t)(secret.p - text.p) + secret.n, SIZE_MAX));
+    const char *quoted = shown.err ? "something else" : config_quote(r, buf_span(&shown));
+
+    buf_done(&shown);
+    return quoted;
+}
+
 const char *config_got(struct config_report *r, const struct config_node *n)
 {
     switch (n->kind) {
@@ -89,7 +124,7 @@ const char *config_got(struct config_report *r, const struct config_node *n)
     case CONFIG_NODE_MAPPING: return "a mapping";
     case CONFIG_NODE_TEXT: break;
     }
-    return config_node_is_empty(n) ? "no value" : config_quote(r, n->text);
+    return config_node_is_empty(n) ? "no value" : quote_value(r, n->text);
 }
 
 PRINTF(5, 0)

@@ -71,6 +71,8 @@ static const char *valid_backend(struct span text)
         return "be the URI of a printer, as ipp://127.0.0.1:631/printers/NAME";
     if (uri.warnings & IPP_URI_HAS_USER)
         return "have no user and password";
+    if (uri.warnings & IPP_URI_NORMALISED)
+        return "begin with ipp:// or ipps://";
     return uri.auth & ~IPP_AUTH_TLS || uri.warnings ? "have no list but ;AUTH=TLS" : NULL;
 }
 

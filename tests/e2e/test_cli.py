@@ -3,6 +3,7 @@
 or infected, 2 usage, 3 missing security, 4 network)."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -84,6 +85,17 @@ MISTAKES = {
     "tab": (GOOD + "limits:\n\tmemory: 5m\n", 7, 1, []),
     "anchor": (GOOD + "drain: &a 5s\n", 6, 8, []),
 }
+
+
+PRINTING = pathlib.Path(__file__).resolve().parents[2] / "examples" / "printing.yaml"
+# Of each block something that is said there, and something that is not.
+PRINTED = ("protocol: ipp", "tls-begins: at-once", "upgrade: options", "host: print.example",
+           "names: [print, 192.0.2.1]", "realm: sallyport", "algorithms: [sha-256, md5]", "users: [ann, bob]",
+           "attributes: 3000", "depth: 16", "head-timeout: 7s", "exchange-timeout: 1h",
+           "aliases: [/printers/acct, /ipp/print]", "backend: ipps://printer-hall.example/ipp/print",
+           "require: [tls, digest]", "allow: [group:staff, group:operators]", "mismatch: block", "mismatch: note",
+           "body-max: 200m", "hold: true", "anonymous: attributes", "pages-max: off",
+           'contact: "the help desk, extension 4711"')
 
 
 class TestCheck:
@@ -175,18 +187,38 @@ class TestCheck:
         assert (done.returncode, done.stdout) == (2, "")
         assert f"{rules}: not a regular file" in done.stderr
 
+    @staticmethod
+    def print_twice(path):
+        """What check -p prints of it, and of what it has printed."""
+        first = run("check", "-c", path, "-p")
+        assert first.returncode == 0, first.stderr
+        again = path.with_name("again.yaml")
+        again.write_text(first.stdout)
+        second = run("check", "-c", again, "--print")
+        assert second.stdout == first.stdout, second.stderr
+        return first.stdout
+
     def test_printed_configuration_means_the_same(self, config, certificates):
         """check -p prints every default; what it prints, read again, prints equal."""
         certificate, key = certificates.server
         path = config(GOOD + f"tls:\n  - {{name: t, certificate: {certificate}, key: {key}}}\n"
                       "icap: {idle-timeout: 90s}\nlimits: {memory: 64m}\n")
-        first = run("check", "-c", path, "-p")
-        assert first.returncode == 0
-        assert "idle-timeout: 90s" in first.stdout and "memory: 64m" in first.stdout
-        assert "head-timeout: 10s" in first.stdout  # a default
-        again = path.with_name("again.yaml")
-        again.write_text(first.stdout)
-        assert run("check", "-c", again, "--print").stdout == first.stdout
+        printed = self.print_twice(path)
+        assert "idle-timeout: 90s" in printed and "memory: 64m" in printed
+        assert "head-timeout: 10s" in printed  # a default
+
+    def test_printed_configuration_of_printing(self, config, certificates):
+        """The same, of the example for print gateways: listeners for ipp, their HTTP, printers."""
+        certificate, key = certificates.server
+        text = PRINTING.read_text()
+        for old, new in (("/etc/sallyport/gateway.pem", certificate), ("/etc/sallyport/gateway.key", key),
+                         ("/var/lib/sallyport", "{state}"), ("user: sallyport\n", "")):
+            assert text.count(old) == 1
+            text = text.replace(old, str(new))
+        more = "  http: {head-timeout: 7s}\n  message: {attributes: 3000}\n"
+        printed = self.print_twice(config(text.replace("\nipp:\n", "\nipp:\n" + more)))
+        lines = [line.strip().removeprefix("- ") for line in printed.splitlines()]
+        assert [line for line in PRINTED if line not in lines] == []
 
     def test_state_in_place_of_the_configured_one(self, config, tmp_path):
         done = run("check", "-c", config(GOOD), "-p", "--state", tmp_path / "elsewhere")

@@ -188,15 +188,21 @@ class Refusal:
         self.cause, self.finding, self.words, self.rule = cause, finding, words, rule
 
 
-FILE = "EICAR-Test-File"
+FILE, CONTAINED = "EICAR-Test-File", "EICAR-Test-File.Contained"
 REFUSALS = {
     "eicar": Refusal("plain", samples.EICAR, "text/plain", "infected", FILE, "the document is infected: EICAR-Test-File"),
     "eicar of no type": Refusal("plain", samples.EICAR, None, "infected", FILE, "infected"),
     "eicar in gzip": Refusal("plain", gzip.compress(samples.EICAR), "text/plain", "infected", FILE, "infected", "gzip"),
     "eicar in deflate": Refusal("plain", zlib.compress(samples.EICAR), "text/plain", "infected", FILE, "infected",
                                 "deflate"),
-    "eicar in pdf": Refusal("strict", EICAR_PDF, "application/pdf", "denied", "no-test-files",
-                            "the document is not allowed: no test files", rule="no-test-files"),
+    "eicar in pdf": Refusal("plain", EICAR_PDF, "application/pdf", "infected", CONTAINED,
+                            "the document is infected: EICAR-Test-File.Contained"),
+    "eicar in pdf in gzip": Refusal("plain", gzip.compress(EICAR_PDF), "application/pdf", "infected", CONTAINED,
+                                    "infected", "gzip"),
+    "eicar in pdf in deflate": Refusal("plain", zlib.compress(EICAR_PDF), "application/pdf", "infected", CONTAINED,
+                                       "infected", "deflate"),
+    "eicar in pdf by a rule": Refusal("strict", EICAR_PDF, "application/pdf", "denied", "no-test-files",
+                                      "the document is not allowed: no test files", rule="no-test-files"),
     "program as pdf": Refusal("strict", samples.portable_executable(), "application/pdf", "infected",
                               "Executable.Disguised", "infected: Executable.Disguised"),
     "macros": Refusal("strict", docm(), "application/octet-stream", "denied", f"Type.Denied.{MACROS}",

@@ -520,6 +520,17 @@ class TestReach:
             assert word not in head
         assert f"host: 127.0.0.1:{backend.port}\r\n" in head and head.startswith("post /printers/fake http/1.1\r\n")
 
+    @pytest.mark.parametrize("field", ["Content-MD5: AAAAAAAAAAAAAAAAAAAAAA==", "Content-MD5: nonsense", "content-md5:",
+                                       "Digest: MD5=AAAAAAAAAAAAAAAAAAAAAA==",
+                                       "Content-Digest: sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"])
+    def test_checksums_of_the_client(self, backend, connect, field):
+        """Nobody proves anything with them: even a wrong one does no harm, and the printer, whose request is another,
+        hears of none."""
+        assert connect().ask(ask_for("open", PRINT_JOB, data=PDF), "/", field).code == ipp.OK
+        heard = backend.last(PRINT_JOB)
+        assert heard.document == PDF
+        assert b"md5" not in heard.head.lower() and b"digest" not in heard.head.lower()
+
 
 class TestNames:
     """The printer hears who has proved himself, and nobody else."""

@@ -32,6 +32,7 @@ GROUPS = """\
 """
 PDF = b"%PDF-1.4\n%%EOF\n"
 LIFETIME = 300  # of nonces, in seconds
+ELSEWHERE = "another realm"
 
 
 def printers(backend):
@@ -48,13 +49,13 @@ def printers(backend):
             printer("silent", backend.uri(), require="[tls]", pipeline="[]", anonymous="nothing")]
 
 
-def start(folder, certificates, backend, digest="", **more):
+def start(folder, certificates, backend, digest="", users=tuple(PASSWORDS), **more):
     gateway = PrintGateway(folder, certificates, printers(backend), more=CONFIG,
                            listeners='  - {name: bare, protocol: ipp, address: "127.0.0.1:0"}\n',
                            tls=f", client-ca: {certificates.ca}, verify-client: request",
                            ipp="ipp:\n" + GROUPS + (f"  digest: {{{digest}}}\n" if digest else ""), **more)
-    for user, password in PASSWORDS.items():
-        add_user(gateway, "other" if user == "eve" else "acme", user, password)
+    for user in users:
+        add_user(gateway, "other" if user == "eve" else "acme", user, PASSWORDS[user])
     return gateway
 
 
@@ -67,6 +68,15 @@ def backend():
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, certificates, backend):
     with start(tmp_path_factory.mktemp("gateway"), certificates, backend) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory, certificates, backend):
+    """A gateway where `ipp.digest` says otherwise than by default."""
+    digest = f"algorithms: [sha-256], realm: {ELSEWHERE}"
+    with start(tmp_path_factory.mktemp("configured"), certificates, backend, digest) as running:
+        tenant(running, "passwd", "ann", "--digest", ELSEWHERE, password=PASSWORDS["ann"])
         yield running
 
 
@@ -139,6 +149,24 @@ class TestChallenge:
         reply = wire.ask(ask_for())
         assert (reply.status, reply.get("Connection")) == (401, None)
         assert wire.ask(ask_for(operation=GET_PRINTER_ATTRIBUTES)).code == ipp.OK
+
+    @pytest.mark.parametrize("way, name", [("upgraded", "secure"), ("implicit", "secure"), ("clear", "clear")])
+    def test_as_configured(self, configured, connect_to, way, name):
+        """No MD5, and the realm that the configuration names; who has a password there comes in."""
+        wire = connect_to(configured, way)
+        found = challenges(wire.ask(ask_for(name)))
+        assert [(scheme, c["algorithm"], c["realm"]) for scheme, c in found] == [("Digest", "SHA-256", ELSEWHERE)]
+        assert wire.ask(ask_for(name), "/", begin(wire, name).field()).code == ipp.OK
+        assert not is_stale(wire.ask(ask_for(name), "/", begin(wire, name, "bob").field()))  # he has one elsewhere
+
+    def test_what_is_not_configured_is_not_taken(self, configured, connect_to):
+        """MD5 that nobody offered, and a password of another realm."""
+        wire = connect_to(configured)
+        digest = begin(wire)
+        for change in ({"algorithm": "MD5"}, {"realm": REALM}):
+            challenge = {**digest.challenge, **change}
+            assert not is_stale(wire.ask(ask_for(), "/", Digest("ann", PASSWORDS["ann"], challenge).field())), change
+        assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
     def test_before_the_document(self, connect):
         body = ask_for(operation=PRINT_JOB).encode()
@@ -358,6 +386,33 @@ class TestTime:
         assert is_stale(reply)
         digest.challenge, digest.nc = get_challenge(reply), 0
         assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_a_short_life(self, tmp_path, certificates, backend, clock, connect_to):
+        """As it is configured: the password was right, the nonce is too old."""
+        lifetime = 60
+        with start(tmp_path / "gateway", certificates, backend, f"nonce-lifetime: {lifetime}s", users=("ann",),
+                   env=clock.environment) as own:
+            wire = connect_to(own)
+            digest = begin(wire)
+            clock.move(lifetime // 2)
+            assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+            clock.move(lifetime // 2 + 2)
+            reply = wire.ask(ask_for(), "/", digest.field())
+            assert is_stale(reply)
+            digest.challenge, digest.nc = get_challenge(reply), 0
+            assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_after_a_restart(self, tmp_path, certificates, backend, connect_to):
+        """A nonce of before is an old one, not a forged one: clients answer the new one and ask nobody anything."""
+        with start(tmp_path / "gateway", certificates, backend) as first:
+            digest = begin(connect_to(first))
+            assert connect_to(first).ask(ask_for(), "/", digest.field()).code == ipp.OK
+        with start(tmp_path / "gateway", certificates, backend, users=()) as again:
+            wire = connect_to(again)
+            reply = wire.ask(ask_for(), "/", digest.field())
+            assert is_stale(reply)
+            digest.challenge, digest.nc = get_challenge(reply), 0
+            assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
     def test_the_next_one(self, timed, clock, connect_to):
         """Towards the end of a nonce's life the answer has another one, and nobody has to be asked."""

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from testenv import wait
+from testenv import ipp, wait
 from testenv.cups import Cupsd, client_environment, ipptool
 from testenv.printing import PrintGateway, printer
 from testenv.samples import EICAR
+from testenv.wrong_printer import WrongPrinter
 from test_ipp_gateway import PDF
 
 
@@ -134,6 +135,29 @@ class TestBackends:
         assert "[PASS]" in done.stdout, done.stdout
         record = behind.wait_record(lambda r: r["print"].get("operation") == "Print-Job", since=since)
         assert record["print"]["channel"] == channel and record["body_len"] == len(PDF)
+
+    @pytest.mark.parametrize("auth", ["", ";AUTH=TLS", ";AUTH=TLS,SSL3"])
+    def test_lists_are_not_the_printer_s(self, certificates, start_gateway, auth):
+        """Neither the one of the configuration nor that of a client: it may take them for a part of its name."""
+        with WrongPrinter(certificates.server) as fake:
+            gateway = start_gateway([printer("front", fake.uri(auth=";AUTH=TLS"), require="[]", pipeline="[]",
+                                             backend_ca=certificates.ca)])
+            client = gateway.client("front", "upgrade")
+            client.uri, client.path = client.uri + auth, client.path + auth
+            assert client.ask(ipp.GET_PRINTER_ATTRIBUTES).code == client.ask(ipp.VALIDATE_JOB).code == ipp.OK
+            assert client.print_job(PDF, "application/pdf").code == ipp.OK
+            job = client.create_job()
+            assert client.send_document(job, PDF, "application/pdf").code == ipp.OK
+            assert client.job_state(job) == ipp.COMPLETED and client.jobs("job-id")
+            assert {ipp.GET_PRINTER_ATTRIBUTES, ipp.VALIDATE_JOB, ipp.PRINT_JOB, ipp.CREATE_JOB, ipp.SEND_DOCUMENT,
+                    ipp.GET_JOB_ATTRIBUTES, ipp.GET_JOBS} <= set(fake.operations())
+            for heard in fake.heard:
+                assert heard.where == "tls" and heard.head.startswith(b"POST /ipp/print HTTP/1.1\r\n"), heard.head
+                assert heard.message.all("printer-uri") == [fake.uri()]
+            for session in fake.sessions:
+                assert b";auth" not in (session.clear + session.tls).lower()
+                assert session.clear.startswith(b"OPTIONS * ") and session.clear.endswith(b"\r\n\r\n")
+                assert session.clear.count(b"\r\n\r\n") == 1  # and nothing else in clear text
 
 
 @pytest.fixture

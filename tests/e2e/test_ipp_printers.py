@@ -6,12 +6,14 @@ import threading
 
 import pytest
 
-from testenv import ipp
+from testenv import ipp, wait
 from testenv.fake_printer import FakePrinter, answer, http, reset
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, INTEGER, KEYWORD, PRINT_JOB, TEXT, request
 from testenv.peers import free_port
 from testenv.print_wire import MEGABYTE, Wire, chunk, memory_of, post, tenant, value
 from testenv.printing import PrintGateway, printer
+from testenv.wrong_printer import FINAL, SWITCH, WrongPrinter
+from testenv.wrong_server import Peer
 
 PDF, LARGE = b"%PDF-1.4\n%%EOF\n", b"x" * (8 * MEGABYTE)  # more than all buffers on the way take
 UNAVAILABLE, TEMPORARY, FORMAT_NOT_SUPPORTED = 0x0502, 0x0505, 0x040a
@@ -178,12 +180,13 @@ class TestPrinters:
         wire = connect()
         check(gateway, wire, wire.ask(job()), TEMPORARY, "did not say which")
 
-    def test_yes_before_the_document(self, gateway, backend, connect):
-        """It cannot have printed what it has not got."""
+    @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+    def test_yes_before_the_document(self, gateway, backend, connect, more):
+        """It cannot have printed what it has not got; nor what was dropped because the connection ends."""
         answered = threading.Event()
 
         def talk(peer, fake, head):
-            peer.send(http(good(ipp.Message.decode(peer.file.read(300)))))
+            peer.send(http(good(ipp.Message.decode(peer.file.read(300))), more=more))
             answered.wait(30)
         backend.talk_now = talk
         wire = connect()
@@ -283,3 +286,113 @@ class TestPrinters:
             backend.talk_now = once(lambda m, h: http(good(m)))
             assert wire.ask(question()).code == ipp.OK
             assert wire.ask(job()).code == ipp.OK
+
+
+# ---- printers that are to begin TLS ----
+
+def half_close(peer):
+    socket.socket.shutdown(peer.sock, socket.SHUT_WR)  # no close_notify; what comes is read on
+
+
+def go_on_in_clear_text(peer):
+    """As if TLS had begun: the answer to OPTIONS, and to more."""
+    peer.sock.recv(1, socket.MSG_PEEK)  # the gateway's ClientHello is here
+    peer.send(FINAL + FINAL)
+
+
+class Fault:
+    """|said| to OPTIONS with Upgrade; with |tls| that begins then. |then|(peer) follows. |words|: what people are told.
+    |printer|: which of the gateway's is asked."""
+
+    def __init__(self, said, words, then=half_close, tls=False, printer_name="secure"):
+        self.said, self.words, self.then, self.tls, self.printer = said, words, then, tls, printer_name
+
+
+UPGRADES = {
+    "101 and clear text at once": Fault(SWITCH + FINAL, "more in clear text"),
+    "101 and one octet": Fault(SWITCH + b"\x16", "more in clear text"),
+    "101 and clear text in place of TLS": Fault(SWITCH, "", go_on_in_clear_text),
+    "101 and the end": Fault(SWITCH, ""),
+    "101 and silence": Fault(SWITCH, "", lambda peer: None, printer_name="impatient"),
+    "101 to something else": Fault(SWITCH.replace(b"TLS/1.2, HTTP/1.1", b"foo"), "something else than TLS"),
+    "200": Fault(FINAL, "does not begin TLS", lambda peer: None),
+    "403": Fault(FINAL.replace(b"200 OK", b"403 No"), "does not begin TLS", lambda peer: None),
+    "TLS and the end": Fault(SWITCH, "", half_close, tls=True),
+    "TLS and silence": Fault(SWITCH, "", lambda peer: None, tls=True, printer_name="impatient"),
+    "TLS and a refusal": Fault(SWITCH, "began TLS and then refused", tls=True,
+                               then=lambda peer: peer.send(FINAL.replace(b"200 OK", b"403 No"))),
+}
+
+
+class WrongUpgrade(WrongPrinter):
+    """Has |fault|, and keeps all that it gets: |heads| in clear text, |behind| them what is on the wire where it does
+    not begin TLS, and |decrypted| where it does."""
+
+    def __init__(self, certificate):
+        super().__init__(certificate)
+        self.forget()
+
+    def forget(self):
+        super().forget()
+        self.fault, self.heads, self.behind, self.decrypted, self.ended = None, [], b"", b"", 0
+
+    def serve_one(self, peer, stub):
+        if not self.fault:
+            super().serve_one(peer, stub)
+            return
+        try:
+            self.heads.append(peer.head())
+            peer.send(self.fault.said)
+            if not self.fault.tls:
+                self.fault.then(peer)
+                while data := peer.file.read1(65536):
+                    self.behind += data
+                return
+            with self.tls_context.wrap_socket(peer.sock.dup(), server_side=True) as tls:
+                self.fault.then(Peer(tls))
+                while data := tls.recv(65536):
+                    self.decrypted += data
+        finally:
+            self.ended += 1
+
+
+class TestUpgrades:
+    """`backend: ipp://…;AUTH=TLS`, and the printer does not begin TLS when it is asked to, or not as it should: nothing
+    is sent in clear text then, nor within a TLS after which OPTIONS was not answered."""
+
+    @pytest.fixture(scope="class")
+    def upgrading(self, certificates):
+        with WrongUpgrade(certificates.server) as fake:
+            yield fake
+
+    @pytest.fixture(scope="class")
+    def secure(self, tmp_path_factory, certificates, upgrading):
+        uri, more = upgrading.uri(auth=";AUTH=TLS"), {"require": "[]", "pipeline": "[]", "backend_ca": certificates.ca}
+        printers = [printer("secure", uri, **more), printer("impatient", uri, backend_timeout="1s", **more)]
+        with PrintGateway(tmp_path_factory.mktemp("secure"), certificates, printers) as running:
+            yield running
+
+    @pytest.mark.parametrize("what", ["question", "job", "large"])
+    @pytest.mark.parametrize("fault", UPGRADES)
+    def test_faults(self, secure, upgrading, connect, fault, what):
+        upgrading.forget()
+        upgrading.fault = wrong = UPGRADES[fault]
+        sent = question(wrong.printer) if what == "question" else job(PDF if what == "job" else LARGE, wrong.printer)
+        wire = connect(to=secure)
+        check(secure, wire, wire.ask(sent), UNAVAILABLE, wrong.words)
+        wait.until(lambda: upgrading.ended == len(upgrading.heads) > 0, "the end of the connections")
+        assert all(head.startswith(b"OPTIONS * HTTP/1.1\r\n") for head in upgrading.heads)
+        assert upgrading.decrypted == b""
+        assert upgrading.behind[:1] in (b"", b"\x16", b"\x15"), upgrading.behind  # nothing but the begin of TLS
+        assert b"POST" not in upgrading.behind and PDF not in upgrading.behind and LARGE[:16] not in upgrading.behind
+        assert upgrading.heard == []
+
+    def test_as_it_should_be(self, upgrading, secure, connect):
+        """The faults above are what keeps the document away."""
+        upgrading.forget()
+        wire = connect(to=secure)
+        assert wire.ask(question("secure")).code == ipp.OK
+        assert wire.ask(job(LARGE, "secure")).code == ipp.OK
+        heard = upgrading.last(PRINT_JOB)
+        assert (heard.where, heard.document) == ("tls", LARGE)
+        assert upgrading.operations() == [GET_PRINTER_ATTRIBUTES, PRINT_JOB]

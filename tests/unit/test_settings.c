@@ -18,6 +18,13 @@
 #define LISTENER "listeners: [{name: a, address: \"127.0.0.1:1344\"}]\n"
 #define SERVICE  "services: [{name: s, type: echo, path: /s}]\n"
 #define TLS      "tls: [{name: main, certificate: /c, key: /k}]\n"
+#define PRINTER(backend)                                                  \
+    "listeners: [{name: a, address: \"127.0.0.1:631\", protocol: ipp}]\n" \
+    "printers: [{name: p, path: /ipp/p, require: [], backend: \"" backend "\"}]\n"
+#define BACKEND_MUST "x.yaml:2:58: backend must "
+#define BACKEND_LIST BACKEND_MUST "have no list but ;AUTH=TLS, got "
+#define BACKEND_URI \
+    BACKEND_MUST "be the URI of a printer, as ipp://127.0.0.1:631/printers/NAME, got "
 
 struct loaded {
     struct config_report r;
@@ -145,6 +152,33 @@ static const struct row rows[] = {
      "x.yaml:1:55: name 'a' is used twice in listeners; the first is in line 1, column 20\n"                                                                                },
     {"word for the sandbox",               "sandbox: none\n" LISTENER SERVICE,
      "x.yaml:1:10: sandbox must be best-effort or required, got 'none'\n"                                                                                                   },
+    {"backend in clear text",              PRINTER("ipp://h/q"),                                                    ""                                                      },
+    {"backend by upgrade",                 PRINTER("ipp://h/q;AUTH=TLS"),                                           ""                                                      },
+    {"backend within tls",                 PRINTER("ipps://h/q"),                                                   ""                                                      },
+    {"backend that wants digest",          PRINTER("ipp://h/q;AUTH=DAA"),
+     BACKEND_LIST "'ipp://h/q;AUTH=DAA'\n"                                                                                                                                  },
+    {"backend that wants more than tls",   PRINTER("ipp://h/q;AUTH=TLS,DAA"),
+     BACKEND_LIST "'ipp://h/q;AUTH=TLS,DAA'\n"                                                                                                                              },
+    {"backend with two ways to tls",       PRINTER("ipp://h/q;AUTH=TLS,SSL3"),
+     BACKEND_LIST "'ipp://h/q;AUTH=TLS,SSL3'\n"                                                                                                                             },
+    {"backend with tls of old",            PRINTER("ipp://h/q;AUTH=SSL3"),
+     BACKEND_LIST "'ipp://h/q;AUTH=SSL3'\n"                                                                                                                                 },
+    {"backend with tls twice",             PRINTER("ipps://h/q;AUTH=TLS"),
+     BACKEND_LIST "'ipps://h/q;AUTH=TLS'\n"                                                                                                                                 },
+    {"backend with a user",                PRINTER("ipp://u@h/q"),
+     BACKEND_MUST "have no user and password, got 'ipp://u@h/q'\n"                                                                                                          },
+    {"backend with a password",            PRINTER("ipp://u:secret@h/q"),
+     BACKEND_MUST "have no user and password, got 'ipp://u:***@h/q'\n"                                                                                                      },
+    {"backend with a password with @",     PRINTER("ipp://u:se@cr:et@h/q"),
+     BACKEND_URI "'ipp://u:***@h/q'\n"                                                                                                                                      },
+    {"backend in the scheme of http",      PRINTER("http://h/q"),
+     BACKEND_MUST "begin with ipp:// or ipps://, got 'http://h/q'\n"                                                                                                        },
+    {"backend with a user and a list",     PRINTER("ipp://u@h/q;AUTH=DAA"),
+     BACKEND_MUST "have no user and password, got 'ipp://u@h/q;AUTH=DAA'\n"                                                                                                 },
+    {"backend with an unheard-of kind",    PRINTER("ipp://h/q;AUTH=KERB"),
+     BACKEND_URI "'ipp://h/q;AUTH=KERB'\n"                                                                                                                                  },
+    {"backend with an empty list",         PRINTER("ipp://h/q;AUTH="),                                              BACKEND_URI "'ipp://h/q;AUTH='\n"                       },
+    {"backend of another kind",            PRINTER("socket://h/q"),                                                 BACKEND_URI "'socket://h/q'\n"                          },
 };
 
 static void row_case(void **state)

@@ -45,10 +45,12 @@ def value(tag, name, octets):
     return struct.pack(">BH", tag, len(name)) + name + struct.pack(">H", len(octets)) + octets
 
 
-def client_hello(version):
-    """One that can do nothing newer than |version|, as (3, 0) for SSLv3."""
+def client_hello(version, suites=b"\x00\x2f\xc0\x14", extensions=b""):
+    """One that can do nothing newer than |version|, as (3, 0) for SSLv3, and nothing but the cipher |suites|."""
     version = bytes(version)
-    body = version + os.urandom(32) + b"\0" + b"\0\x04\x00\x2f\xc0\x14" + b"\x01\0"
+    body = version + os.urandom(32) + b"\0" + len(suites).to_bytes(2, "big") + suites + b"\x01\0"
+    if extensions:
+        body += len(extensions).to_bytes(2, "big") + extensions
     body = b"\x01" + len(body).to_bytes(3, "big") + body
     return b"\x16" + version + len(body).to_bytes(2, "big") + body
 
