@@ -115,6 +115,7 @@ static enum err mem_open(struct spool *s)
         return ERR_NOMEM;
     error = spool_memfd(&s->mem->fd);
     s->mem->ref.fd = s->mem->fd;
+    s->mem->ref.in_memory = true;
     return err_from_errno(error);
 }
 

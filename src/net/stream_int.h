@@ -55,6 +55,7 @@ struct stream {
     struct task kick, free_task;
     struct task again;     /* what is ready and wanted, while nothing new comes */
     struct fair_task turn; /* the next step of the handshake */
+    unsigned loads;        /* of files in memory, since one went through the pool */
     struct stream_load *load;
     struct timer linger;
     struct loop_hook hook;

@@ -201,6 +201,7 @@ static uint64_t fill(struct chain *c, uint8_t *bytes, size_t n, bool files, unsi
     for (size_t i = 0; i < n; i++)
         bytes[i] = (uint8_t)rand();
     f = make_file(bytes, n);
+    f->in_memory = seed % 2; /* of two ends one reads at once */
     sum = mix(0, bytes, n);
     for (size_t off = 0; off < n;) {
         size_t step = (size_t)rand() % (rand() % 4 ? 300 : 400000) + 1;
