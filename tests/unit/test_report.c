@@ -496,12 +496,13 @@ static void test_resumed_level(void **state)
     struct tls_context *s = test_tls_server(&leaf, NULL, false), *c = test_tls_client(&ca, NULL);
     SSL_CTX *contexts[] = {tls_context_ssl(s), tls_context_ssl(c)};
     SSL_SESSION *session = NULL;
+    char algorithms[] = "ECDSA+SHA1";
 
     (void)state;
     for (int i = 0; i < 2; i++) {
         SSL_CTX_set_security_level(contexts[i], 0);
         assert_int_equal(SSL_CTX_set_max_proto_version(contexts[i], TLS1_2_VERSION), 1);
-        assert_int_equal(SSL_CTX_set1_sigalgs_list(contexts[i], "ECDSA+SHA1"), 1);
+        assert_int_equal(SSL_CTX_set1_sigalgs_list(contexts[i], algorithms), 1);
     }
     for (int resumed = 0; resumed < 2; resumed++) {
         SSL *ends[] = {tls_context_open(c, "localhost"), tls_context_open(s, NULL)};
