@@ -3,8 +3,8 @@
  * (store_lmdb_new()); later also by a server that several machines share. Asynchronous: what is
  * asked for is copied, and the answer comes by a task on the asker's loop, never inside the call.
  *
- * Order: operations of one thread are done, and answered, in the order in which it asked. A change is answered
- * when it is durable, as far as the backend is, and an answer never shows what is not.
+ * Order: operations of one thread are done, and answered, in the order in which it asked. A change
+ * is answered when it is durable, as far as the backend is, and an answer never shows what is not.
  *
  * Versions: every entry has one, which no other state of that entry ever had or will have. Who
  * changes what it read hands the version back, so that two writers never overwrite each other

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* print_pdf.c - names, encryption and pages of a PDF (ISO 32000-1, 7.2 and 7.3), without its
  * cross-reference table: that may point anywhere. So wherever "5 0 obj" or "trailer <<" stands,
- * also inside of what looks like a stream, a string or a comment, something begins. Each byte is
- * passed once. */
+ * also inside of what looks like a stream, a string or a comment, something begins: rather too
+ * often than not. Each byte is passed once. */
 #include "worker/print_scan_int.h"
 
 #define NAME_HEAD 16u /* bytes of a name that are looked at */
@@ -19,6 +19,7 @@ struct pdf_dict {
     unsigned arrays;  /* that are open in it: names in them are no keys */
     uint32_t count;
     const char *encrypt; /* where; NULL: it is not there */
+    bool first;          /* the last key is the one there */
 };
 
 struct pdf {
@@ -27,6 +28,7 @@ struct pdf {
     struct pdf_dict dicts[DEPTH_MAX];
     size_t depth;
     bool trailer; /* the word came, its dictionary not yet */
+    bool unsure;  /* readers may still be inside of something here: no stream can come */
     uint32_t count_max, n_pages;
 };
 
@@ -60,35 +62,23 @@ static bool starts(const struct pdf *l, const char *p, struct span word)
 
 /* ---- what begins anywhere ---- */
 
-static const char *back_over(const struct pdf *l, const char *p, bool (*is)(char))
-{
-    while (p > l->begin && is(p[-1]))
-        p--;
-    return p;
-}
-
-/* "obj" at |p|, behind two numbers. */
+/* "obj" at |p|. Of the two numbers before it readers take even those between which a comment
+ * stands, so they are not looked for. */
 static bool is_object(const struct pdf *l, const char *p)
 {
-    const char *a, *b;
-
     if (!starts(l, p, SPAN("obj")) || (l->end - p > 3 && is_regular(p[3])))
         return false;
-    a = back_over(l, p, is_space);
-    b = back_over(l, a, is_digit);
-    if (a == p || a == b)
-        return false;
-    a = back_over(l, b, is_space);
-    return a < b && a > l->begin && is_digit(a[-1]);
+    return p > l->begin && (is_digit(p[-1]) || is_space(p[-1]));
 }
 
+/* Behind the word a dictionary has to come, or a comment before it. */
 static bool is_trailer(const struct pdf *l, const char *p)
 {
     if (!starts(l, p, SPAN("trailer")))
         return false;
     for (p += 7; p < l->end && is_space(*p);)
         p++;
-    return starts(l, p, SPAN("<<"));
+    return starts(l, p, SPAN("<<")) || starts(l, p, SPAN("%"));
 }
 
 static bool begins_anew(const struct pdf *l)
@@ -135,6 +125,7 @@ static void dict_close(struct pdf *l)
         l->count_max = d->count;
     if (d && d->type == TYPE_PAGE)
         l->n_pages = print_add(l->n_pages, 1);
+    l->unsure |= d && d->arrays;
     l->depth -= l->depth > 0;
 }
 
@@ -144,6 +135,7 @@ static void close_all(struct pdf *l)
         l->depth = DEPTH_MAX;
     while (l->depth)
         dict_close(l);
+    l->unsure = false;
 }
 
 /* ---- names ---- */
@@ -193,7 +185,8 @@ static void dict_name(struct pdf_dict *d, struct span name, const char *at)
     d->key = key_of(name);
     d->waits = true;
     d->trailer |= d->key == KEY_ROOT;
-    if (d->key == KEY_ENCRYPT)
+    d->first = d->key == KEY_ENCRYPT && !d->encrypt;
+    if (d->first)
         d->encrypt = at;
 }
 
@@ -264,6 +257,8 @@ static void take_hex(struct pdf *l)
         l->p++;
     if (l->p < l->end && *l->p == '>')
         l->p++;
+    else
+        l->unsure = true; /* it ends here, or behind what does not belong into it */
     take_value(l);
 }
 
@@ -290,21 +285,36 @@ static void reference(struct pdf *l)
         d->count = 0;
 }
 
+/* Of a key that comes twice some readers take the first value, others the last. */
 static void no_value(struct pdf *l)
 {
     struct pdf_dict *d = dict_of(l);
 
-    if (d && d->waits && d->key == KEY_ENCRYPT)
+    if (d && d->waits && d->first)
         d->encrypt = NULL;
     take_value(l);
 }
 
+/* Only directly behind a dictionary that stands by itself; elsewhere the word is a value like any
+ * other, and what comes next is read. */
+static bool is_stream(const struct pdf *l, struct span word)
+{
+    const char *p = word.p;
+
+    if (!span_eq(word, SPAN("stream")) || l->depth || l->unsure)
+        return false;
+    while (p > l->begin && is_space(p[-1]))
+        p--;
+    return p - l->begin >= 2 && p[-1] == '>' && p[-2] == '>';
+}
+
+/* To its end, or to where an object begins. */
 static void take_word(struct pdf *l)
 {
     struct span word = {l->p, 0};
     bool digits = true;
 
-    for (; l->p < l->end && is_regular(*l->p); l->p++)
+    for (; l->p < l->end && is_regular(*l->p) && (l->p == word.p || !begins_anew(l)); l->p++)
         digits &= is_digit(*l->p);
     word.n = (size_t)(l->p - word.p);
     if (digits) {
@@ -319,8 +329,7 @@ static void take_word(struct pdf *l)
     } else if (span_eq(word, SPAN("trailer"))) {
         close_all(l);
         l->trailer = true;
-    } else if (span_eq(word, SPAN("stream"))) {
-        close_all(l);
+    } else if (is_stream(l, word)) {
         take_stream(l);
     } else {
         take_value(l);
@@ -333,6 +342,7 @@ static void take_bracket(struct pdf *l)
     char c = *l->p++;
 
     take_value(l);
+    l->unsure |= !d;
     if (d && c == '[')
         d->arrays += d->arrays < UINT32_MAX;
     else if (d && c == ']')

@@ -58,6 +58,7 @@ struct pjl {
     struct print_scan *scan;
     enum print_language language;
     const char *payload; /* behind the first ENTER of a language that is read; NULL: none yet */
+    const char *also;    /* the first text behind a lone CR; NULL: none yet */
 };
 
 static const struct pjl_row *row_of(const struct pjl_row *v, size_t n, struct span word)
@@ -70,12 +71,6 @@ static const struct pjl_row *row_of(const struct pjl_row *v, size_t n, struct sp
 
 /* ---- one command ---- */
 
-/* Blanks, tabs and what no printer shows; an ESC begins something else. */
-static bool is_blank(char c)
-{
-    return (unsigned char)c <= ' ' && c != '\x1b';
-}
-
 static bool is_word(char c)
 {
     return (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z') || c == '_' ||
@@ -86,7 +81,7 @@ static void skip_blanks(struct span *rest)
 {
     size_t n = 0;
 
-    while (n < rest->n && is_blank(rest->p[n]))
+    while (n < rest->n && print_is_blank(rest->p[n]))
         n++;
     *rest = span_sub(*rest, n, SIZE_MAX);
 }
@@ -126,6 +121,32 @@ static struct span take_variable(struct span *rest)
     return take_word(rest);
 }
 
+/* The first word of it, also of one in quotes. */
+static struct span take_value(struct span *rest)
+{
+    (void)take_char(rest, '=');
+    (void)take_char(rest, '"');
+    return take_word(rest);
+}
+
+static enum print_language language_of(struct span name)
+{
+    if (span_istarts(name, SPAN("POSTSCRIPT")) || span_ieq(name, SPAN("PS")) ||
+        span_ieq(name, SPAN("KPDL")))
+        return PRINT_LANGUAGE_PS;
+    return span_ieq(name, SPAN("PDF")) ? PRINT_LANGUAGE_PDF : PRINT_LANGUAGE_NONE;
+}
+
+/* What text is in before which no language is entered. Of one that is not read the printer may know
+ * nothing, and stays with the one before. */
+static void set_personality(struct pjl *p, struct span rest)
+{
+    enum print_language language = language_of(take_value(&rest));
+
+    if (language != PRINT_LANGUAGE_NONE)
+        p->scan->personality = language;
+}
+
 static void set(struct pjl *p, struct span rest, const char *at)
 {
     struct span name = take_variable(&rest);
@@ -133,6 +154,8 @@ static void set(struct pjl *p, struct span rest, const char *at)
 
     if (row)
         print_found(p->scan, row->find, at);
+    if (span_ieq(name, SPAN("PERSONALITY")))
+        set_personality(p, rest);
 }
 
 /* Asking for the values of variables, and this one is to be nobody's. */
@@ -150,14 +173,6 @@ static void set_default(struct pjl *p, struct span rest, const char *at)
     print_found(p->scan, row ? row->find : PRINT_PJL_DEFAULT, at);
 }
 
-static enum print_language language_of(struct span name)
-{
-    if (span_istarts(name, SPAN("POSTSCRIPT")) || span_ieq(name, SPAN("PS")) ||
-        span_ieq(name, SPAN("KPDL")))
-        return PRINT_LANGUAGE_PS;
-    return span_ieq(name, SPAN("PDF")) ? PRINT_LANGUAGE_PDF : PRINT_LANGUAGE_NONE;
-}
-
 /* |end|: of the command. */
 static void enter(struct pjl *p, struct span rest, const char *at, const char *end)
 {
@@ -166,9 +181,7 @@ static void enter(struct pjl *p, struct span rest, const char *at, const char *e
 
     if (!span_ieq(take_word(&rest), SPAN("LANGUAGE")))
         return;
-    (void)take_char(&rest, '=');
-    (void)take_char(&rest, '"');
-    name = take_word(&rest);
+    name = take_value(&rest);
     language = language_of(name);
     if (span_ieq(name, SPAN("ACL")) || span_istarts(name, SPAN("FWUPDATE")))
         print_found(p->scan, PRINT_PJL_UPGRADE, at);
@@ -199,6 +212,8 @@ static void read_command(struct pjl *p, struct span command)
         ask(p, rest, command.p);
     else if (span_ieq(word, SPAN("ENTER")))
         enter(p, rest, command.p, command.p + command.n);
+    if (span_ieq(word, SPAN("RESET")))
+        p->scan->personality = PRINT_LANGUAGE_NONE;
 }
 
 /* ---- lines ---- */
@@ -209,7 +224,7 @@ static bool is_command(struct span s)
 }
 
 /* A line ends with LF. To some printers a CR ends it, too; what then stands there and is no command
- * is to others the rest of the one before. */
+ * is the payload to them, and to others the rest of the one before. */
 static void read_line(struct pjl *p, struct span line)
 {
     while (line.p) {
@@ -218,11 +233,18 @@ static void read_line(struct pjl *p, struct span line)
         skip_blanks(&piece);
         if (is_command(piece))
             read_command(p, piece);
+        else if (piece.n && !p->payload && !p->also)
+            p->also = piece.p;
     }
 }
 
+static struct span from(struct span segment, const char *at)
+{
+    return at ? span_sub(segment, (size_t)(at - segment.p), SIZE_MAX) : SPAN_NONE;
+}
+
 /* A printer that does not know a language stays in PJL when it is entered: so this reads on. */
-size_t print_pjl(struct print_scan *s, struct span segment, enum print_language *ret_language)
+void print_pjl(struct print_scan *s, struct span segment, struct print_rest *ret)
 {
     struct pjl p = {.scan = s};
     struct span rest = segment, line = segment;
@@ -239,6 +261,7 @@ size_t print_pjl(struct print_scan *s, struct span segment, enum print_language 
         }
         line = rest;
     }
-    *ret_language = p.language;
-    return (size_t)((p.payload ? p.payload : rest.p) - segment.p);
+    ret->payload = from(segment, p.payload ? p.payload : rest.p);
+    ret->also = from(segment, p.also);
+    ret->language = p.language != PRINT_LANGUAGE_NONE ? p.language : s->personality;
 }

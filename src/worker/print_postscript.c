@@ -2,28 +2,35 @@
 /* print_postscript.c - names in PostScript that reach for the device, and its pages (PostScript
  * Language Reference, third edition, 3.2; Document Structuring Conventions 3.0).
  *
- * Data that is announced as binary is read like everything else, since a printer does so when no
- * program takes it away, but nothing that begins in it goes on behind it. What seemed a string and
- * is none (inline data holds parentheses, too) is read once more from its beginning, as words:
- * there nothing but names between delimiters counts. So each byte is read twice at most. */
+ * What looks like a string or a comment may be data that a program takes away, and on some channels
+ * ^D ends a job even there. So where something may end after all, the text is followed in several
+ * readings at once: in code, in a comment, in ASCII85, and in strings that began at different
+ * places. What is code in any of them counts. Text that is code in none of them, and may have ended
+ * after all, is read once more, as words: there nothing but names between delimiters counts. */
 #include "worker/print_ps_names.h"
 
-#define STRING_MAX 65535u /* of the language, and of most interpreters */
+#define STRING_MAX  65535u /* of the language, and of most interpreters */
+#define STRINGS_MAX 64u    /* that may be open at once, each in a reading of its own */
+
+struct ps_string {
+    const char *at; /* its parenthesis */
+    size_t level;   /* outside of it */
+};
 
 struct ps {
     struct ps_names names;
-    const char *begin, *p;
-    const char *end; /* of the text, or of the data within it */
-    const char *text_end;
-    const char *words_end;     /* up to here words alone count */
+    const char *begin, *p, *end;
+    /* The readings that there are; the string that began last at the end. */
+    bool code, comment, ascii85;
+    struct ps_string strings[STRINGS_MAX];
+    size_t n_strings;
+    size_t level;              /* of parentheses in strings; turns over */
+    bool escaped;              /* in strings: a backslash stands before |p| */
+    const char *dark;          /* since here no reading was in code or in a comment */
+    bool words;                /* names alone count */
     uint32_t claimed, counted; /* pages: %%Pages, and how many %%Page */
     unsigned inner;            /* documents within the document */
 };
-
-static bool in_words(const struct ps *l)
-{
-    return l->p < l->words_end;
-}
 
 /* ---- characters ---- */
 
@@ -59,16 +66,19 @@ static bool is_space(char c)
     return class_of(c) == SPACE;
 }
 
+static bool is_line_end(char c)
+{
+    return c == '\n' || c == '\r' || c == '\f';
+}
+
+static bool is_line_start(const struct ps *l, const char *p)
+{
+    return p == l->begin || is_line_end(p[-1]) || p[-1] == '\x04';
+}
+
 static struct span rest_of(const struct ps *l)
 {
     return (struct span){l->p, (size_t)(l->end - l->p)};
-}
-
-/* What was taken for a string from |from| on is none. */
-static void doubt(struct ps *l, const char *from)
-{
-    l->words_end = l->p;
-    l->p = from;
 }
 
 /* ---- names ---- */
@@ -113,69 +123,79 @@ static void string_end(struct ps *l, const struct ps_head *h, const char *at)
     ps_names_string(&l->names, (struct span){h->bytes, h->n}, at);
 }
 
-/* Behind a backslash. */
-static void take_escape(struct ps *l, struct ps_head *h)
+/* |rest|: behind a backslash. */
+static void take_escape(struct span *rest, struct ps_head *h)
 {
     static const char names[] = "nrtbf", bytes[] = "\n\r\t\b\f";
-    const char *name;
-    unsigned v = 0, n = 0;
+    unsigned v = 0;
+    size_t n = 0;
 
-    if (l->p == l->end)
-        return;
-    for (; n < 3 && l->p < l->end && *l->p >= '0' && *l->p <= '7'; n++)
-        v = v * 8 + (unsigned)(*l->p++ - '0');
+    for (; n < 3 && n < rest->n && rest->p[n] >= '0' && rest->p[n] <= '7'; n++)
+        v = v * 8 + (unsigned)(rest->p[n] - '0');
     if (n) {
         head_add(h, (char)v);
-        return;
+    } else if (rest->n) {
+        char c = rest->p[n++];
+        const char *name = memchr(names, c, sizeof names - 1);
+
+        if (name)
+            head_add(h, bytes[name - names]);
+        else if (c == '\r' && rest->n > 1 && rest->p[1] == '\n')
+            n++; /* the line goes on */
+        else if (c != '\n' && c != '\r')
+            head_add(h, c);
     }
-    name = memchr(names, *l->p, sizeof names - 1);
-    if (name)
-        head_add(h, bytes[name - names]);
-    else if (*l->p == '\r' && l->end - l->p > 1 && l->p[1] == '\n')
-        l->p++; /* the line goes on */
-    else if (*l->p != '\n' && *l->p != '\r')
-        head_add(h, *l->p);
-    l->p++;
+    *rest = span_sub(*rest, n, SIZE_MAX);
 }
 
-/* Where "~>" comes by, ASCII85 data of a filter has ended, and what looked like a string was it. */
-static void take_string(struct ps *l)
+static void close_string(struct ps *l, const char *end)
 {
-    const char *at = l->p++;
+    const char *at = l->strings[--l->n_strings].at;
+    struct span rest = {at + 1, (size_t)(end - at - 1)};
     struct ps_head head = {.n = 0};
-    unsigned depth = 1;
-    bool data = false;
 
-    while (l->p < l->end && depth && !data && l->p - at <= (ptrdiff_t)STRING_MAX) {
-        char c = *l->p++;
+    while (rest.n && head.n < sizeof head.bytes) {
+        char c = rest.p[0];
 
-        depth += c == '(';
-        depth -= c == ')';
-        data = c == '~' && l->p < l->end && *l->p == '>';
+        rest = span_sub(rest, 1, SIZE_MAX);
         if (c == '\\')
-            take_escape(l, &head);
-        else if (depth)
+            take_escape(&rest, &head);
+        else
             head_add(&head, c);
     }
-    if (depth)
-        doubt(l, at + 1);
-    else
-        string_end(l, &head, at);
+    string_end(l, &head, at);
+    l->code = true;
 }
 
-/* Behind "<~": base-85 digits and blanks. */
-static void take_ascii85(struct ps *l)
+/* In words: perhaps the beginning of a string, of which the rest is read as words. */
+static void take_paren(struct ps *l)
 {
-    const char *from = l->p;
+    const char *at = l->p++;
 
-    while (l->p < l->end && (is_space(*l->p) || (*l->p >= '!' && *l->p <= 'u') || *l->p == 'z'))
-        l->p++;
-    if (span_starts(rest_of(l), SPAN("~>"))) {
-        l->p += 2;
-        ps_names_push(&l->names, PS_UNSEEN);
-    } else {
-        doubt(l, from);
+    ps_names_string(&l->names, span_sub(rest_of(l), 0, PS_HEAD_MAX), at);
+}
+
+/* In code a backslash before a parenthesis means nothing: for this reading one more is open, for
+ * those in strings none is. Where there are too many readings, all that follows is words. */
+static void open_string(struct ps *l)
+{
+    if (l->n_strings == STRINGS_MAX) {
+        l->words = true;
+        take_paren(l);
+        return;
     }
+    if (l->escaped) {
+        for (size_t i = 0; i < l->n_strings; i++)
+            l->strings[i].level++;
+        l->level++;
+    }
+    l->strings[l->n_strings++] = (struct ps_string){.at = l->p++, .level = l->level - l->escaped};
+    l->code = false;
+}
+
+static bool is_ascii85(char c)
+{
+    return is_space(c) || (c >= '!' && c <= 'u') || c == 'z';
 }
 
 /* Behind "<". What ends in something else is none. */
@@ -213,12 +233,14 @@ static void take_angle(struct ps *l)
 
     if (next == '<' || next == '~')
         l->p++;
-    if (next == '<')
+    if (next == '<') {
         ps_names_push(&l->names, PS_OTHER);
-    else if (next == '~')
-        take_ascii85(l);
-    else
+    } else if (next == '~') {
+        l->ascii85 = true;
+        l->code = false;
+    } else {
         take_hex(l, at);
+    }
 }
 
 /* ---- comments ---- */
@@ -236,23 +258,6 @@ static struct span next_word(struct span *rest)
     word = span_sub(*rest, 0, n);
     *rest = span_sub(*rest, n, SIZE_MAX);
     return word;
-}
-
-/* |rest|: what follows "%%BeginBinary:" (bytes) or "%%BeginData:" (number, type, unit). Only what
- * ends where it is said to, at an %%End, is data. Lines are text, which is read as code. */
-static void begin_data(struct ps *l, struct span rest)
-{
-    struct span count = next_word(&rest), tail = rest_of(l);
-    uint64_t n = 0;
-
-    (void)next_word(&rest);
-    if (span_u64(count, tail.n, &n) != OK || span_istarts(next_word(&rest), SPAN("Line")))
-        return;
-    tail = span_sub(tail, (size_t)n, SIZE_MAX);
-    for (unsigned i = 0; i < 2 && tail.n && (tail.p[0] == '\r' || tail.p[0] == '\n'); i++)
-        tail = span_sub(tail, 1, SIZE_MAX);
-    if (span_starts(tail, SPAN("%%End")))
-        l->end = l->p + n;
 }
 
 static void claim_pages(struct ps *l, struct span rest)
@@ -282,56 +287,113 @@ static void structure(struct ps *l, struct span line)
         l->inner += l->inner < UINT32_MAX;
     else if (is_comment(line, SPAN("%%EndDocument"), &value))
         l->inner -= l->inner > 0;
-    else if (l->end == l->text_end && (is_comment(line, SPAN("%%BeginBinary:"), &value) ||
-                                       is_comment(line, SPAN("%%BeginData:"), &value)))
-        begin_data(l, value);
 }
 
 static void take_comment(struct ps *l)
 {
-    struct span line = {l->p, 0};
-    bool first = line.p == l->begin || line.p[-1] == '\n' || line.p[-1] == '\r';
+    struct span line = {l->p++, 0};
 
-    while (l->p < l->end && *l->p != '\n' && *l->p != '\r' && *l->p != '\f')
-        l->p++;
-    line.n = (size_t)(l->p - line.p);
-    if (l->end - l->p > 1 && l->p[0] == '\r' && l->p[1] == '\n')
-        l->p++;
-    if (l->p < l->end)
-        l->p++;
-    if (first && line.n > 2 && line.p[1] == '%')
-        structure(l, line);
+    l->code = false;
+    l->comment = true;
+    if (l->p == l->end || *l->p != '%' || !is_line_start(l, line.p))
+        return;
+    while (line.p + line.n < l->end && !is_line_end(line.p[line.n]))
+        line.n++;
+    structure(l, line);
 }
 
-/* ---- all of it ---- */
-
-/* In words: perhaps the beginning of a string, of which the rest is read as words. */
-static void take_paren(struct ps *l)
-{
-    const char *at = l->p++;
-
-    ps_names_string(&l->names, span_sub(rest_of(l), 0, PS_HEAD_MAX), at);
-}
+/* ---- the reading in code ---- */
 
 static void take_delimiter(struct ps *l)
 {
-    bool words = in_words(l);
     char c = *l->p;
 
     if (c == '/') {
         take_literal(l);
-    } else if (c == '(' && words) {
+    } else if (c == '(' && l->words) {
         take_paren(l);
     } else if (c == '(') {
-        take_string(l);
-    } else if (c == '<' && !words) {
+        open_string(l);
+    } else if (c == '<' && !l->words) {
         take_angle(l);
-    } else if (c == '%' && !words) {
+    } else if (c == '%' && !l->words) {
         take_comment(l);
     } else {
         l->p++;
         ps_names_push(&l->names, c == '}' ? PS_SEEN : PS_OTHER);
     }
+}
+
+static void take_token(struct ps *l)
+{
+    switch (class_of(*l->p)) {
+    case SPACE: l->p++; break;
+    case REGULAR: ps_names_name(&l->names, take_regular(l)); break;
+    case DELIMITER: take_delimiter(l); break;
+    }
+}
+
+/* What lies in the dark. */
+static void read_words(struct ps *l)
+{
+    const char *to = l->p;
+
+    l->words = true;
+    for (l->p = l->dark; l->p < to;)
+        take_token(l);
+    l->words = false;
+    l->p = to;
+    l->dark = to;
+}
+
+/* ---- the other readings ---- */
+
+/* They go over what is passed since |from|; a parenthesis is that alone. */
+static void follow(struct ps *l, const char *from)
+{
+    for (; from < l->p; from++) {
+        bool escaped = l->escaped;
+
+        l->escaped = *from == '\\' && !escaped;
+        if (is_line_end(*from)) {
+            l->code |= l->comment;
+            l->comment = false;
+        } else if (*from == '(' && !escaped) {
+            l->level++;
+        } else if (*from == ')' && !escaped) {
+            l->level--;
+            while (l->n_strings && l->strings[l->n_strings - 1].level == l->level)
+                close_string(l, from);
+        }
+    }
+}
+
+/* At the end of ASCII85, or at what does not belong into it; either way it has ended. */
+static bool ends_ascii85(struct ps *l, bool mark)
+{
+    if (!l->ascii85 || (!mark && is_ascii85(*l->p)))
+        return false;
+    l->ascii85 = false;
+    if (mark && l->n_strings == 0)
+        l->dark = l->p; /* it was nothing else */
+    return true;
+}
+
+/* Whatever is open may have ended here: data of a filter with "~>", announced data with an %%End,
+ * a job with ^D; some printers begin at %! and pass over what stands before it. And few
+ * interpreters take a string that is so long. */
+static void perhaps_end(struct ps *l)
+{
+    bool mark = span_starts(rest_of(l), SPAN("~>")), ended = ends_ascii85(l, mark);
+
+    if (l->code)
+        return;
+    ended |= mark || *l->p == '\x04' || l->p - l->dark > (ptrdiff_t)STRING_MAX;
+    ended |= span_starts(rest_of(l), SPAN("%!")) && is_line_start(l, l->p);
+    if (!ended && !span_starts(rest_of(l), SPAN("%%End")))
+        return;
+    read_words(l);
+    l->code = true;
 }
 
 uint32_t print_postscript(struct print_scan *s, struct span text)
@@ -340,17 +402,21 @@ uint32_t print_postscript(struct print_scan *s, struct span text)
                    .begin = text.p,
                    .p = text.p,
                    .end = text.p + text.n,
-                   .text_end = text.p + text.n,
-                   .words_end = text.p};
+                   .code = true,
+                   .dark = text.p};
 
-    while (l.p < l.text_end) {
-        if (l.p == l.end)
-            l.end = l.text_end;
-        switch (class_of(*l.p)) {
-        case SPACE: l.p++; break;
-        case REGULAR: ps_names_name(&l.names, take_regular(&l)); break;
-        case DELIMITER: take_delimiter(&l); break;
-        }
+    while (l.p < l.end) {
+        const char *from = l.p;
+
+        perhaps_end(&l);
+        if (l.code)
+            take_token(&l);
+        else
+            l.p++;
+        follow(&l, from);
+        if (l.code || l.comment)
+            l.dark = l.p;
     }
+    read_words(&l);
     return l.claimed > l.counted ? l.claimed : l.counted;
 }

@@ -80,13 +80,23 @@ static bool is_op(struct ps_token t, enum ps_op op)
     return t.kind == PS_NAME && t.row && t.row->op == op;
 }
 
+static bool is_naming(struct ps_token t)
+{
+    return t.kind == PS_LITERAL || t.kind == PS_STRING;
+}
+
 static void push(struct ps_names *n, enum ps_kind kind, const struct ps_row *row)
 {
     n->before = n->last;
     n->last = (struct ps_token){kind, row};
     n->near_systemdict -= n->near_systemdict > 0;
+    n->near_named -= n->near_named > 0;
     if (is_op(n->last, OP_SYSTEMDICT))
         n->near_systemdict = NEAR;
+    if (is_naming(n->last) && row && row->op == OP_FOUND) {
+        n->named = row;
+        n->near_named = NEAR;
+    }
 }
 
 void ps_names_push(struct ps_names *n, enum ps_kind kind)
@@ -115,17 +125,18 @@ static void judge_run(struct ps_names *n, const char *at)
 }
 
 /* An operator is taken hold of, to be called by another name: /deletefile load, systemdict
- * (deletefile) get. Or one that nobody can read here: systemdict exch get. */
+ * (deletefile) get, also with a few tokens between: /deletefile dup pop load. Or one that nobody
+ * can read here: systemdict exch get. */
 static void judge_taken(struct ps_names *n, enum ps_op by, const char *at)
 {
-    const struct ps_row *row = n->last.row;
-    bool named = n->last.kind == PS_LITERAL || n->last.kind == PS_STRING;
+    bool named = is_naming(n->last);
+    const struct ps_row *row = named ? n->last.row : n->near_named ? n->named : NULL;
 
-    if (named && row && row->op == OP_FOUND)
+    if (row && row->op == OP_FOUND)
         print_found(n->scan, row->find, at);
-    else if (named && row && row->op == OP_FILE)
+    else if (row && row->op == OP_FILE)
         print_found(n->scan, PRINT_PS_FILE_UNSEEN, at);
-    else if (named && row && row->op == OP_RUN)
+    else if (row && row->op == OP_RUN)
         print_found(n->scan, PRINT_PS_RUN_UNSEEN, at);
     else if (is_op(n->last, OP_CVN) || (!named && by == OP_GET && n->near_systemdict))
         print_found(n->scan, PRINT_PS_HIDDEN, at);

@@ -14,7 +14,6 @@ enum ps_kind {
     PS_LITERAL,  /* /name of |row|, or of none */
     PS_STANDARD, /* a string that names a stream of the job itself: %stdin, %stdout, ... */
     PS_STRING,   /* any other string whose beginning is seen */
-    PS_UNSEEN,   /* a string whose bytes are not */
     PS_SEEN,     /* the end of a procedure, or a string with nothing in it to hide */
 };
 
@@ -26,6 +25,8 @@ struct ps_token {
 struct ps_names {
     struct print_scan *scan;
     struct ps_token last, before; /* the two that came last */
+    const struct ps_row *named;   /* the last to be found that a literal or a string named */
+    unsigned near_named;          /* for so many tokens that was lately */
     unsigned near_systemdict;     /* for so many tokens it was named lately */
 };
 
@@ -34,7 +35,7 @@ void ps_names_name(struct ps_names *n, struct span name);
 void ps_names_literal(struct ps_names *n, struct span name);
 /* |head|: its first bytes, PS_HEAD_MAX at most, decoded. |at|: where it begins. */
 void ps_names_string(struct ps_names *n, struct span head, const char *at);
-/* OTHER, UNSEEN, SEEN. */
+/* OTHER, SEEN. */
 void ps_names_push(struct ps_names *n, enum ps_kind kind);
 
 #endif

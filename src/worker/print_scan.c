@@ -5,7 +5,8 @@
 
 #include "worker/print_scan_int.h"
 
-#define SENSE_MAX 1024u /* bytes in which readers look for the head of a document */
+/* Bytes in which readers look for the head of a document, at most. */
+#define SENSE_MAX (4096u + 32u)
 #define UEL       "\x1b%-12345X"
 
 #define PRINT_FIND_ROW(id, name, blocks) {name, blocks},
@@ -44,54 +45,62 @@ uint32_t print_add(uint32_t a, uint32_t b)
 
 /* ---- what a document is ---- */
 
-struct sensed {
-    struct span ps, pdf; /* from its head on; p NULL: it is not that */
+struct document {
+    struct span text;
+    bool ps, pdf; /* one can be both */
 };
+
+/* Bytes before what printers take for the beginning: blanks, and how TBCP begins (SOH M). */
+static size_t lead_of(struct span s)
+{
+    size_t n = 0;
+
+    while (n < s.n && (print_is_blank(s.p[n]) || (s.p[n] == 'M' && n && s.p[n - 1] == '\x01')))
+        n++;
+    return n;
+}
 
 static bool is_line_start(struct span s, size_t at)
 {
     return at == 0 || s.p[at - 1] == '\n' || s.p[at - 1] == '\r' || s.p[at - 1] == '\x04';
 }
 
-/* From the first %! that begins a line. */
-static struct span find_ps(struct span s)
+/* With a ^D before everything else, or a %! that begins a line. */
+static bool is_ps(struct span s)
 {
     struct span head = span_sub(s, 0, SENSE_MAX + 1);
+    size_t lead = lead_of(head);
 
-    if (s.n && s.p[0] == '\x04')
-        return s;
+    if (lead && memchr(head.p, '\x04', lead))
+        return true;
     for (size_t i = 0; i + 1 < head.n; i++)
-        if (head.p[i] == '%' && head.p[i + 1] == '!' && is_line_start(head, i))
-            return span_sub(s, i, SIZE_MAX);
-    return SPAN_NONE;
+        if (head.p[i] == '%' && head.p[i + 1] == '!' && (i == lead || is_line_start(head, i)))
+            return true;
+    return false;
 }
 
-static struct span find_pdf(struct span s)
+static bool is_pdf(struct span s)
 {
     struct span head = span_sub(s, 0, SENSE_MAX + 4);
-    const char *at = head.n ? memmem(head.p, head.n, "%PDF-", 5) : NULL;
 
-    return at ? span_sub(s, (size_t)(at - s.p), SIZE_MAX) : SPAN_NONE;
+    return head.n && memmem(head.p, head.n, "%PDF-", 5);
 }
 
-/* One file can be both. */
-static struct sensed sense(struct span payload, enum print_language entered,
-                           enum print_declared declared)
+/* Some printers believe the bytes, others what is said of them. */
+static struct document sense(struct span text, enum print_language said,
+                             enum print_declared declared)
 {
-    struct sensed found = {find_ps(payload), find_pdf(payload)};
-    bool unknown = !found.ps.p && !found.pdf.p && entered == PRINT_LANGUAGE_NONE;
-
-    if (entered == PRINT_LANGUAGE_PS || (unknown && declared == PRINT_POSTSCRIPT))
-        found.ps = payload;
-    if ((entered == PRINT_LANGUAGE_PDF && !found.pdf.p) || (unknown && declared == PRINT_PDF))
-        found.pdf = payload;
-    return found;
+    return (struct document){
+        .text = text,
+        .ps = said == PRINT_LANGUAGE_PS || declared == PRINT_POSTSCRIPT || is_ps(text),
+        .pdf = said == PRINT_LANGUAGE_PDF || declared == PRINT_PDF || is_pdf(text),
+    };
 }
 
-static uint32_t read_sensed(struct print_scan *s, const struct sensed *d)
+static uint32_t read_document(struct print_scan *s, const struct document *d)
 {
-    uint32_t ps = d->ps.p ? print_postscript(s, d->ps) : 0;
-    uint32_t pdf = d->pdf.p ? print_pdf(s, d->pdf) : 0;
+    uint32_t ps = d->ps ? print_postscript(s, d->text) : 0;
+    uint32_t pdf = d->pdf ? print_pdf(s, d->text) : 0;
 
     return ps > pdf ? ps : pdf;
 }
@@ -129,37 +138,49 @@ static uint32_t picture_pages(struct span s)
 struct walk {
     struct print_scan scan;
     enum print_declared declared;
-    struct sensed first; /* the first document in a language that is read */
-    bool cut;            /* something stands behind it that a printer may take for a part of it */
-    bool unknown;        /* pages */
+    struct document first; /* the first in a language that is read, in those of all */
+    bool cut;              /* something stands behind it that a printer may take for a part of it */
+    bool unknown;          /* pages */
 };
 
 static bool is_empty(struct span s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] > ' ' || s.p[i] == '\x1b')
-            return false;
-    return true;
+    return lead_of(s) == s.n;
+}
+
+static bool is_read(const struct document *d)
+{
+    return d->ps || d->pdf;
+}
+
+/* Returns the pages. */
+static uint32_t walk_text(struct walk *w, struct span text, enum print_language said)
+{
+    struct document d = sense(text, said, w->declared);
+    uint32_t read = read_document(&w->scan, &d), picture = picture_pages(text);
+
+    if (!is_read(&w->first))
+        w->first = d;
+    w->first.ps |= d.ps;
+    w->first.pdf |= d.pdf;
+    return read > picture ? read : picture;
 }
 
 static void walk_segment(struct walk *w, struct span segment)
 {
-    enum print_language entered = PRINT_LANGUAGE_NONE;
-    size_t pjl = print_pjl(&w->scan, segment, &entered);
-    struct span payload = span_sub(segment, pjl, SIZE_MAX);
     struct print_report *r = w->scan.report;
-    struct sensed d;
+    struct print_rest rest;
     uint32_t pages;
 
-    w->cut |= (w->first.ps.p || w->first.pdf.p) && !is_empty(segment);
-    if (is_empty(payload))
+    w->cut |= is_read(&w->first) && !is_empty(segment);
+    print_pjl(&w->scan, segment, &rest);
+    if (is_empty(rest.payload))
+        rest.payload = rest.also;
+    else if (rest.also.n)
+        (void)walk_text(w, rest.also, rest.language);
+    if (is_empty(rest.payload))
         return;
-    pages = picture_pages(payload);
-    d = sense(payload, entered, pages ? PRINT_OTHER : w->declared);
-    if (d.ps.p || d.pdf.p)
-        pages = read_sensed(&w->scan, &d);
-    if (!w->first.ps.p && !w->first.pdf.p)
-        w->first = d;
+    pages = walk_text(w, rest.payload, rest.language);
     w->unknown |= pages == 0;
     r->pages = print_add(r->pages, pages);
 }
@@ -188,12 +209,6 @@ static void walk_segments(struct walk *w, struct span body)
     }
 }
 
-/* To the end of the body, whatever UEL stands in it. */
-static struct span all_of(struct span document, struct span body)
-{
-    return document.p ? span_sub(body, (size_t)(document.p - body.p), SIZE_MAX) : SPAN_NONE;
-}
-
 void print_scan(struct span body, enum print_declared declared, struct print_report *ret)
 {
     struct walk w = {.scan.body = body.p, .scan.report = ret, .declared = declared};
@@ -202,9 +217,8 @@ void print_scan(struct span body, enum print_declared declared, struct print_rep
     walk_segments(&w, body);
     if (w.unknown)
         ret->pages = 0;
-    if (w.cut) {
-        const struct sensed whole = {all_of(w.first.ps, body), all_of(w.first.pdf, body)};
-
-        (void)read_sensed(&w.scan, &whole);
+    if (w.cut) { /* to the end of the body, whatever UEL stands in it */
+        w.first.text = span_sub(body, (size_t)(w.first.text.p - body.p), SIZE_MAX);
+        (void)read_document(&w.scan, &w.first);
     }
 }

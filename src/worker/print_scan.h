@@ -4,25 +4,31 @@
  * how many pages there are. Pure: bytes in, a report out; time grows with the bytes and nothing
  * else, no memory is allocated, nothing is copied.
  *
- * Printers tell languages by the bytes, whatever a document is declared to be, and so does this.
+ * Some printers tell languages by the bytes, whatever a document is declared to be, others believe
+ * what it is declared to be. So it is read as both, from its first byte on.
  *
  * PJL is read at the front of the body and behind each UEL (ESC %-12345X), wherever one stands, as
  * long as lines begin with @PJL, in letters of any case; a lone CR begins a line, too. Values that
- * go over several lines end it.
+ * go over several lines end it, and so may what is no command behind a lone CR: from there on the
+ * text is read as well. A language that is set as the personality counts until RESET where none is
+ * entered that is read.
  *
- * PostScript is what begins with %! or ^D, or what PJL enters as PostScript. Its names are told
- * from strings and comments; what seems a string and does not end within 64 KiB is read as words,
- * in which names count alone. Data that is announced as binary (%%BeginBinary) is read all the
- * same. An operator is found when it stands there by name, executed or taken hold of (/deletefile
- * load). PostScript is a programming language: names that are put together while it runs, or come
- * out of a filter, eexec, an ASCII85 string or binary tokens, are not seen. Some ways to do that
- * leave the note ps-hidden; without it a document may do it, too. Where that is not good enough, do
- * not take PostScript: a service's `types` can deny it.
+ * PostScript is what has a line that begins with %! within its first 4 KiB, also behind blanks or
+ * NULs, or begins with ^D, or what PJL enters as PostScript. Its names are told from strings and
+ * comments. Where a string or a comment may end earlier than it seems to (at ~> or %%End of data
+ * within it, at a line that begins with %!, at ^D, after 64 KiB), both is looked at: that it goes
+ * on, and that code begins there; and what seemed to lie in the string is read as words, in which
+ * names count alone. Data that is announced as binary (%%BeginBinary) is read all the same. An
+ * operator is found when it stands there by name, executed or taken hold of (/deletefile load, also
+ * with a few tokens between). PostScript is a programming language: names that are put together
+ * while it runs, or come out of a filter, eexec, an ASCII85 string or binary tokens, are not seen.
+ * Some ways to do that leave the note ps-hidden; without it a document may do it, too. Where that
+ * is not good enough, do not take PostScript: a service's `types` can deny it.
  *
- * PDF is what has %PDF- within its first 1024 bytes. Names are read wherever an object may begin
- * (also inside of a stream, a string or a comment, since a cross-reference table may point there),
- * with #xx undone. Nothing is decompressed: what lies in an object stream or in compressed content
- * is not seen.
+ * PDF is what has %PDF- within its first 4 KiB. Names are read wherever an object may begin (also
+ * inside of a stream, a string or a comment, since a cross-reference table may point there), with
+ * #xx undone. A stream is passed over only directly behind the dictionary of its object. Nothing is
+ * decompressed: what lies in an object stream or in compressed content is not seen.
  *
  * Where a UEL stands within a document, one printer ends it there and another reads on: both
  * readings are looked at. */
@@ -46,7 +52,7 @@ const char *print_find_name(enum print_find f);
 /* False: a note. */
 bool print_find_blocks(enum print_find f);
 
-/* What the document is declared to be, for one that does not tell by itself. */
+/* What the document is declared to be: it is read as that, and as what its bytes look like. */
 enum print_declared { PRINT_OTHER, PRINT_POSTSCRIPT, PRINT_PDF };
 
 struct print_report {

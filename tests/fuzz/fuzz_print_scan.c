@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_print_scan.c - documents as printers read them. Whatever the input is, what is found lies in
  * it, the same bytes get the same report, and nothing in front of them hides commands behind UEL,
- * an object of a PDF, or its trailer. */
+ * PostScript behind what may end data or a job, an object of a PDF, or its trailer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check_not_hidden("", in, "\x1b%-12345X@PJL FSDELETE", PRINT_PJL_FSDELETE);
     check_not_hidden("", in, "\x1b%-12345X%!PS\n(a) deletefile", PRINT_PS_DELETEFILE);
+    if (size < 4096)
+        check_not_hidden("", in, "\n%!PS\n(a) deletefile", PRINT_PS_DELETEFILE);
+    check_not_hidden("%!PS\n", in, "\x04(a) deletefile", PRINT_PS_DELETEFILE);
+    check_not_hidden("%!PS\n", in, "\n~> (a) deletefile", PRINT_PS_DELETEFILE);
+    check_not_hidden("%!PS\n", in, "\n%%EndData\n(a) deletefile", PRINT_PS_DELETEFILE);
     check_not_hidden("%PDF-1.7\n", in, "\n5 0 obj<</S/Launch>>", PRINT_PDF_LAUNCH);
     check_not_hidden("%PDF-1.7\n", in, "\ntrailer<</Encrypt 5 0 R>>", PRINT_PDF_ENCRYPTED);
     return 0;

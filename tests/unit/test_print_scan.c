@@ -158,33 +158,41 @@ static void test_declared(void **state)
     assert_report(SPAN("(a) deletefile"), PRINT_PDF, "", 0);
     assert_report(SPAN("1 0 obj<</S/Launch>>endobj"), PRINT_PDF, "pdf-launch", 0);
     assert_report(SPAN("1 0 obj<</S/Launch>>endobj"), PRINT_POSTSCRIPT, "", 0);
-    /* Bytes that tell by themselves are believed. */
+    /* Some printers believe the bytes, others what is declared. */
     assert_report(SPAN("\xff\xd8\xff\xe0"), PRINT_PDF, "", 1);
+    assert_report(SPAN("\xff\xd8\xff\xe0(a) deletefile"), PRINT_POSTSCRIPT, "ps-deletefile", 1);
     assert_report(SPAN("%!PS\n1 0 obj<</S/Launch>>endobj (a) deletefile"), PRINT_PDF,
-                  "ps-deletefile", 0);
+                  "ps-deletefile pdf-launch", 0);
     assert_report(SPAN(PDF "1 0 obj<</S/Launch>>endobj (a) deletefile"), PRINT_POSTSCRIPT,
-                  "pdf-launch", 0);
-    assert_report(SPAN(UEL "@PJL ENTER LANGUAGE=PDF\n(a) deletefile"), PRINT_POSTSCRIPT, "", 0);
+                  "ps-deletefile pdf-launch", 0);
+    assert_report(SPAN("1 pop\n%PDF-\n(%disk0%x) deletefile\n"), PRINT_POSTSCRIPT,
+                  "ps-deletefile ps-disk", 0);
+    assert_report(SPAN("(%disk0%x) deletefile\n%!PS\nshowpage\n"), PRINT_POSTSCRIPT,
+                  "ps-deletefile ps-disk", 0);
+    assert_report(SPAN(UEL "@PJL ENTER LANGUAGE=PDF\n(a) deletefile"), PRINT_POSTSCRIPT,
+                  "ps-deletefile", 0);
+    assert_report(SPAN(UEL "@PJL COMMENT x\r(a) deletefile\r"), PRINT_POSTSCRIPT, "ps-deletefile",
+                  0);
     assert_report(SPAN(UEL "@PJL FSINIT\n(a) deletefile"), PRINT_POSTSCRIPT,
                   "pjl-fsinit ps-deletefile", 0);
 }
 
-/* Readers look for the head in the first 1024 bytes. */
+/* Readers look for the head in the first bytes, some of them in the first 4 KiB. */
 static void test_far_head(void **state)
 {
     static const struct {
         const char *head, *rest, *finds;
         size_t last; /* the last offset at which the head counts */
     } rows[] = {
-        {"%PDF-1.7\n", "1 0 obj<</S/Launch>>endobj", "pdf-launch",    1023},
-        {"\n%!PS\n",   "(a) deletefile",             "ps-deletefile", 1022},
+        {"%PDF-1.7\n", "1 0 obj<</S/Launch>>endobj", "pdf-launch",    4127},
+        {"\n%!PS\n",   "(a) deletefile",             "ps-deletefile", 4126},
     };
     struct buf b;
 
     (void)state;
     buf_init(&b, 0);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        for (size_t off = 1000; off < 1050; off++) {
+        for (size_t off = 4100; off < 4150; off++) {
             buf_reset(&b);
             for (size_t k = 0; k < off; k++)
                 buf_char(&b, 'x');
@@ -219,6 +227,30 @@ static void test_long_strings(void **state)
         buf_text(&b, "xxxxxxx ");
     buf_text(&b, "(a) (r) file");
     assert_report(buf_span(&b), PRINT_OTHER, "ps-file", 0);
+    /* ... and in the string still. */
+    buf_text(&b, "%) pop (a) deletefile");
+    assert_report(buf_span(&b), PRINT_OTHER, "ps-deletefile ps-file", 0);
+    buf_done(&b);
+}
+
+/* However many strings there may be, what comes behind any of them is read. */
+static void test_many_readings(void **state)
+{
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 0);
+    for (size_t n = 1; n < 80; n++) {
+        buf_reset(&b);
+        buf_text(&b, "%!PS\n");
+        for (size_t i = 0; i < n; i++)
+            buf_text(&b, "(~>");
+        for (size_t i = 0; i < n; i++)
+            buf_text(&b, "%)");
+        assert_report(buf_span(&b), PRINT_OTHER, "", 0);
+        buf_text(&b, "(a) deletefile");
+        assert_report(buf_span(&b), PRINT_OTHER, "ps-deletefile", 0);
+    }
     buf_done(&b);
 }
 
@@ -297,6 +329,7 @@ static const struct {
     {"blanks in PJL", UEL "@PJL", SPAN(" "), SOME},
     {"empty lines in PJL", UEL "@PJL\n", SPAN("\r\n"), SOME},
     {"CR in PJL", UEL "@PJL COMMENT ", SPAN("\r@PJL "), SOME},
+    {"CR and text in PJL", UEL "@PJL COMMENT ", SPAN("\r%!PS\r@PJL "), SOME},
     {"lines of PJL", UEL, SPAN("@PJL\n"), SOME},
     {"UEL", "%!PS\n", SPAN(UEL), SOME},
     {"UEL and PostScript", "", SPAN(UEL "%!PS\n("), SOME},
@@ -306,6 +339,10 @@ static const struct {
     {"PostScript, parentheses", "%!PS\n", SPAN("("), SOME},
     {"PostScript, ends of strings", "%!PS\n", SPAN(")"), SOME},
     {"PostScript, data of a filter", "%!PS\n", SPAN("(~>"), SOME},
+    {"PostScript, ends of data and escapes", "%!PS\n", SPAN("\\(~>)("), SOME},
+    {"PostScript, ends of data in comments", "%!PS\n", SPAN("%%~>"), SOME},
+    {"PostScript, ends of jobs in strings", "%!PS\n", SPAN("(\4"), SOME},
+    {"PostScript, long strings that begin with lines that go on", "%!PS\n", SPAN("(\\\n\\\n\\\n\\\n~>"), SOME},
     {"PostScript, backslashes", "%!PS\n(", SPAN("\\"), SOME},
     {"PostScript, angles", "%!PS\n", SPAN("<"), SOME},
     {"PostScript, hexadecimal", "%!PS\n", SPAN("<aaaa"), SOME},
@@ -323,7 +360,9 @@ static const struct {
     {"PDF, obj without numbers", PDF "(", SPAN(" obj"), SOME},
     {"PDF, trailers", PDF "(", SPAN("trailer "), SOME},
     {"PDF, trailers with brackets", PDF "(", SPAN("trailer<<"), SOME},
+    {"PDF, trailers with comments", PDF "(", SPAN("trailer%"), SOME},
     {"PDF, streams", PDF, SPAN("stream "), SOME},
+    {"PDF, blanks before streams", PDF, SPAN("                stream"), SOME},
     {"PDF, ends of streams", PDF "stream ", SPAN("endstrea"), SOME},
     {"PDF, dictionaries", PDF, SPAN("<<"), SOME},
     {"PDF, ends of dictionaries", PDF, SPAN(">>"), SOME},
@@ -381,11 +420,12 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_cut),        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_offsets),    cmocka_unit_test(test_declared),
-        cmocka_unit_test(test_far_head),   cmocka_unit_test(test_long_strings),
-        cmocka_unit_test(test_pwg_raster), cmocka_unit_test(test_pages_add_up),
-        cmocka_unit_test(test_large),      cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cut),           cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_offsets),       cmocka_unit_test(test_declared),
+        cmocka_unit_test(test_far_head),      cmocka_unit_test(test_long_strings),
+        cmocka_unit_test(test_many_readings), cmocka_unit_test(test_pwg_raster),
+        cmocka_unit_test(test_pages_add_up),  cmocka_unit_test(test_large),
+        cmocka_unit_test(test_names),
     };
     static struct print_sample copies[ROWS]; /* cmocka's state is not const */
     struct CMUnitTest tests[ROWS];
