@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/plain_text.h"
 #include "cli/record_find.h"
 #include "proc/control.h"
 #include "proc/settings_load.h"
@@ -15,19 +16,18 @@
 
 int ask_complain(const struct ask *a, int code, const char *fmt, ...)
 {
-    struct buf text;
+    struct buf text, line;
     va_list ap;
 
     buf_init(&text, 0);
+    buf_init(&line, 0);
     va_start(ap, fmt);
     buf_vfmt(&text, fmt, ap);
     va_end(ap);
-    (void)fprintf(stderr, "sallyport %s: ", a->command->name);
-    for (size_t i = 0; i < text.n; i++)
-        (void)fputc((unsigned char)text.p[i] >= 0x20 && text.p[i] != 0x7f ? text.p[i] : '?',
-                    stderr);
-    (void)fputc('\n', stderr);
+    plain_text_line(&line, "sallyport %s: %s", a->command->name, buf_cstr(&text));
+    (void)fputs(buf_cstr(&line), stderr);
     buf_done(&text);
+    buf_done(&line);
     return code;
 }
 
@@ -195,10 +195,12 @@ json_int_t ask_number(const json_t *o, const char *key)
 
 void ask_print(const struct buf *text)
 {
-    for (size_t i = 0; i < text->n; i++)
-        (void)putchar((unsigned char)text->p[i] >= 0x20 && text->p[i] != 0x7f ? text->p[i]
-                      : text->p[i] == '\n'                                    ? '\n'
-                                                                              : '?');
+    struct buf out;
+
+    buf_init(&out, 0);
+    plain_text_lines(&out, buf_span(text));
+    (void)fputs(buf_cstr(&out), stdout);
+    buf_done(&out);
 }
 
 void ask_quote(const char *text, struct buf *out)

@@ -32,8 +32,9 @@ __attribute__((format(printf, 3, 4))) int ask_complain(const struct ask *a, int 
 /* Members of objects: "" or 0 when there is none of that kind. */
 const char *ask_text(const json_t *o, const char *key);
 json_int_t ask_number(const json_t *o, const char *key);
-/* To stdout. The gateway may be in the wrong hands, names in records come from strangers, and this
- * terminal may be root's: nothing that it would obey. */
+/* Lines to stdout. The gateway may be in the wrong hands, names in records come from strangers, and
+ * this terminal may be root's: nothing that it would obey. What may hold LF itself must be plain
+ * before it comes into a line (base/plain_text.h). */
 void ask_print(const struct buf *text);
 /* |text| as one word of a shell. */
 void ask_quote(const char *text, struct buf *out);

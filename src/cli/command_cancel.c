@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/plain_text.h"
 #include "cli/ask.h"
 #include "cli/print_link.h"
 #include "ipp/ipp_names.h"
@@ -72,7 +73,8 @@ static void tell(const struct print_link *l, const struct canceled *j)
         json_close(&w, '}');
         (void)puts(buf_cstr(&out));
     } else {
-        buf_fmt(&out, "job %d is canceled: " SPAN_FMT "\n", j->id, SPAN_ARG(buf_span(&j->title)));
+        plain_text_line(&out, "job %d is canceled: " SPAN_FMT, j->id,
+                        SPAN_ARG(buf_span(&j->title)));
         print_say_protection(l, &out);
         ask_print(&out);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/plain_text.h"
 #include "cli/ask.h"
 #include "proc/supervisor.h"
 
@@ -79,8 +80,8 @@ static void describe(const json_t *e, struct buf *out)
     else
         for (size_t i = 0; i < ARRAY_LEN(conditions); i++)
             if (*ask_text(e, conditions[i]))
-                buf_fmt(out, "    %-10s %s\n", conditions[i], ask_text(e, conditions[i]));
-    buf_fmt(out, "    %-10s %s\n", "reason", ask_text(e, "reason"));
+                plain_text_line(out, "    %-10s %s", conditions[i], ask_text(e, conditions[i]));
+    plain_text_line(out, "    %-10s %s", "reason", ask_text(e, "reason"));
 }
 
 static int answer_json(const json_t *answer)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/plain_text.h"
 #include "cli/ask.h"
 #include "cli/print_link.h"
 #include "cli/scan_int.h"
@@ -63,27 +64,30 @@ static void add_job_line(struct buf *out, struct span attributes)
     int32_t kib = ipp_client_number(attributes, "job-k-octets", 0);
     char size[24];
 
-    buf_fmt(out, "%6d  %-18s  %-12.*s  %-10s  " SPAN_FMT "\n",
-            ipp_client_number(attributes, "job-id", 0),
-            print_job_state(ipp_client_number(attributes, "job-state", 0)), SPAN_ARG(user),
-            scan_size_text(kib > 0 ? (uint64_t)kib * 1024 : 0, size), SPAN_ARG(title));
+    plain_text_line(out, "%6d  %-18s  %-12.*s  %-10s  " SPAN_FMT,
+                    ipp_client_number(attributes, "job-id", 0),
+                    print_job_state(ipp_client_number(attributes, "job-state", 0)), SPAN_ARG(user),
+                    scan_size_text(kib > 0 ? (uint64_t)kib * 1024 : 0, size), SPAN_ARG(title));
 }
 
 static void add_line(struct buf *out, const char *what, struct span text)
 {
     if (text.n)
-        buf_fmt(out, "%s: " SPAN_FMT "\n", what, SPAN_ARG(text));
+        plain_text_line(out, "%s: " SPAN_FMT, what, SPAN_ARG(text));
 }
 
 static void add_job_text(struct buf *out, struct span attributes)
 {
     struct span message = ipp_client_text(attributes, "job-state-message");
 
-    buf_fmt(out, "job %d: %s", ipp_client_number(attributes, "job-id", 0),
-            print_job_state(ipp_client_number(attributes, "job-state", 0)));
-    buf_text(out, " (");
-    print_add_texts(out, attributes, "job-state-reasons");
-    buf_text(out, ")\n");
+    struct buf reasons;
+
+    buf_init(&reasons, 0);
+    print_add_texts(&reasons, attributes, "job-state-reasons");
+    plain_text_line(out, "job %d: %s (" SPAN_FMT ")", ipp_client_number(attributes, "job-id", 0),
+                    print_job_state(ipp_client_number(attributes, "job-state", 0)),
+                    SPAN_ARG(buf_span(&reasons)));
+    buf_done(&reasons);
     add_line(out, "message", message);
     add_line(out, "title", ipp_client_text(attributes, "job-name"));
     add_line(out, "of", ipp_client_text(attributes, "job-originating-user-name"));
@@ -160,14 +164,17 @@ static void add_printer_json(struct json *j, struct span attributes)
 static void add_printer_text(struct buf *out, struct span attributes)
 {
     int32_t queued = ipp_client_number(attributes, "queued-job-count", -1);
+    struct buf line;
 
-    buf_fmt(out, SPAN_FMT ": %s (", SPAN_ARG(ipp_client_text(attributes, "printer-name")),
+    buf_init(&line, 0);
+    buf_fmt(&line, SPAN_FMT ": %s (", SPAN_ARG(ipp_client_text(attributes, "printer-name")),
             print_printer_state(ipp_client_number(attributes, "printer-state", 0)));
-    print_add_texts(out, attributes, "printer-state-reasons");
-    buf_fmt(out, "), %s", is_accepting(attributes) ? "takes jobs" : "takes no jobs");
+    print_add_texts(&line, attributes, "printer-state-reasons");
+    buf_fmt(&line, "), %s", is_accepting(attributes) ? "takes jobs" : "takes no jobs");
     if (queued >= 0)
-        buf_fmt(out, ", %d queued", queued);
-    buf_char(out, '\n');
+        buf_fmt(&line, ", %d queued", queued);
+    plain_text_line(out, "%s", buf_cstr(&line));
+    buf_done(&line);
 }
 
 static int ask_printer(struct print_link *l, struct json *j, struct buf *out)
@@ -238,6 +245,7 @@ static int ask_jobs(const struct arguments *a, struct print_link *l, struct json
 
 static int show_printer(const struct arguments *a, struct print_link *l)
 {
+    struct ipp_client_result first;
     struct buf out;
     struct json j = json_to(&out);
     int code;
@@ -249,8 +257,12 @@ static int show_printer(const struct arguments *a, struct print_link *l)
     else
         buf_reset(&out);
     code = ask_printer(l, &j, &out);
+    first = l->answer.result;
     if (code == EXIT_FINE)
         code = ask_jobs(a, l, &j, &out);
+    /* A printer may want TLS for its jobs alone: the weaker channel is the one to tell. */
+    if (code == EXIT_FINE && first.level.channel < l->answer.result.level.channel)
+        l->answer.result = first;
     if (code == EXIT_FINE && l->o->json) {
         print_add_protection(&j, l);
         json_close(&j, '}');

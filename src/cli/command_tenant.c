@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "cli/ask.h"
+#include "cli/login.h"
 #include "cli/password.h"
 #include "proc/supervisor.h"
 #include "tenant/credential.h"
@@ -431,7 +432,7 @@ const struct command command_tenant = {
         "  --digest-md5          also for clients that know no SHA-256\n"
         "  --yes                 remove without asking\n"
         "  --json                answer as JSON\n" ASK_USAGE
-        "\nOtherwise the password comes from $" PASSWORD_VARIABLE
+        "\nOtherwise the password comes from $" LOGIN_VARIABLE
         ", or is asked for on the terminal.\n"
         "Exit code 0: done, 1: refused, 2: usage, 4: nobody answers.\n",
     .run = run,

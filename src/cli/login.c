@@ -171,21 +171,23 @@ static bool is_open_to_others(const struct stat *st)
     return S_ISREG(st->st_mode) && st->st_uid == getuid() && (st->st_mode & 077) != 0;
 }
 
-/* The first line, without its end. |dst| holds one byte more than may be. */
-static int read_password_file(const char *command, const char *option, const char *path, char *dst,
-                              size_t cap)
+static int file_wrong(const char *command, const char *option, const char *path, const char *why)
+{
+    return complain(command, "%s %s: %s", option, path, why);
+}
+
+int login_read_file(const char *command, const char *option, const char *path, char *dst,
+                    size_t cap)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat st;
-    size_t n = 0;
-    ssize_t got = 0;
-    int errnum;
 
     if (fd < 0 || fstat(fd, &st) != 0) {
-        errnum = errno;
+        int errnum = errno;
+
         if (fd >= 0)
             (void)close(fd);
-        return complain(command, "%s %s: %s", option, path, strerror(errnum));
+        return file_wrong(command, option, path, strerror(errnum));
     }
     if (is_open_to_others(&st)) {
         (void)close(fd);
@@ -194,20 +196,17 @@ static int read_password_file(const char *command, const char *option, const cha
                         "and think of another password",
                         option, path, (unsigned)st.st_mode & 07777u);
     }
-    while (n + 1 < cap && !memchr(dst, '\n', n) &&
-           ((got = read(fd, dst + n, cap - 1 - n)) > 0 || (got < 0 && errno == EINTR)))
-        n += got > 0 ? (size_t)got : 0;
-    errnum = errno;
+    enum err e = prompt_line(fd, dst, cap);
+    int errnum = errno;
+
     (void)close(fd);
-    if (got < 0)
-        return complain(command, "%s %s: %s", option, path, strerror(errnum));
-    if (memchr(dst, '\0', n))
-        return complain(command, "%s %s: it is no text", option, path);
-    n = span_find((struct span){dst, n}, '\n');
-    if (n > 0 && dst[n - 1] == '\r')
-        n--;
-    explicit_bzero(dst + n, cap - n);
-    return EXIT_FINE;
+    switch (e) {
+    case OK:
+    case ERR_EOF: return EXIT_FINE;
+    case ERR_LIMIT: return file_wrong(command, option, path, "its first line is too long");
+    case ERR_SYNTAX: return file_wrong(command, option, path, "it is no text");
+    default: return file_wrong(command, option, path, strerror(errnum));
+    }
 }
 
 static const char *option_of(const struct login *l)
@@ -247,7 +246,7 @@ static void make_value(struct login *l)
  * us, and with it files that a shell hands over. For core_pattern files any limit below a page
  * means none; for a pipe the kernel takes no notice of 0, but 1 is its sign not to start the
  * program (core(5), do_coredump()). Where the hard limit is 0 by now, only root may make it 1. */
-static void forbid_cores(void)
+void login_forbid_cores(void)
 {
     const struct rlimit none = {0, 0}, not_piped = {1, 1};
 
@@ -260,10 +259,10 @@ int login_password(struct login *l, const char *command, const char *file, const
     const char *from = file ? file : LOGIN_VARIABLE, *wrong;
     int code = EXIT_FINE;
 
-    forbid_cores();
+    login_forbid_cores();
     if (file) {
         explicit_bzero(l->password, sizeof l->password);
-        code = read_password_file(command, option_of(l), file, l->password, sizeof l->password);
+        code = login_read_file(command, option_of(l), file, l->password, sizeof l->password);
     } else if (l->password[0] == '\0') {
         from = "what was typed";
         code = ask_for_password(l, command, host);

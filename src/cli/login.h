@@ -51,4 +51,12 @@ NODISCARD int login_read(struct login *l, const char *command, const char *file,
 NODISCARD int login_password(struct login *l, const char *command, const char *file,
                              const char *host);
 
+/* The first line of a file that holds a secret, into |dst|, without its end; "" if there is none. A
+ * file of one's own that others may read is refused. An exit code, after a sentence on stderr that
+ * names |option|; |dst| is wiped unless EXIT_FINE. */
+NODISCARD int login_read_file(const char *command, const char *option, const char *path, char *dst,
+                              size_t cap);
+/* From here on a crash leaves no core file, in which a secret would be. */
+void login_forbid_cores(void);
+
 #endif

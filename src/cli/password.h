@@ -7,8 +7,6 @@
 #include "base/buf.h"
 #include "cli/cli.h"
 
-#define PASSWORD_VARIABLE "SALLYPORT_PASSWORD"
-
 /* Where it comes from; neither: $SALLYPORT_PASSWORD, or else the terminal, twice. */
 struct password_source {
     const char *file; /* its first line; "-": standard input */

@@ -422,6 +422,7 @@ int print_ask(struct print_link *l, const struct ipp_client_message *m,
         if (turn)
             turn(arg);
     }
+    l->document_sent |= l->answer.result.document_sent;
     return print_exit_code(l->answer.result.end);
 }
 

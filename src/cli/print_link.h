@@ -97,6 +97,7 @@ struct print_link {
     struct ipp_uri uri;
     const char *user; /* for requesting-user-name: of -u, of the URI, or whoever runs us; or NULL */
     struct print_answer answer;
+    bool document_sent; /* a byte of one, with any question so far */
     /* Private. */
     struct buf url;  /* without user and password */
     struct buf text; /* octets of the answer */
@@ -137,8 +138,10 @@ const char *print_end_name(enum ipp_client_end end);
 PRINTF(3, 4) int print_complain(const struct print_link *l, int code, const char *fmt, ...);
 /* What became of the last question, if it was not answered or the answer was a refusal: a sentence
  * on stderr, and with --json an object on stdout. |what|: in words, what was asked. Returns the
- * exit code. */
+ * exit code, which is not EXIT_SECURITY once a byte of a document was sent. */
 int print_failed(const struct print_link *l, int code, const char *what);
+/* The same without an object; |why| gets the sentence. */
+int print_say_failure(const struct print_link *l, int code, const char *what, struct buf *why);
 
 /* Members of an object that every answer has: how, who, channel, auth, server. */
 struct json;

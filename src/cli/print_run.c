@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/plain_text.h"
 #include "base/utf8.h"
 #include "cli/ask.h"
 #include "cli/print_format.h"
@@ -26,7 +27,10 @@ struct print_job {
     const char *format, *title;
     char name[256]; /* of the file, as its title */
     int32_t id, state;
-    struct buf uri, reasons; /* of the job; why it is in its state */
+    struct buf uri, reasons;       /* of the job; why it is in its state */
+    struct ipp_client_result sent; /* how the document went */
+    const char *error;             /* of waiting; NULL: none */
+    struct buf why;                /* the same, as a sentence */
 };
 
 /* ---- the document ---- */
@@ -167,15 +171,14 @@ static void say_ignored(struct print_job *j)
                              SPAN_ARG(a.name));
 }
 
-static int lacks(struct print_job *j)
+/* The printer has answered, and that does not do. */
+static int does_not_do(struct print_job *j, enum ipp_client_end end, const char *why)
 {
-    static const char why[] =
-        "Digest is demanded (DAA), and the printer does not ask for it: nothing was printed";
     struct ipp_client_result *r = &j->link->answer.result;
 
-    r->end = IPP_CLIENT_SECURITY;
+    r->end = end;
     (void)snprintf(r->why, sizeof r->why, "%s", why);
-    return print_failed(j->link, EXIT_SECURITY, "");
+    return print_failed(j->link, print_exit_code(end), "");
 }
 
 static int validate(struct print_job *j)
@@ -190,7 +193,9 @@ static int validate(struct print_job *j)
     if (code != EXIT_FINE || !print_is_success(j->link))
         return print_failed(j->link, code, "the job");
     if (j->link->answer.result.lacks == IPP_NEED_DIGEST && !j->link->o->no_insist)
-        return lacks(j);
+        return does_not_do(
+            j, IPP_CLIENT_SECURITY,
+            "Digest is demanded (DAA), and the printer does not ask for it: nothing was printed");
     say_ignored(j);
     return EXIT_FINE;
 }
@@ -223,6 +228,7 @@ static int send_document(struct print_job *j, const struct ipp_client_message *m
     print_progress_end(&p);
     if (code != EXIT_FINE || !print_is_success(j->link))
         return print_failed(j->link, code, "the document");
+    j->sent = j->link->answer.result;
     take_job(j);
     return EXIT_FINE;
 }
@@ -237,6 +243,10 @@ static int create(struct print_job *j)
     if (code != EXIT_FINE || !print_is_success(j->link))
         return print_failed(j->link, code, "the job");
     take_job(j);
+    if (j->id <= 0)
+        return does_not_do(j, IPP_CLIENT_NETWORK,
+                           "the printer made a job and does not say which: the document was not "
+                           "sent");
     m = (struct ipp_client_message){
         .operation = IPP_OPERATION_SEND_DOCUMENT,
         .job_id = j->id,
@@ -288,12 +298,14 @@ static int wait_for_end(struct print_job *j)
         let_pass(j->link->loop, ms);
         int code = print_ask(j->link, &m, NULL, true, NULL, NULL);
 
-        if (code != EXIT_FINE || !print_is_success(j->link))
-            return print_failed(j->link, code, "to say what became of the job");
+        if (code != EXIT_FINE || !print_is_success(j->link)) {
+            j->error = print_end_name(j->link->answer.result.end);
+            return print_say_failure(j->link, code, "to say what became of the job", &j->why);
+        }
         take_job(j);
         ms = ms * 2 > POLL_MS_MAX ? POLL_MS_MAX : ms * 2;
     }
-    return j->state == PRINT_JOB_COMPLETED ? EXIT_FINE : EXIT_REFUSED;
+    return EXIT_FINE;
 }
 
 /* ---- telling ---- */
@@ -313,6 +325,10 @@ static void tell_json(struct print_job *j)
     json_text(&w, "title", j->title);
     json_text(&w, "format", j->format);
     json_u64(&w, "bytes", j->document.len);
+    if (j->error) {
+        json_text(&w, "error", j->error);
+        json_span(&w, "why", buf_span(&j->why));
+    }
     print_add_protection(&w, j->link);
     json_close(&w, '}');
     (void)puts(buf_cstr(&out));
@@ -326,15 +342,25 @@ static void tell_text(struct print_job *j)
     char size[24];
 
     buf_init(&out, 0);
-    buf_fmt(&out, "job %d: %s, %s, %s%s" SPAN_FMT "%s\n", j->id,
-            scan_size_text(j->document.len, size), j->format, print_job_state(j->state),
-            plain ? "" : " (", SPAN_ARG(plain ? SPAN_NONE : buf_span(&j->reasons)),
-            plain ? "" : ")");
+    plain_text_line(&out, "job %d: %s, %s, %s%s" SPAN_FMT "%s", j->id,
+                    scan_size_text(j->document.len, size), j->format, print_job_state(j->state),
+                    plain ? "" : " (", SPAN_ARG(plain ? SPAN_NONE : buf_span(&j->reasons)),
+                    plain ? "" : ")");
     if (j->uri.n)
-        buf_fmt(&out, "uri: " SPAN_FMT "\n", SPAN_ARG(buf_span(&j->uri)));
+        plain_text_line(&out, "uri: " SPAN_FMT, SPAN_ARG(buf_span(&j->uri)));
     print_say_protection(j->link, &out);
     ask_print(&out);
     buf_done(&out);
+}
+
+/* How the document was protected, and not the last question for what became of it. */
+static void tell(struct print_job *j)
+{
+    j->link->answer.result = j->sent;
+    if (j->link->o->json)
+        tell_json(j);
+    else
+        tell_text(j);
 }
 
 static int run(struct print_job *j)
@@ -347,14 +373,15 @@ static int run(struct print_job *j)
         code = print_job(j);
     if (code != EXIT_FINE)
         return code;
-    if (j->o->wait && j->id > 0)
+    if (j->o->wait && j->id <= 0)
+        return does_not_do(j, IPP_CLIENT_NETWORK,
+                           "the printer does not say which job it made: nobody can ask what "
+                           "becomes of it");
+    if (j->o->wait)
         code = wait_for_end(j);
-    if (j->link->o->json && (code == EXIT_FINE || print_job_is_over(j->state)))
-        tell_json(j);
-    else if (j->link->o->json)
-        return code; /* it was told */
-    else
-        tell_text(j);
+    tell(j);
+    if (code == EXIT_FINE && print_job_is_over(j->state) && j->state != PRINT_JOB_COMPLETED)
+        code = EXIT_REFUSED;
     return code;
 }
 
@@ -365,6 +392,7 @@ int print_run(struct print_link *l, struct print_job_options *o)
 
     buf_init(&j.uri, 0);
     buf_init(&j.reasons, 0);
+    buf_init(&j.why, 0);
     code = open_document(&j);
     if (code == EXIT_FINE) {
         name_document(&j);
@@ -374,5 +402,6 @@ int print_run(struct print_link *l, struct print_job_options *o)
         (void)close(j.document.fd);
     buf_done(&j.uri);
     buf_done(&j.reasons);
+    buf_done(&j.why);
     return code;
 }

@@ -5,33 +5,27 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "base/plain_text.h"
 #include "cli/print_link.h"
 #include "ipp/ipp_names.h"
 
 /* ---- on stderr ---- */
 
-static void put_safe(FILE *to, struct span text)
-{
-    for (size_t i = 0; i < text.n; i++)
-        (void)fputc((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : text.p[i], to);
-}
-
 int print_complain(const struct print_link *l, int code, const char *fmt, ...)
 {
-    struct span url = buf_span(&l->url);
-    struct buf text;
+    struct buf text, line;
     va_list ap;
 
     buf_init(&text, 0);
+    buf_init(&line, 0);
     va_start(ap, fmt);
     buf_vfmt(&text, fmt, ap);
     va_end(ap);
-    (void)fprintf(stderr, "sallyport %s: ", l->o->command->name);
-    put_safe(stderr, url);
-    (void)fputs(": ", stderr);
-    put_safe(stderr, buf_span(&text));
-    (void)fputc('\n', stderr);
+    plain_text_line(&line, "sallyport %s: " SPAN_FMT ": %s", l->o->command->name,
+                    SPAN_ARG(buf_span(&l->url)), buf_cstr(&text));
+    (void)fputs(buf_cstr(&line), stderr);
     buf_done(&text);
+    buf_done(&line);
     return code;
 }
 
@@ -56,7 +50,7 @@ const char *print_end_name(enum ipp_client_end end)
     case IPP_CLIENT_SECURITY: return "security";
     case IPP_CLIENT_LOGIN: return "login";
     case IPP_CLIENT_NETWORK: return "network";
-    case IPP_CLIENT_LOCAL: return "memory";
+    case IPP_CLIENT_LOCAL: return "local";
     }
     return "?";
 }
@@ -90,6 +84,7 @@ static void print_object(const struct print_link *l, const char *error, struct s
     json_span(&j, "uri", buf_span(&l->url));
     json_text(&j, "error", error);
     json_span(&j, "why", why);
+    json_bool(&j, "document_sent", l->document_sent);
     if (l->answer.result.http_status)
         json_u64(&j, "http_status", l->answer.result.http_status);
     if (l->answer.result.end == IPP_CLIENT_ANSWERED)
@@ -100,22 +95,32 @@ static void print_object(const struct print_link *l, const char *error, struct s
     buf_done(&out);
 }
 
-int print_failed(const struct print_link *l, int code, const char *what)
+int print_say_failure(const struct print_link *l, int code, const char *what, struct buf *why)
 {
     const struct ipp_client_result *r = &l->answer.result;
+
+    if (r->end == IPP_CLIENT_ANSWERED) {
+        buf_fmt(why, "the printer refused %s: ", what);
+        print_refusal(l, why);
+        code = EXIT_REFUSED;
+    } else {
+        buf_fmt(why, "%s%s", r->why,
+                l->document_sent ? "; the document, or a part of it, had been sent" : "");
+    }
+    /* The one code that promises that nothing was printed. */
+    if (code == EXIT_SECURITY && l->document_sent)
+        code = EXIT_NETWORK;
+    return print_complain(l, code, "%s", buf_cstr(why));
+}
+
+int print_failed(const struct print_link *l, int code, const char *what)
+{
     struct buf why;
 
     buf_init(&why, 0);
-    if (r->end == IPP_CLIENT_ANSWERED) {
-        buf_fmt(&why, "the printer refused %s: ", what);
-        print_refusal(l, &why);
-        code = EXIT_REFUSED;
-    } else {
-        buf_text(&why, r->why);
-    }
-    (void)print_complain(l, code, "%s", buf_cstr(&why));
+    code = print_say_failure(l, code, what, &why);
     if (l->o->json)
-        print_object(l, print_end_name(r->end), buf_span(&why));
+        print_object(l, print_end_name(l->answer.result.end), buf_span(&why));
     buf_done(&why);
     return code;
 }
@@ -158,13 +163,13 @@ void print_say_protection(const struct print_link *l, struct buf *out)
     const struct ipp_client_result *r = &l->answer.result;
     bool proved = r->level.user > IPP_USER_CLAIMED;
 
-    buf_fmt(out, "how: %s", r->how);
-    if (r->level.channel == IPP_CHANNEL_UPGRADED)
-        buf_text(out, ", by upgrade");
-    buf_fmt(out, "\nwho: %s\n", r->who[0] ? r->who : "nobody that is authenticated");
+    plain_text_line(out, "how: %s%s", r->how,
+                    r->level.channel == IPP_CHANNEL_UPGRADED ? ", by upgrade" : "");
+    plain_text_line(out, "who: %s", r->who[0] ? r->who : "nobody that is authenticated");
     if (l->user)
-        buf_fmt(out, "user: %s, %s%s\n", l->user, proved ? "proved by " : "which nothing proves",
-                proved ? ipp_user_name(r->level.user) : "");
+        plain_text_line(out, "user: %s, %s%s", l->user,
+                        proved ? "proved by " : "which nothing proves",
+                        proved ? ipp_user_name(r->level.user) : "");
 }
 
 /* ---- states ---- */

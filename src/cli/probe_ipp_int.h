@@ -19,6 +19,7 @@ struct ipp_talk {
     struct http_limits limits;
     unsigned status;  /* 0: no answer */
     bool switched;    /* 101 */
+    bool keep_alive;  /* another request may follow the answer */
     struct head head; /* of the answer, in |mem| */
     struct arena mem;
     struct buf head_text, body;
@@ -56,6 +57,10 @@ void ipp_talk_done(struct ipp_talk *t);
  * ERR_TIMEOUT, ERR_TLS, ERR_PROTO, ERR_EOF: t->why. */
 NODISCARD enum err ipp_talk_exchange(struct ipp_talk *t, const struct http_client_request *r,
                                      struct span body);
+/* TLS behind a 101 that nothing follows. Errors as of probe_talk_start_tls(), and ERR_PROTO;
+ * t->why.
+ */
+NODISCARD enum err ipp_talk_start_tls(struct ipp_talk *t, enum tls_pipe_rules rules);
 /* Goes on reading after 101 and a handshake: the answer to the same request. */
 NODISCARD enum err ipp_talk_final(struct ipp_talk *t);
 /* An IPP request: |m| says which. OK for any HTTP status; |has_message|: it is an IPP answer. */

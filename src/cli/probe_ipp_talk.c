@@ -117,6 +117,7 @@ static void take_head(struct ipp_talk *t)
                                     t->limits.fields_max};
 
     t->status = a->status;
+    t->keep_alive = a->keep_alive;
     arena_reset(&t->mem);
     buf_reset(&t->head_text);
     buf_add(&t->head_text, a->head->text);
@@ -159,6 +160,20 @@ static bool take_events(struct ipp_talk *t, enum err *ret)
     return last;
 }
 
+/* What was cut off is no answer, if only the connection's end could tell where it ends. */
+static enum err end_input(struct ipp_talk *t)
+{
+    enum err e = OK;
+
+    if (t->k.tls_broke)
+        http_client_cut(t->engine);
+    else
+        http_client_eof(t->engine);
+    if (!take_events(t, &e))
+        return fail(t, ERR_EOF, t->k.tls_broke ? t->k.why : "it closed the connection");
+    return e;
+}
+
 /* |max| bytes at a time. */
 static enum err receive(struct ipp_talk *t, size_t max)
 {
@@ -166,18 +181,19 @@ static enum err receive(struct ipp_talk *t, size_t max)
     enum err e = OK;
 
     while (!take_events(t, &e)) {
-        if (t->k.in.n > 0) {
+        if (t->body.err)
+            break;
+        /* Also while something comes: it may be the same for ever. */
+        if (now_ms() >= until)
+            return fail(t, ERR_TIMEOUT, "no whole answer within the time");
+        if (t->k.in.n > 0)
             TRY(feed(t, max));
-        } else if (t->k.eof) {
-            http_client_eof(t->engine);
-            if (!take_events(t, &e))
-                return fail(t, ERR_EOF, t->k.tls_broke ? t->k.why : "it closed the connection");
-            return e;
-        } else if (!probe_talk_listen(&t->k, LISTEN_MS) && !t->k.eof && now_ms() >= until) {
-            return fail(t, ERR_TIMEOUT, "no answer within the time");
-        }
+        else if (t->k.eof)
+            return end_input(t);
+        else
+            (void)probe_talk_listen(&t->k, LISTEN_MS);
     }
-    return e;
+    return t->body.err ? fail(t, t->body.err, "the answer is too long") : e;
 }
 
 enum err ipp_talk_exchange(struct ipp_talk *t, const struct http_client_request *r,
@@ -206,6 +222,17 @@ enum err ipp_talk_exchange(struct ipp_talk *t, const struct http_client_request 
     }
     TRY(send_all(t));
     return receive(t, BLOCK_SIZE);
+}
+
+enum err ipp_talk_start_tls(struct ipp_talk *t, enum tls_pipe_rules rules)
+{
+    if (!t->switched)
+        return fail(t, ERR_PROTO, "the request for TLS is not answered by 101");
+    if (t->k.in.n > 0)
+        return fail(t, ERR_PROTO, "bytes follow the 101");
+    enum err e = probe_talk_start_tls(&t->k, rules);
+
+    return e ? fail(t, e, t->k.why) : OK;
 }
 
 enum err ipp_talk_final(struct ipp_talk *t)

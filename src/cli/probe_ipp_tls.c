@@ -86,8 +86,13 @@ static bool look_at_final(struct probe_ipp *p, struct ipp_talk *t)
         probe_bad(r, PROBE_IPP_UPGRADE_FINAL, "OPTIONS is answered with %u inside TLS", t->status);
     else
         probe_ok(r, PROBE_IPP_UPGRADE_FINAL, "OPTIONS is answered inside TLS");
+    if (t->keep_alive)
+        probe_ok(r, PROBE_IPP_UPGRADE_KEPT, "a request may follow the answer to OPTIONS");
+    else
+        probe_bad(r, PROBE_IPP_UPGRADE_KEPT,
+                  "OPTIONS is answered inside TLS so that no request can follow");
     look_at_framing(p, t);
-    return t->status / 100 == 2;
+    return t->status / 100 == 2 && t->keep_alive;
 }
 
 static void note_protocol(struct probe_ipp *p, const struct tls_peer *peer)
@@ -101,8 +106,8 @@ static bool begin_tls(struct probe_ipp *p, struct ipp_talk *t)
     struct tls_peer peer;
 
     p->base.target.tls = p->tls_upgraded;
-    if (probe_talk_start_tls(&t->k, TLS_PIPE_OURS) != OK) {
-        probe_bad(p->base.report, PROBE_IPP_UPGRADE_TLS, "101, and then no TLS: %s", t->k.why);
+    if (ipp_talk_start_tls(t, TLS_PIPE_OURS) != OK) {
+        probe_bad(p->base.report, PROBE_IPP_UPGRADE_TLS, "101, and then no TLS: %s", t->why);
         return false;
     }
     probe_ok(p->base.report, PROBE_IPP_UPGRADE_TLS, "TLS begins behind the 101");
@@ -143,8 +148,8 @@ static void try_alpn(struct probe_ipp *p)
         return;
     }
     p->base.target.tls = p->tls_implicit;
-    joined = exchange_upgrade(p, &t) == OK && t.switched &&
-             probe_talk_start_tls(&t.k, TLS_PIPE_LOOSE) == OK && ipp_talk_final(&t) == OK;
+    joined = exchange_upgrade(p, &t) == OK && ipp_talk_start_tls(&t, TLS_PIPE_LOOSE) == OK &&
+             ipp_talk_final(&t) == OK;
     if (joined)
         probe_bad(r, PROBE_IPP_UPGRADE_ALPN,
                   "behind an upgrade a handshake is taken that says (ALPN " IPP_ALPN_IMPLICIT
@@ -185,9 +190,9 @@ static void try_list(struct probe_ipp *p)
 static void skip_upgrade(struct probe_ipp *p, const char *why)
 {
     static const enum probe_check all[] = {
-        PROBE_IPP_101_TOKEN,       PROBE_IPP_101_CONNECTION, PROBE_IPP_101_FRAMING,
-        PROBE_IPP_101_BYTES,       PROBE_IPP_UPGRADE_TLS,    PROBE_IPP_UPGRADE_FINAL,
-        PROBE_IPP_UPGRADE_FRAMING, PROBE_IPP_UPGRADE_LIST,
+        PROBE_IPP_101_TOKEN,    PROBE_IPP_101_CONNECTION,  PROBE_IPP_101_FRAMING,
+        PROBE_IPP_101_BYTES,    PROBE_IPP_UPGRADE_TLS,     PROBE_IPP_UPGRADE_FINAL,
+        PROBE_IPP_UPGRADE_KEPT, PROBE_IPP_UPGRADE_FRAMING, PROBE_IPP_UPGRADE_LIST,
     };
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -327,9 +332,7 @@ static enum err upgrade_again(struct probe_ipp *p)
 
     p->base.target.tls = p->tls_upgraded;
     TRY(exchange_upgrade(p, t));
-    if (!t->switched)
-        return ERR_PROTO;
-    TRY(probe_talk_start_tls(&t->k, TLS_PIPE_LOOSE));
+    TRY(ipp_talk_start_tls(t, TLS_PIPE_LOOSE));
     return ipp_talk_final(t);
 }
 

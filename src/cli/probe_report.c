@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/plain_text.h"
 
 struct check_row {
     const char *id;
@@ -101,32 +102,26 @@ void probe_report_free(struct probe_report *r)
 
 /* ---- filling ---- */
 
-/* What a server says may hold anything: nothing that a terminal would obey. */
-static void make_safe(char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            text[i] = '?';
-}
-
+/* What a server says may hold anything: nothing of it that a terminal would obey is kept. */
 PRINTF(4, 0)
 static void result(struct probe_report *r, enum probe_check c, enum probe_severity s,
                    const char *fmt, va_list ap)
 {
     struct probe_result *res = &r->results[c];
-    struct buf text;
+    struct buf text, plain;
 
     if (res->seen && res->severity >= s)
         return;
     buf_init(&text, 4096);
+    buf_init(&plain, 4096);
     buf_vfmt(&text, fmt, ap);
+    plain_text_add(&plain, buf_span(&text));
     free(res->text);
-    res->text = span_dup(buf_span(&text));
-    if (res->text)
-        make_safe(res->text, text.n);
+    res->text = span_dup(buf_span(&plain));
     res->severity = s;
     res->seen = true;
     buf_done(&text);
+    buf_done(&plain);
 }
 
 void probe_ok(struct probe_report *r, enum probe_check c, const char *fmt, ...)
@@ -164,16 +159,15 @@ void probe_excuse(struct probe_report *r, enum probe_check c)
 
 void probe_say(struct probe_report *r, enum probe_section s, const char *fmt, ...)
 {
-    size_t before = r->notes[s].n;
+    struct buf text;
     va_list ap;
 
+    buf_init(&text, 0);
     va_start(ap, fmt);
-    buf_vfmt(&r->notes[s], fmt, ap);
+    buf_vfmt(&text, fmt, ap);
     va_end(ap);
-    if (r->notes[s].err)
-        return;
-    make_safe(r->notes[s].p + before, r->notes[s].n - before);
-    buf_char(&r->notes[s], '\n');
+    plain_text_line(&r->notes[s], "%s", buf_cstr(&text));
+    buf_done(&text);
 }
 
 /* ---- asking ---- */

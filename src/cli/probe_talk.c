@@ -264,7 +264,7 @@ enum err probe_talk_send(struct probe_talk *k, struct span bytes)
         drain(k); /* a server that echoes wants to be rid of it */
         if (k->eof)
             return fail(k, ERR_EOF, "the server closed the connection while it was sent a request");
-        if (!wait_for(k, (short)(POLLIN | (writes ? POLLOUT : 0)), until))
+        if (now_ms() >= until || !wait_for(k, (short)(POLLIN | (writes ? POLLOUT : 0)), until))
             return fail(k, ERR_TIMEOUT, "the server does not read");
     }
     return OK;

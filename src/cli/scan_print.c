@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/plain_text.h"
 #include "cli/cli.h"
 #include "cli/scan_int.h"
 
@@ -97,8 +98,12 @@ static void print_json(const struct scanner *s, const char *path, const struct s
 /* Names and reasons may come from hostile files: nothing that a terminal would obey. */
 static void put_safe(FILE *to, const char *text)
 {
-    for (; *text; text++)
-        (void)fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, to);
+    struct buf out;
+
+    buf_init(&out, 0);
+    plain_text_add(&out, span_of(text));
+    (void)fputs(buf_cstr(&out), to);
+    buf_done(&out);
 }
 
 static void print_text(const char *path, const struct scan_outcome *o)

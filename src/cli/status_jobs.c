@@ -3,17 +3,19 @@
 
 #include <stdio.h>
 
+#include "base/plain_text.h"
+
 static void add_job(const json_t *j, struct buf *out)
 {
     const char *why = ask_text(j, "why"), *name = ask_text(j, "name");
 
-    buf_fmt(out, "%6lld  %-12s %-9s %-8s %-11s %-12s %s\n", (long long)ask_number(j, "id"),
-            ask_text(j, "printer"), ask_text(j, "stage"), ask_text(j, "channel"),
-            ask_text(j, "auth"), ask_text(j, "user"), name[0] ? name : "-");
+    plain_text_line(out, "%6lld  %-12s %-9s %-8s %-11s %-12s %s", (long long)ask_number(j, "id"),
+                    ask_text(j, "printer"), ask_text(j, "stage"), ask_text(j, "channel"),
+                    ask_text(j, "auth"), ask_text(j, "user"), name[0] ? name : "-");
     if (why[0])
-        buf_fmt(out, "        %s\n", why);
+        plain_text_line(out, "        %s", why);
     if (why[0] && ask_text(j, "record")[0])
-        buf_fmt(out, "        see: sallyport status --id %s\n", ask_text(j, "record"));
+        plain_text_line(out, "        see: sallyport status --id %s", ask_text(j, "record"));
 }
 
 static int show(const json_t *root, bool as_json)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/plain_text.h"
+
 static long long number(const json_t *o, const char *key)
 {
     return (long long)ask_number(o, key);
@@ -253,12 +255,12 @@ static void add_troubles(const json_t *root, struct buf *out)
 
     json_array_foreach(json_object_get(root, "troubles"), i, t)
     {
-        buf_fmt(out, "trouble   %lldx %s, %s: %s; last " SPAN_FMT, number(t, "count"),
-                ask_text(t, "code"), ask_text(t, "area"), ask_text(t, "text"),
-                SPAN_ARG(short_time(ask_text(t, "last"))));
-        if (*ask_text(t, "id"))
-            buf_fmt(out, " id %s", ask_text(t, "id"));
-        buf_char(out, '\n');
+        const char *id = ask_text(t, "id");
+
+        plain_text_line(out, "trouble   %lldx %s, %s: %s; last " SPAN_FMT "%s%s",
+                        number(t, "count"), ask_text(t, "code"), ask_text(t, "area"),
+                        ask_text(t, "text"), SPAN_ARG(short_time(ask_text(t, "last"))),
+                        *id ? " id " : "", id);
     }
 }
 
@@ -296,7 +298,7 @@ void status_text(const json_t *root, struct buf *out)
 static void add_row(struct buf *out, const char *name, const char *value)
 {
     if (*value)
-        buf_fmt(out, "%-11s %s\n", name, value);
+        plain_text_line(out, "%-11s %s", name, value);
 }
 
 static void add_who(const json_t *r, struct buf *out)
@@ -334,9 +336,9 @@ static void add_findings(const json_t *r, struct buf *out)
 
     json_array_foreach(json_object_get(r, "findings"), i, f)
     {
-        buf_fmt(out, "%-11s %s: %s%s%s%s\n", "finding", ask_text(f, "engine"), ask_text(f, "name"),
-                *ask_text(f, "where") ? " in " : "", ask_text(f, "where"),
-                is_true(f, "note") ? " (did not block)" : "");
+        plain_text_line(out, "%-11s %s: %s%s%s%s", "finding", ask_text(f, "engine"),
+                        ask_text(f, "name"), *ask_text(f, "where") ? " in " : "",
+                        ask_text(f, "where"), is_true(f, "note") ? " (did not block)" : "");
     }
 }
 

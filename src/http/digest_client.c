@@ -18,7 +18,7 @@ static bool text_set(struct digest_text *t, struct span s)
 {
     if (s.n > sizeof t->p)
         return false;
-    if (s.n > 0)
+    if (s.p)
         memcpy(t->p, s.p, s.n);
     t->n = s.n;
     return true;
@@ -227,11 +227,13 @@ static bool name_is_good(struct span name)
            span_find(name, ':') == name.n && span_find(name, '\t') == name.n;
 }
 
+#define BASIC_MAX (128u + 1u + 1024u) /* the longest user, a colon, the longest password */
+
 /* RFC 7617 2. */
 static enum digest_err format_basic(const struct digest_client *c, const struct digest_user *user,
                                     const struct digest_target *target, struct buf *out)
 {
-    char room[1024];
+    char room[BASIC_MAX];
     struct writer w = writer_of(room, sizeof room);
 
     if (!c->policy->basic || !target->protected)

@@ -70,6 +70,7 @@ struct http_answer {
     bool keep_alive; /* the connection can carry another exchange after this one: server and request
                         let it, and the end of the answer can be told from the next one. False for
                         HTTP/1.0, and when the body waits for 100 and now stays away */
+    bool cut_short;  /* it came before all of the request was sent, and the rest stays unsent */
 };
 
 /* |lim|: as for servers; request_line_max is the status-line's, exchange_ms runs from the request

@@ -274,6 +274,8 @@ void http_client_send_body(struct http_client_engine *e)
 
 void http_client_drop_request(struct http_client_engine *e)
 {
+    if (e->answer && !http_client_is_written(e))
+        e->answer->cut_short = true;
     http_out_done(&e->out);
     http_out_done(&e->held);
     e->cw = e->body_ended ? CW_NONE : CW_DROP;

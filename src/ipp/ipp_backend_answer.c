@@ -94,7 +94,7 @@ static void on_body(struct ipp_errand *e, struct span bytes)
 static bool is_cut_short(const struct ipp_errand *e)
 {
     return e->handed < ipp_errand_len(e) || http_client_output(e->engine)->len > 0 ||
-           http_client_answer(e->engine)->cut_short || stream_has_unsent(e->stream);
+           http_client_answer(e->engine)->cut_short || stream_flush(e->stream) != OK;
 }
 
 static void take(struct ipp_errand *e)

@@ -69,6 +69,14 @@ void ipp_client_fail(struct ipp_client *c, enum ipp_client_end end, const char *
     ipp_client_let_go(c);
 }
 
+void ipp_client_broke(struct ipp_client *c, const char *what, const char *why)
+{
+    bool alert = stream_failure(c->stream) == ERR_TLS && !stream_is_cut(c->stream);
+
+    ipp_client_fail(c, alert ? IPP_CLIENT_SECURITY : IPP_CLIENT_NETWORK, "%s: %s", what,
+                    alert ? stream_error(c->stream) : why);
+}
+
 void ipp_client_done(struct ipp_client *c)
 {
     c->result.end = IPP_CLIENT_ANSWERED;
@@ -89,6 +97,7 @@ void ipp_client_done(struct ipp_client *c)
 void ipp_client_start_over(struct ipp_client *c)
 {
     ipp_client_let_go(c);
+    c->repeat = false;
     c->state = CLIENT_START;
     ipp_client_queue(c);
 }
@@ -179,6 +188,14 @@ static bool read_some(struct ipp_client *c)
     return e != ERR_AGAIN;
 }
 
+/* A part of the document that is not loaded. */
+static bool is_file_next(const struct chain *out)
+{
+    const struct segment *first = chain_first(out);
+
+    return first && first->kind == SEGMENT_FILE;
+}
+
 static bool write_some(struct ipp_client *c)
 {
     struct chain *out = http_client_output(c->engine);
@@ -190,6 +207,11 @@ static bool write_some(struct ipp_client *c)
 
     if (n)
         http_client_sent(c->engine, 0); /* the stream has taken them off the chain already */
+    if ((e == ERR_IO || e == ERR_NOMEM) && is_file_next(out)) {
+        ipp_client_fail(c, IPP_CLIENT_LOCAL, "the document cannot be read: %s",
+                        stream_failure(c->stream) ? stream_error(c->stream) : err_text(e));
+        return true;
+    }
     /* What was said before the connection broke may still be read. */
     if (e != OK && e != ERR_AGAIN && !stream_may_read(c->stream))
         http_client_eof(c->engine);
@@ -203,6 +225,8 @@ static bool one_round(struct ipp_client *c)
     if (!take_events(c, &moved))
         return false;
     moved |= write_some(c);
+    if (!has_engine(c))
+        return false;
     if (c->leftover.len > 0)
         moved |= feed(c);
     else if (stream_may_read(c->stream))
@@ -221,6 +245,10 @@ static void pump(struct ipp_client *c)
         moved = one_round(c);
     if (!has_engine(c))
         return;
+    if (c->repeat && loop_now_ms(c->loop) >= c->until_ms) {
+        ipp_client_start_over(c);
+        return;
+    }
     stream_arm(c->stream, STREAM_READABLE | (http_client_output(c->engine)->len > 0 ||
                                                      stream_has_unsent(c->stream)
                                                  ? STREAM_WRITABLE
@@ -248,7 +276,7 @@ static bool is_quiet(struct ipp_client *c)
     if (c->reused)
         ipp_client_start_over(c);
     else
-        ipp_client_fail(c, IPP_CLIENT_NETWORK, "the printer closed the connection at once");
+        ipp_client_broke(c, "no connection with the printer", "it was closed at once");
     return false;
 }
 

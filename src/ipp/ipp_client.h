@@ -60,7 +60,7 @@ enum ipp_client_end {
     IPP_CLIENT_SECURITY, /* what the list demands is not there */
     IPP_CLIENT_LOGIN,    /* who asks could not be proved, or the printer could not */
     IPP_CLIENT_NETWORK,  /* nobody answers, or not in HTTP and IPP */
-    IPP_CLIENT_LOCAL,    /* no memory */
+    IPP_CLIENT_LOCAL,    /* no memory, or the document cannot be read */
 };
 
 #define IPP_CLIENT_TEXT_MAX 512u

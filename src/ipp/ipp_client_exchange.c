@@ -51,7 +51,8 @@ static bool may_go_out(struct ipp_client *c)
         c->doubted = true;
         return true;
     }
-    ipp_client_fail(c, IPP_CLIENT_SECURITY, "%s: nothing was printed or changed", doubt);
+    ipp_client_fail(c, IPP_CLIENT_SECURITY, "%s%s", doubt,
+                    c->result.document_sent ? "" : ": nothing was printed or changed");
     return false;
 }
 
@@ -82,7 +83,8 @@ static uint64_t total_len(const struct ipp_client *c)
     return c->message.n + c->r.len;
 }
 
-static enum err send_head(struct ipp_client *c)
+/* False: it was told. */
+static bool send_head(struct ipp_client *c)
 {
     char room[2048];
     struct buf fields;
@@ -98,15 +100,18 @@ static enum err send_head(struct ipp_client *c)
     buf_init_on(&fields, room, sizeof room, 16384);
     buf_text(&fields,
              "Content-Type: application/ipp\r\nUser-Agent: sallyport/" SALLYPORT_VERSION "\r\n");
-    ipp_client_credentials(c, &c->printer, SPAN("POST"), span_of(c->target), &fields);
-    r.fields = buf_span(&fields);
-    enum err e = fields.err ? fields.err : http_client_request(c->engine, &r);
+    bool ok = ipp_client_credentials(c, &c->printer, SPAN("POST"), span_of(c->target), &fields);
 
+    r.fields = buf_span(&fields);
+    if (ok && (fields.err || http_client_request(c->engine, &r) != OK)) {
+        ipp_client_fail(c, IPP_CLIENT_LOCAL, "no memory for a request");
+        ok = false;
+    }
     if (fields.p)
         explicit_bzero(fields.p, fields.cap);
     explicit_bzero(room, sizeof room);
     buf_done(&fields);
-    return e;
+    return ok;
 }
 
 void ipp_client_begin(struct ipp_client *c)
@@ -124,10 +129,8 @@ void ipp_client_begin(struct ipp_client *c)
         ipp_client_fail(c, IPP_CLIENT_LOCAL, "the request cannot be written: %s", err_text(e));
         return;
     }
-    if (send_head(c) != OK) {
-        ipp_client_fail(c, IPP_CLIENT_LOCAL, "no memory for a request");
+    if (!send_head(c))
         return;
-    }
     /* With a document nothing of the body goes out before the printer had a chance to ask. */
     if (c->r.len == 0 && !c->r.harmless && !may_go_out(c))
         return;
@@ -253,7 +256,7 @@ static void on_answer(struct ipp_client *c)
     let_body_go(c);
     ipp_client_note_server(c, a->head);
     if (a->status == 401)
-        c->repeat = ipp_client_challenged(c, &c->printer, a->head);
+        ipp_client_challenged(c, &c->printer, a->head);
     else if (a->status == 426 || a->status == 418)
         on_upgrade_demand(c, a);
     else if (a->status != 200)
@@ -307,7 +310,8 @@ static void on_body(struct ipp_client *c, struct span bytes)
 
 bool ipp_client_is_cut_short(const struct ipp_client *c)
 {
-    return c->handed < total_len(c) || http_client_output(c->engine)->len > 0;
+    return c->handed < total_len(c) || http_client_output(c->engine)->len > 0 ||
+           http_client_answer(c->engine)->cut_short || stream_flush(c->stream) != OK;
 }
 
 /* RFC 8011 4.1.8: the version that every printer knows. */
@@ -349,6 +353,7 @@ static void on_end(struct ipp_client *c)
     } else if (http_client_answer(c->engine)->keep_alive && !ipp_client_is_cut_short(c)) {
         /* The engine is ready when it has said that nothing more waits: on the next turn. */
         c->state = CLIENT_START;
+        c->repeat = false;
         c->reused = true;
         ipp_client_queue(c);
     } else {
@@ -364,14 +369,14 @@ static void on_failed(struct ipp_client *c, const struct fault *f)
     if (f->err == ERR_RESET && c->reused && !c->again && !c->result.document_sent) {
         c->again = true;
         ipp_client_start_over(c);
+    } else if (c->repeat) {
+        ipp_client_start_over(c); /* what counts of a 401 is here */
     } else if (f->err == ERR_TIMEOUT) {
         ipp_client_fail(c, IPP_CLIENT_NETWORK, "the printer does not answer: %s", f->why);
     } else if (f->err == ERR_NOMEM) {
         ipp_client_fail(c, IPP_CLIENT_LOCAL, "no memory for the printer's answer");
-    } else if (c->repeat) {
-        ipp_client_start_over(c); /* what counts of a 401 is here */
     } else {
-        ipp_client_fail(c, IPP_CLIENT_NETWORK, "no good answer from the printer: %s", f->why);
+        ipp_client_broke(c, "no good answer from the printer", f->why);
     }
 }
 

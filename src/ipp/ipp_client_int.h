@@ -65,7 +65,7 @@ struct ipp_client {
     struct http_client_engine *engine;
     struct slice leftover; /* read, and not taken by the engine */
     struct timer timer;
-    uint64_t until_ms; /* of a handshake, or of waiting for 100 Continue */
+    uint64_t until_ms; /* of waiting for 100 Continue, or for the rest of an answer to |repeat| */
     bool reused, again;
     struct ipp_level level;
     /* the request */
@@ -98,6 +98,9 @@ struct ipp_client {
 /* Ends the request; the first sentence stays. The connection goes. */
 PRINTF(3, 4)
 void ipp_client_fail(struct ipp_client *c, enum ipp_client_end end, const char *fmt, ...);
+/* The same where the connection has ended: "|what|: |why|", or in place of |why| what TLS was told,
+ * which is about security. */
+void ipp_client_broke(struct ipp_client *c, const char *what, const char *why);
 /* The answer is in |parsed|. */
 void ipp_client_done(struct ipp_client *c);
 /* Closes the connection. */
@@ -137,11 +140,12 @@ enum ipp_need ipp_client_lacks(const struct ipp_client *c);
 /* ---- ipp_client_login.c ---- */
 
 void ipp_client_login_init(struct ipp_client *c);
-/* Appends a field-line with credentials for a request, if there are any to be sent. */
-void ipp_client_credentials(struct ipp_client *c, struct ipp_client_door *d, struct span method,
-                            struct span target, struct buf *fields);
-/* 401 or 407: true if the request is to be sent again; else it has failed. */
-bool ipp_client_challenged(struct ipp_client *c, struct ipp_client_door *d, const struct head *h);
+/* Appends a field-line with credentials for a request, if there are any to be sent. False: they
+ * cannot be made, and the request has failed. */
+NODISCARD bool ipp_client_credentials(struct ipp_client *c, struct ipp_client_door *d,
+                                      struct span method, struct span target, struct buf *fields);
+/* 401 or 407: |repeat| if the request is to be sent again; else it has failed. */
+void ipp_client_challenged(struct ipp_client *c, struct ipp_client_door *d, const struct head *h);
 /* The answer let us in. False: the printer did not prove itself, and the request has failed. */
 bool ipp_client_let_in(struct ipp_client *c, const struct head *h);
 

@@ -5,6 +5,7 @@
 
 #include "ipp/ipp_client_int.h"
 
+#define REST_MS        1000u
 #define CHALLENGES_MAX 16u /* fields of one answer; later ones are not looked at */
 /* One to a request without credentials, one because a nonce is old, and another time both: a
  * connection may end meanwhile. */
@@ -44,6 +45,11 @@ static bool reach_door(struct ipp_client *c, struct ipp_client_door *d)
     return digest_client_init(&d->digest, &d->policy, host, (uint16_t)port) == DIGEST_OK;
 }
 
+static const char *who_asks(const struct ipp_client *c, const struct ipp_client_door *d)
+{
+    return is_proxy(c, d) ? "the proxy" : "the printer";
+}
+
 static bool is_protected(const struct ipp_client *c, const struct ipp_client_door *d)
 {
     return !is_proxy(c, d) && c->level.channel != IPP_CHANNEL_CLEAR;
@@ -63,23 +69,30 @@ static struct digest_target target_of(const struct ipp_client *c, const struct i
     return (struct digest_target){.method = method, .uri = target, .protected = is_protected(c, d)};
 }
 
-void ipp_client_credentials(struct ipp_client *c, struct ipp_client_door *d, struct span method,
+bool ipp_client_credentials(struct ipp_client *c, struct ipp_client_door *d, struct span method,
                             struct span target, struct buf *fields)
 {
     const struct digest_target to = target_of(c, d, method, target);
     size_t before = fields->n;
 
     if (!d->password || !reach_door(c, d) || !digest_client_is_ready(&d->digest))
-        return;
+        return true;
     const struct digest_user user = user_of(d);
 
     buf_text(fields, is_proxy(c, d) ? "Proxy-Authorization: " : "Authorization: ");
-    if (digest_client_format(&d->digest, &d->attempt, &user, &to, &digest_random_system, fields) !=
-        DIGEST_OK) {
-        fields->n = before;
-        return;
+    enum digest_err e =
+        digest_client_format(&d->digest, &d->attempt, &user, &to, &digest_random_system, fields);
+
+    if (e == DIGEST_OK) {
+        buf_text(fields, "\r\n");
+        return true;
     }
-    buf_text(fields, "\r\n");
+    fields->n = before;
+    if (e == DIGEST_ENONE || e == DIGEST_ECLEAR)
+        return true;
+    ipp_client_fail(c, e == DIGEST_ENOMEM ? IPP_CLIENT_LOCAL : IPP_CLIENT_LOGIN,
+                    "%s cannot be told who asks: %s", who_asks(c, d), digest_err_text(e));
+    return false;
 }
 
 /* ---- challenges ---- */
@@ -92,11 +105,6 @@ static size_t challenges(const struct head *h, struct span name, struct span v[C
          i = head_find(h, name, i + 1))
         v[n++] = h->fields[i].value;
     return n;
-}
-
-static const char *who_asks(const struct ipp_client *c, const struct ipp_client_door *d)
-{
-    return is_proxy(c, d) ? "the proxy" : "the printer";
 }
 
 /* What a challenge that is not answered means. */
@@ -149,7 +157,7 @@ static bool get_password(struct ipp_client *c, struct ipp_client_door *d)
     return d->password != NULL;
 }
 
-bool ipp_client_challenged(struct ipp_client *c, struct ipp_client_door *d, const struct head *h)
+void ipp_client_challenged(struct ipp_client *c, struct ipp_client_door *d, const struct head *h)
 {
     struct span values[CHALLENGES_MAX];
     size_t n = challenges(h, is_proxy(c, d) ? SPAN("Proxy-Authenticate") : SPAN("WWW-Authenticate"),
@@ -157,7 +165,7 @@ bool ipp_client_challenged(struct ipp_client *c, struct ipp_client_door *d, cons
 
     if (!reach_door(c, d)) {
         refuse(c, d, DIGEST_ELONG);
-        return false;
+        return;
     }
     const struct digest_origin from = {
         .host = span_of(d->digest.host),
@@ -170,9 +178,12 @@ bool ipp_client_challenged(struct ipp_client *c, struct ipp_client_door *d, cons
         e = DIGEST_ESTALE;
     if (e) {
         refuse(c, d, e);
-        return false;
+        return;
     }
-    return get_password(c, d);
+    c->repeat = get_password(c, d);
+    /* What matters of the answer is here. Its rest gets a moment: the connection may do again. */
+    if (c->repeat)
+        c->until_ms = loop_now_ms(c->loop) + REST_MS;
 }
 
 /* ---- the answer ---- */

@@ -222,12 +222,18 @@ static void not_upgraded(struct ipp_client *c, const struct http_answer *a)
     }
 }
 
-/* What is owed to the request for TLS, inside TLS; its framing is not looked at. */
+/* What is owed to the request for TLS, inside TLS. Of its framing only that counts by which another
+ * answer could be told from it. */
 static void final_answer(struct ipp_client *c, const struct http_answer *a)
 {
     if (a->status / 100 != 2) {
         ipp_client_fail(c, IPP_CLIENT_NETWORK,
                         "the printer upgraded to TLS, and then answered HTTP %u", a->status);
+        return;
+    }
+    if (!a->keep_alive) {
+        ipp_client_fail(c, IPP_CLIENT_NETWORK,
+                        "the printer answers OPTIONS inside TLS so that no request can follow");
         return;
     }
     ipp_client_note_server(c, a->head);
@@ -253,16 +259,15 @@ static void ask_tunnel(struct ipp_client *c)
     c->rest = 0;
     buf_init_on(&fields, room, sizeof room, 8192);
     buf_text(&fields, USER_AGENT);
-    ipp_client_credentials(c, &c->proxy, SPAN("CONNECT"), span_of(c->authority), &fields);
-    r.fields = buf_span(&fields);
-    enum err e = fields.err ? fields.err : http_client_request(c->engine, &r);
+    bool ok = ipp_client_credentials(c, &c->proxy, SPAN("CONNECT"), span_of(c->authority), &fields);
 
+    r.fields = buf_span(&fields);
+    if (ok && (fields.err || http_client_request(c->engine, &r) != OK))
+        ipp_client_fail(c, IPP_CLIENT_LOCAL, "no memory for a request");
+    else if (ok)
+        ipp_client_queue(c);
     explicit_bzero(room, sizeof room);
     buf_done(&fields);
-    if (e)
-        ipp_client_fail(c, IPP_CLIENT_LOCAL, "no memory for a request");
-    else
-        ipp_client_queue(c);
 }
 
 static void tunnel_answer(struct ipp_client *c, const struct http_answer *a)
@@ -270,7 +275,7 @@ static void tunnel_answer(struct ipp_client *c, const struct http_answer *a)
     if (a->status / 100 == 2)
         return; /* SWITCHED follows */
     if (a->status == 407)
-        c->repeat = ipp_client_challenged(c, &c->proxy, a->head);
+        ipp_client_challenged(c, &c->proxy, a->head);
     else if (a->status == 403 || a->status == 405)
         way_failed(c, IPP_CLIENT_NETWORK,
                    "the proxy lets nobody through to %s (it answered HTTP %u)", c->authority,
@@ -340,12 +345,14 @@ static void on_failed(struct ipp_client *c, const struct fault *f)
         ipp_client_fail(c, IPP_CLIENT_NETWORK,
                         "the printer says something before it was asked: somebody in between may "
                         "have asked in its client's place");
+    else if (c->repeat)
+        ipp_client_start_over(c); /* what counts of a 407 is here */
     else if (c->state == CLIENT_TUNNEL)
         ipp_client_fail(c, IPP_CLIENT_NETWORK, "no good answer from the proxy: %s", f->why);
     else if (c->state == CLIENT_UPGRADE)
         way_failed(c, IPP_CLIENT_NETWORK, "no good answer to the request for TLS: %s", f->why);
     else
-        ipp_client_fail(c, IPP_CLIENT_NETWORK, "no good answer after TLS has begun: %s", f->why);
+        ipp_client_broke(c, "no good answer after TLS has begun", f->why);
 }
 
 void ipp_client_open_event(struct ipp_client *c, const struct http_client_event *ev)

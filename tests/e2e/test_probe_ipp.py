@@ -2,6 +2,7 @@
 """`sallyport probe` at printers: real ones first (ours, cupsd, ippeveprinter), then one that does each thing wrong once."""
 import json
 import re
+import ssl
 
 import pytest
 
@@ -11,7 +12,8 @@ from testenv.cups_tls import TlsCupsd
 from testenv.print_wire import add_user
 from testenv.printing import PrintGateway, printer
 from testenv.sallyport import run_command
-from testenv.wrong_printer import BASIC, DEMAND, DIGEST, FINAL, SWITCH, WrongPrinter, answer, denied, http
+from testenv.wrong_printer import BASIC, DEMAND, DIGEST, FINAL, SWITCH, WrongPrinter, answer, denied, http, wrong_printers
+from testenv.wrong_server import Stub
 
 PDF = b"%PDF-1.4\n%%EOF\n"
 TENANTS = "login: {rounds: 100000, failures: 1000, user-failures: 1000}\ntenants:\n  - {name: acme}\n"
@@ -25,9 +27,9 @@ def run(*arguments, **more):
     return run_command(build_dir(), "probe", *arguments, **more)
 
 
-def probe(*arguments):
+def probe(*arguments, **more):
     """(exit code, id -> severity, everything)."""
-    done = run(*arguments, "--json")
+    done = run(*arguments, "--json", **more)
     found = json.loads(done.stdout)
     return done.returncode, {c["id"]: c["severity"] for c in found["checks"]}, found
 
@@ -58,14 +60,8 @@ def gateway(tmp_path_factory, certificates, cupsd):
 
 @pytest.fixture
 def start(certificates):
-    started = []
-
-    def begin(**changes):
-        started.append(WrongPrinter(certificates.server, **changes))
-        return started[-1].__enter__() or started[-1]
-    yield begin
-    for one in started:
-        one.__exit__()
+    with wrong_printers(certificates.server) as begin:
+        yield begin
 
 
 @pytest.fixture
@@ -181,11 +177,27 @@ class TestUpgrade:
         _, checks, _ = look(final=final)
         assert checks["upgrade-final"] == "fail" and checks["list-tls"] == "skipped"
 
-    @pytest.mark.parametrize("final", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                                       b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
-    def test_final_framing(self, look, final):
+    @pytest.mark.parametrize("final, kept, framing, usable", [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "ok", "warn", "ok"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "fail", "warn", "skipped"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "fail", "ok", "skipped"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", "fail", "ok", "skipped"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "fail", "ok", "skipped")])
+    def test_final_framing(self, look, final, kept, framing, usable):
+        """After some of them no request can follow, for which the TLS was wanted."""
         _, checks, _ = look(final=final)
-        assert (checks["upgrade-final"], checks["upgrade-framing"]) == ("ok", "warn")
+        assert (checks["upgrade-final"], checks["upgrade-kept"], checks["upgrade-framing"]) == ("ok", kept, framing)
+        assert checks["list-tls"] == usable
+
+    def test_bytes_behind_a_later_101(self, certificates):
+        """Connections that are opened again are looked at, too: what stands there in clear text is no answer."""
+        class Later(WrongPrinter):
+            options = property(lambda self: SWITCH + FINAL * (sum(b"OPTIONS" in s.clear for s in self.sessions) > 1))
+        with Later(certificates.server, implicit=False) as fake:
+            fake.within[None] = lambda heard: http(fake.reply(heard), more=b"Connection: close\r\n")
+            _, checks, found = probe(fake.uri(), "--ca", certificates.ca, "--timeout", 2)
+        assert checks["101-bytes"] == "ok"
+        assert "bytes follow the 101" in json.dumps(found)
 
     def test_last_chunk_that_comes(self, look):
         _, checks, _ = look(final=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
@@ -323,6 +335,39 @@ class TestPrinter:
         fake = start(more=[("printer-make-and-model", ipp.TEXT, "\x1b[31mred")])
         done = run(fake.uri(), "--ca", certificates.ca, "--timeout", 2)
         assert "it is fake (?[31mred)" in done.stdout and "\x1b" not in done.stdout
+
+
+class TestHostile:
+    @pytest.mark.parametrize("size, pause, words", [(16384, 0, "the answer is too long"),
+                                                    (1, 0.1, "no whole answer within the time")])
+    def test_answer_without_end(self, size, pause, words):
+        """Neither much nor little of it keeps the probe."""
+        def talk(peer, stub):
+            head = peer.head() or b""
+            if head.startswith(b"OPTIONS"):
+                peer.send(FINAL)
+            elif head:
+                peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/ipp\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while not stub.over.wait(pause):
+                    peer.send(b"%x\r\n%s\r\n" % (size, bytes(size)))
+        with Stub(talk) as stub:
+            _, checks, found = probe(f"ipp://{stub.address}/x", "--timeout", 1, seconds=30)
+        assert checks["printer-answer"] == "fail" and words in text_of(found, "printer-answer")
+
+    def test_answer_that_is_cut(self, certificates):
+        """Without a close of TLS nobody knows whether an answer that ends with its connection is whole."""
+        def talk(peer, _stub):
+            head = peer.head()
+            if not head:
+                return
+            asked = ipp.Message.decode(peer.file.read(int(re.search(rb"Content-Length: (\d+)", head)[1])))
+            said = answer(asked, ipp.OK, (ipp.PRINTER, [("printer-name", ipp.NAME, "fake")]))
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/ipp\r\n\r\n" + said.encode())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*map(str, certificates.server))
+        with Stub(talk, context) as stub:
+            _, checks, found = probe(f"ipps://{stub.address}/x", "--ca", certificates.ca, "--timeout", 2)
+        assert checks["printer-answer"] == "fail", text_of(found, "printer-answer")
 
 
 class TestUse:

@@ -203,11 +203,20 @@ class TestUsers:
     @pytest.mark.parametrize("text", [PASSWORD + "\n", PASSWORD, PASSWORD + "\r\nand more\n"])
     def test_password_file(self, operator, tmp_path, text):
         (tmp_path / "password").write_text(text)
+        (tmp_path / "password").chmod(0o600)
         operator.run("add", "acme", "--user", "joe", "--password-file", tmp_path / "password")
         operator.run("passwd", "joe", "--password-file", "-", input=text)
         kept = json.loads(re.findall(rb'\{"tenant":"acme"[^}]*\}', operator.stored())[0])
         assert hashlib.sha256(hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), bytes.fromhex(kept["salt"]),
                                                   100000)).hexdigest() == kept["hash"]
+
+    def test_password_file_of_others(self, operator, tmp_path):
+        """What everybody reads is no secret."""
+        (tmp_path / "password").write_text(PASSWORD)
+        (tmp_path / "password").chmod(0o644)
+        refused = operator.run("add", "acme", "--user", "joe", "--password-file", tmp_path / "password", code=2)
+        assert "others may read it (mode 0644)" in refused.stderr
+        assert operator.users("acme") == {}
 
     @pytest.mark.parametrize("password, why", [
         ("short", "shorter than 8"), ("", "shorter than 8"), ("x" * 1025, "longer than 1024"),

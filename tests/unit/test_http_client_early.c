@@ -158,6 +158,7 @@ static void an_early_answer_that_closes(void **state)
     send_body(&p, "hello", false);
     feed(&p, CLOSING);
     expect_log(&p, "told at once", "ANSWER 413 body 2 close\n");
+    assert_true(http_client_answer(p.e)->cut_short);
     expect_wire(&p, "nothing more", "");
     send_body(&p, "wo", false);
     expect_wire(&p, "nothing more", "");
@@ -168,6 +169,26 @@ static void an_early_answer_that_closes(void **state)
     assert_int_equal(http_client_output(p.e)->len, 0);
     assert_int_equal(http_client_wants(p.e), HTTP_WANT_CLOSE);
     player_done(&p);
+}
+
+/* All of it was handed over: what counts is what went out. */
+static void an_answer_that_closes_and_a_body_that_ended(void **state)
+{
+    for (unsigned sent = 0; sent < 2; sent++) {
+        struct player p;
+
+        (void)state;
+        start_body(&p, 5, false);
+        send_body(&p, "hello", true);
+        if (sent)
+            expect_wire(&p, "all", "hello");
+        feed(&p, CLOSING);
+        expect_log(&p, "told at once", "ANSWER 413 body 2 close\n");
+        assert_int_equal(http_client_answer(p.e)->cut_short, !sent);
+        feed(&p, "no");
+        expect_log(&p, "end", "BODY no\nEND\n");
+        player_done(&p);
+    }
 }
 
 /* The server closes after its answer although it said nothing of that: the answer is whole. */
@@ -283,6 +304,7 @@ int main(void)
         cmocka_unit_test(no_memory_for_what_waited),
         cmocka_unit_test(an_early_answer_that_keeps),
         cmocka_unit_test(an_early_answer_that_closes),
+        cmocka_unit_test(an_answer_that_closes_and_a_body_that_ended),
         cmocka_unit_test(closed_behind_an_early_answer),
         cmocka_unit_test(bytes_behind_an_early_answer),
         cmocka_unit_test(abort_at_any_time),

@@ -520,6 +520,65 @@ static void test_bad_final_answer(void **state)
     ends_silently(f);
 }
 
+/* There is TLS then, and nothing can be said in it. */
+static void test_final_answer_that_is_the_last(void **state)
+{
+    static const char *const finals[] = {
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+    };
+    struct fixture *f = *state;
+
+    use(f, "ipp://127.0.0.1:%u/q;AUTH=TLS");
+    for (size_t i = 0; i < ARRAY_LEN(finals); i++) {
+        ask(f);
+        upgrade(f, finals[i]);
+        finish_with(f, IPP_CLIENT_NETWORK, "no request can follow");
+        ends_silently(f);
+    }
+}
+
+/* In TLS 1.3 the client learns it when its handshake is over: it is told what was wrong, and that
+ * it is no affair of the network. */
+static void check_alert(struct fixture *f, const char *uri, bool upgraded)
+{
+    const struct tls_settings s = {
+        .role = TLS_SERVER,
+        .certificate = span_of(test_leaf.cert_pem),
+        .key = span_of(test_leaf.key_pem),
+        .trust = span_of(test_ca.cert_pem),
+        .require_peer = true,
+    };
+    struct tls_context *strict = NULL;
+    struct buf why;
+
+    buf_init(&why, 0);
+    assert_int_equal(tls_context_new(&s, &strict, &why), OK);
+    use(f, uri);
+    ask(f);
+    accept_one(f);
+    if (upgraded) {
+        hear_options(f);
+        say(f, SWITCH);
+    }
+    begin_tls(f, strict);
+    finish_with(f, IPP_CLIENT_SECURITY, "the server demands a client certificate");
+    tls_context_unref(strict);
+    buf_done(&why);
+}
+
+static void test_alert_after_the_handshake(void **state)
+{
+    check_alert(*state, "ipps://127.0.0.1:%u/q", false);
+}
+
+static void test_alert_after_the_upgrade(void **state)
+{
+    check_alert(*state, "ipp://127.0.0.1:%u/q;AUTH=TLS", true);
+}
+
 /* Two answers to one request: somebody's in between was sent before ours. */
 static void test_answers_too_many(void **state)
 {
@@ -770,6 +829,9 @@ static const struct CMUnitTest plain[] = {
     CASE(test_handshake_stands_still),
     CASE(test_no_final_answer),
     CASE(test_bad_final_answer),
+    CASE(test_final_answer_that_is_the_last),
+    CASE(test_alert_after_the_handshake),
+    CASE(test_alert_after_the_upgrade),
     CASE(test_answers_too_many),
     CASE(test_wrong_certificate),
     CASE(test_no_insist),

@@ -287,6 +287,65 @@ static void test_refused_under_way(void **state)
     free(text);
 }
 
+static const int little = 4096;
+
+/* The client's end of the connection, so that the kernel does not take a document that nobody
+ * reads. */
+static void hold_little(const struct fixture *f)
+{
+    unsigned n = 0;
+
+    for (int fd = 3; fd < 1000; fd++) {
+        struct address peer = {.len = sizeof peer.ss};
+
+        if (getpeername(fd, (struct sockaddr *)&peer.ss, &peer.len) == 0 &&
+            address_port(&peer) == address_port(&f->address))
+            n += setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof little) == 0;
+    }
+    assert_int_equal(n, 1);
+}
+
+/* A yes that ends the connection drops what waits: that was not sent, although the engine had all
+ * of it. */
+static void test_yes_under_way(void **state)
+{
+    struct fixture *f = *state;
+    static char text[1u << 20];
+    size_t length;
+
+    assert_int_equal(setsockopt(f->listening, SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
+    use(f, "ipp://127.0.0.1:%u/q");
+    print(f, (struct span){text, sizeof text});
+    accept_one(f);
+    hear_head(f, &length);
+    hold_little(f);
+    f->eof = true; /* it reads nothing of it */
+    say(f, GO_ON);
+    settle(f);
+    f->header.request_id = 1;
+    answer(f, IPP_SUCCESSFUL_OK, "Connection: close\r\n");
+    finish_with(f, IPP_CLIENT_NETWORK, "before it had the whole document");
+    assert_true(f->result.document_sent);
+}
+
+/* It is no fault of the printer's. */
+static void test_document_that_gets_shorter(void **state)
+{
+    struct fixture *f = *state;
+    char *text = calloc(1, LARGE);
+    size_t length;
+
+    assert_non_null(text);
+    use(f, "ipp://127.0.0.1:%u/q");
+    print(f, (struct span){text, LARGE});
+    accept_one(f);
+    hear_head(f, &length);
+    assert_int_equal(ftruncate(f->fd, 1000), 0);
+    say(f, GO_ON);
+    finish_with(f, IPP_CLIENT_LOCAL, "the document cannot be read: ");
+    free(text);
+}
+
 static void test_dies_under_way(void **state)
 {
     struct fixture *f = *state;
@@ -371,6 +430,8 @@ int main(void)
         CASE(test_426_before_the_document),
         CASE(test_large),
         CASE(test_refused_under_way),
+        CASE(test_yes_under_way),
+        CASE(test_document_that_gets_shorter),
         CASE(test_dies_under_way),
         CASE(test_dies_without_a_word),
         CASE(test_dies_before_the_document),

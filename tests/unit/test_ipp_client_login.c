@@ -230,7 +230,57 @@ static void test_impossible_user(void **state)
         say(f, ASK_DIGEST);
         settle(f);
     }
-    finish(f, IPP_CLIENT_LOGIN);
+    finish_with(f, IPP_CLIENT_LOGIN, "the printer cannot be told who asks");
+}
+
+/* ---- the rest of an answer that is no result ---- */
+
+static void hear_login_anew(struct fixture *f)
+{
+    struct digest_credentials c;
+    char room[4096];
+
+    accept_one(f);
+    hear_digest(f, &c, room);
+    answer(f, IPP_SUCCESSFUL_OK, "");
+    finish(f, IPP_CLIENT_ANSWERED);
+}
+
+/* Types for longer than the printer may say nothing. */
+static const char *type_slowly(void *arg)
+{
+    ((struct fixture *)arg)->clock.now_ms += 400000;
+    return give_password(arg);
+}
+
+static void test_slow_typist(void **state)
+{
+    struct fixture *f = *state;
+
+    f->set.login = (struct ipp_client_login){.user = USER, .password = type_slowly, .arg = f};
+    f->message.user = USER;
+    use(f, "ipp://127.0.0.1:%u/q;AUTH=DAA");
+    ask(f);
+    accept_one(f);
+    hear_request(f);
+    say(f, DENIED CHALLENGE("n1") "\r\n"); /* its body comes later */
+    hear_login_anew(f);
+}
+
+/* It gets a moment, and not one with each byte. */
+static void test_401_that_drips(void **state)
+{
+    struct fixture *f = *state;
+
+    use_as(f, "ipp://127.0.0.1:%u/q;AUTH=DAA", USER);
+    ask(f);
+    accept_one(f);
+    hear_request(f);
+    say(f, "HTTP/1.1 401 No\r\nContent-Length: 60000\r\n" CHALLENGE("n1") "\r\n");
+    pass(f, 600);
+    say(f, "n");
+    pass(f, 600);
+    hear_login_anew(f);
 }
 
 /* ---- the printer's proof ---- */
@@ -303,6 +353,36 @@ static void test_basic_allowed(void **state)
     answer(f, IPP_SUCCESSFUL_OK, "");
     finish(f, IPP_CLIENT_ANSWERED);
     assert_int_equal(f->result.level.user, IPP_USER_BASIC);
+}
+
+static const char *give_long_password(void *arg)
+{
+    static char text[1024 + 1];
+
+    (void)arg;
+    memset(text, 'x', sizeof text - 1);
+    return text;
+}
+
+/* The longest that there is. */
+static void test_basic_with_a_long_password(void **state)
+{
+    struct fixture *f = *state;
+
+    f->set.allow_basic = true;
+    f->set.login = (struct ipp_client_login){.user = USER, .password = give_long_password};
+    f->message.user = USER;
+    use(f, "ipps://127.0.0.1:%u/q");
+    ask(f);
+    accept_one(f);
+    begin_tls(f, server_implicit);
+    hear_request(f);
+    say(f, DENIED BASIC "\r\nno");
+    hear_request(f);
+    assert_int_equal(strncmp(f->authorization, "Basic YW5uOnh4eHh4", 18), 0);
+    assert_int_equal(strlen(f->authorization), strlen("Basic ") + (4 + 1024 + 2) / 3 * 4);
+    answer(f, IPP_SUCCESSFUL_OK, "");
+    finish(f, IPP_CLIENT_ANSWERED);
 }
 
 /* Digest is taken where there is a choice, whatever comes first. */
@@ -410,10 +490,13 @@ int main(void)
         CASE(test_no_user),
         CASE(test_no_password),
         CASE(test_impossible_user),
+        CASE(test_slow_typist),
+        CASE(test_401_that_drips),
         CASE(test_proof),
         CASE(test_wrong_proof),
         CASE(test_basic_is_not_answered),
         CASE(test_basic_allowed),
+        CASE(test_basic_with_a_long_password),
         CASE(test_basic_first),
         CASE(test_basic_in_clear),
         CASE(test_basic_to_anybody),

@@ -131,6 +131,43 @@ static void test_digest(void **state)
     assert_int_equal(f->n_passwords, 1);
 }
 
+#define PROXY_DIGEST \
+    "Proxy-Authenticate: Digest realm=\"p\", qop=\"auth\", algorithm=MD5, nonce=\"n\"\r\n"
+
+/* What counts of a 407 is its head, whatever becomes of the rest. */
+static void check_rest_of_407(struct fixture *f, bool closes)
+{
+    char head[2048];
+
+    be_user(f);
+    use_through(f, "ipp://127.0.0.1:%u/q");
+    ask(f);
+    accept_one(f);
+    hear_connect(f, head, sizeof head);
+    say(f, "HTTP/1.1 407 No\r\nContent-Length: 60000\r\n" PROXY_DIGEST "\r\nn");
+    if (closes)
+        stream_shutdown(f->server);
+    else
+        pass(f, 1200);
+    accept_one(f);
+    hear_connect(f, head, sizeof head);
+    assert_non_null(strstr(head, "\r\nProxy-Authorization: Digest "));
+    say(f, TUNNEL);
+    hear_request(f);
+    answer(f, IPP_SUCCESSFUL_OK, "");
+    finish(f, IPP_CLIENT_ANSWERED);
+}
+
+static void test_407_that_drips(void **state)
+{
+    check_rest_of_407(*state, false);
+}
+
+static void test_407_that_is_cut(void **state)
+{
+    check_rest_of_407(*state, true);
+}
+
 static void check_407(struct fixture *f, const char *challenge, const char *words)
 {
     char head[2048], text[300];
@@ -278,6 +315,8 @@ int main(void)
         CASE(test_implicit),
         CASE(test_bytes_behind_the_tunnel),
         CASE(test_digest),
+        CASE(test_407_that_drips),
+        CASE(test_407_that_is_cut),
         CASE(test_basic),
         CASE(test_no_user),
         CASE(test_wrong_password),

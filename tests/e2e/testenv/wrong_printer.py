@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A printer whose protection can be made wrong: TLS by Upgrade and from the first byte, 426 and its like, challenges."""
+import contextlib
 import socket
 import ssl
 
@@ -99,4 +100,16 @@ class WrongPrinter(FakePrinter):
         return True
 
 
-__all__ = ["BASIC", "CONTINUE", "DEMAND", "DIGEST", "FINAL", "SWITCH", "WrongPrinter", "answer", "denied", "http"]
+@contextlib.contextmanager
+def wrong_printers(certificate):
+    """begin(what is wrong…) starts one; all of them end."""
+    with contextlib.ExitStack() as started:
+        def begin(**changes):
+            fake = WrongPrinter(certificate, **changes)
+            started.enter_context(fake)
+            return fake
+        yield begin
+
+
+__all__ = ["BASIC", "CONTINUE", "DEMAND", "DIGEST", "FINAL", "SWITCH", "WrongPrinter", "answer", "denied", "http",
+           "wrong_printers"]
