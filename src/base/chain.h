@@ -15,7 +15,7 @@ struct iovec;
 struct file_ref {
     int fd;
     uint32_t refs;
-    bool in_memory; /* a memfd: reading it waits for no disk */
+    bool in_memory;                      /* a memfd: reading it waits for no disk */
     void (*release)(struct file_ref *f); /* called once, when the last reference goes */
 };
 

@@ -225,7 +225,7 @@ static bool write_some(struct ipp_errand *e)
 
     if (n) {
         http_client_sent(e->engine, 0); /* the stream has taken them off the chain already */
-        e->answer.sent |= !e->upgrade; /* before that only OPTIONS went out, which does nothing */
+        e->answer.sent |= !e->upgrade;  /* before that only OPTIONS went out, which does nothing */
     }
     /* What it has said before it closed may still be read. */
     if (err != OK && err != ERR_AGAIN && !stream_may_read(e->stream))

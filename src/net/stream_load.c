@@ -132,7 +132,7 @@ static enum err load_take(struct stream *s, struct chain *c)
         return j->got == 0 ? stream_fail_out(s, ERR_IO, "a spooled file is shorter than it was")
                            : stream_fail_out(s, ERR_IO, "a spooled file cannot be read");
     left = (uint64_t)j->got;
-    while (left > 0) {
+    while (left > 0 && n < j->n) {
         struct block *b = j->blocks[n];
 
         b->used = left < BLOCK_SIZE ? (uint32_t)left : BLOCK_SIZE;
