@@ -19,7 +19,8 @@ struct stream_load {
     uint64_t off;
     size_t len;
     struct block *blocks[LOAD_BLOCKS];
-    struct iovec iov[LOAD_BLOCKS]; /* of |blocks|: all that the pool's thread looks at */
+    struct iovec iov[LOAD_BLOCKS]; /* of |blocks| */
+    int fd;                        /* |file|'s, which belongs to the loop's thread */
     unsigned n;
     bool done;
     ssize_t got; /* -errno, or bytes */
@@ -43,7 +44,7 @@ static void load_run(struct work *w)
     struct stream_load *j = CONTAINER_OF(w, struct stream_load, work);
 
     do
-        j->got = preadv(j->file->fd, j->iov, (int)j->n, (off_t)j->off);
+        j->got = preadv(j->fd, j->iov, (int)j->n, (off_t)j->off);
     while (j->got < 0 && errno == EINTR);
     if (j->got < 0)
         j->got = -errno;
@@ -84,6 +85,7 @@ static struct stream_load *load_new(const struct segment *seg)
     j->work.done = load_done;
     j->off = seg->file.off;
     j->file = file_ref(seg->file.ref);
+    j->fd = j->file->fd;
     while (left > 0 && j->n < LOAD_BLOCKS && (j->blocks[j->n] = block_new()) != NULL) {
         size_t n = left < BLOCK_SIZE ? (size_t)left : BLOCK_SIZE;
 

@@ -47,6 +47,7 @@ def document(tmp_path):
 WAYS = [("acct", "ipp", ()), ("secure", "ipp", ("-E",)), ("secure", "ipp", ()), ("secure", "ipps", ())]
 
 
+@pytest.mark.tsan
 class TestConformance:
     """The suites that CUPS ships: the same counts through the gateway as at cupsd itself."""
 

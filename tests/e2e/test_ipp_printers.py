@@ -378,6 +378,7 @@ class WrongUpgrade(WrongPrinter):
             self.ended += 1
 
 
+@pytest.mark.tsan
 class TestUpgrades:
     """`backend: ipp://…;AUTH=TLS`, and the printer does not begin TLS when it is asked to, or not as it should: nothing
     is sent in clear text then, nor within a TLS after which OPTIONS was not answered."""
