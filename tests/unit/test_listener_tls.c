@@ -110,7 +110,7 @@ static void test_tls_later(void **state)
 {
     struct listener_settings *s = settings_new(server_tls);
     struct site site;
-    sallyport_how how;
+    sallyport_how how = {.size = sizeof how};
 
     (void)state;
     s->handshake = LISTENER_TLS_LATER;
