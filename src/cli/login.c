@@ -182,6 +182,7 @@ int login_read_file(const char *command, const char *option, const char *path, c
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat st;
 
+    explicit_bzero(dst, cap);
     if (fd < 0 || fstat(fd, &st) != 0) {
         int errnum = errno;
 

@@ -89,8 +89,8 @@ static int from_stdin(const struct command *c, struct buf *out)
 
     if (e == OK || e == ERR_EOF)
         return EXIT_FINE;
-    return complain(c, "standard input",
-                    e == ERR_IO ? strerrordesc_np(errno) : "its first line is no password");
+    return command_wrong(c, "standard input: %s",
+                         e == ERR_IO ? strerrordesc_np(errno) : "its first line is no password");
 }
 
 static int from_file(const struct command *c, const char *path, struct buf *out)

@@ -77,7 +77,10 @@ static void on_event(struct http_connection *c, const struct http_event *ev)
             h->end(c->set.arg);
         break;
     case HTTP_EV_REFUSED:
-    case HTTP_EV_GONE: tell_failed(c, &ev->fault); break;
+    case HTTP_EV_GONE:
+        if (!c->lost) /* else it is told of that */
+            tell_failed(c, &ev->fault);
+        break;
     }
 }
 

@@ -9,7 +9,7 @@
 #define ROUNDS_MAX  16u
 #define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
 #define SEGMENT_MAX (1u << 20)
-#define SILENT_MS   20000u
+#define SILENT_MS   60000u /* longer than whoever was kept waiting takes to ask again */
 
 /* ---- the end ---- */
 
@@ -320,10 +320,13 @@ static void on_timer(struct timer *t)
     queue(CONTAINER_OF(t, struct ipp_errand, timer));
 }
 
+/* One for which there was no connection says nothing of the printer. */
 static void on_deadline(struct timer *t)
 {
-    ipp_errand_end(CONTAINER_OF(t, struct ipp_errand, deadline), ERR_TIMEOUT,
-                   "the printer does not answer in time");
+    struct ipp_errand *e = CONTAINER_OF(t, struct ipp_errand, deadline);
+    bool waits = !e->stream && e->backend->errands > e->backend->set.connections;
+
+    ipp_errand_end(e, waits ? ERR_BUSY : ERR_TIMEOUT, "the printer does not answer in time");
 }
 
 static enum err begin(struct ipp_errand *e)

@@ -53,7 +53,7 @@ struct ipp_backend_answer {
 };
 typedef void (*ipp_backend_fn)(void *arg, const struct ipp_backend_answer *a);
 
-/* Did it let a request time out a short while ago (20 s), and has answered none since? Whoever can
+/* Did it let a request time out within the last minute, and has answered none since? Whoever can
  * do without it need not wait for it. */
 bool ipp_backend_is_silent(const struct ipp_backend *b);
 /* Inside |done|: takes the message over, which is gone behind it. What |octets| held is freed; *ret

@@ -313,18 +313,22 @@ int32_t ipp_exchange_job(const struct ipp_exchange *ex)
 void ipp_exchange_perform(struct ipp_exchange *ex)
 {
     int32_t job = ipp_exchange_job(ex);
+    bool is_list = ipp_printer_list_is(ex->operation);
 
     /* Printers pass over job-id there, and cancel all. */
     if (job && ipp_cancel_all_is(ex->operation))
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_SYNTAX, "job",
                          "%s names jobs by job-ids", ex->operation->name);
+    else if (job && is_list)
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_SYNTAX, "job",
+                         "%s is about printers, and names a job", ex->operation->name);
     else if (job)
         ipp_job_ask(ex, job);
     else if (ex->operation->code == IPP_OPERATION_PRINT_JOB)
         ipp_document_begin(ex);
     else if (ex->operation->code == IPP_OPERATION_SEND_DOCUMENT)
         ipp_job_ask(ex, IPP_JOB_ASK_NONE);
-    else if (ex->about_all || ex->operation->code == IPP_OPERATION_CUPS_GET_DEFAULT)
+    else if (ex->about_all || is_list)
         ipp_printer_list(ex);
     else if (ipp_cancel_all_wanted(ex))
         ipp_cancel_all(ex);

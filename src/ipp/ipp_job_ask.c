@@ -275,13 +275,28 @@ void ipp_job_ask(struct ipp_exchange *ex, int32_t id)
         refuse_book(ex, e);
 }
 
+/* Who has to log in there before anything is told of jobs is told as little before that. */
+static bool asks_for_user(const struct ipp_exchange *ex)
+{
+    return ex->printer &&
+           (ex->demand.auth & IPP_AUTH_DAA || ex->demand.level.user > IPP_USER_CLAIMED);
+}
+
 static void on_made(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
 
     ex->asking = false;
-    if (!err)
+    if (err && err != ERR_MISSING) {
+        refuse_book(ex, err);
+        return;
+    }
+    bool known = !err && (!ex->printer || strcmp(job->printer, ex->printer->set->name) == 0);
+
+    if (known)
         ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = 0, .level = job->made});
+    else if (asks_for_user(ex) && ipp_may_upgrade(ex))
+        ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = IPP_AUTH_TLS});
     ex->listed(ex); /* which asks again, and says what is wrong */
 }
 

@@ -10,7 +10,8 @@
 
 #define STATE_STOPPED 5 /* RFC 8011 5.4.11 */
 #define AHEAD         16u /* printers that are asked, or have answered, before their turn to be told */
-#define ANSWER_MS     5000u /* CUPS' clients give up after 30 s */
+#define ANSWER_MS     5000u  /* for each */
+#define LIST_MS       12000u /* for all of them: CUPS' clients give up after 30 s */
 
 /* A printer that is asked. */
 struct ask {
@@ -27,7 +28,8 @@ struct ask {
 struct ipp_printer_walk {
     size_t n_looked_at, n_printers; /* of the snapshot: dealt with, and the end of the list */
     size_t n_asked, n_told;
-    bool telling; /* the book is asked about the jobs of the one whose turn it is */
+    uint64_t until_ms; /* whoever cannot have answered by then is not asked */
+    bool telling;      /* the book is asked about the jobs of the one whose turn it is */
     struct ask asks[AHEAD];
 };
 
@@ -38,11 +40,18 @@ static bool is_for_jobs(const struct ipp_exchange *ex)
     return ex->operation->code == IPP_OPERATION_GET_JOBS;
 }
 
+/* CUPS answers these for all of its queues, whatever they are asked about. */
+bool ipp_printer_list_is(const struct ipp_operation *o)
+{
+    return o->code == IPP_OPERATION_CUPS_GET_DEFAULT ||
+           o->code == IPP_OPERATION_CUPS_GET_PRINTERS || o->code == IPP_OPERATION_CUPS_GET_CLASSES;
+}
+
 bool ipp_printer_list_wanted(const struct ipp_exchange *ex, struct span path)
 {
     return span_eq(path, SPAN("/")) && ex->snapshot->n_printers > 0 &&
-           (is_for_jobs(ex) || ex->operation->code == IPP_OPERATION_CUPS_GET_PRINTERS ||
-            ex->operation->code == IPP_OPERATION_CUPS_GET_CLASSES);
+           ex->operation->code != IPP_OPERATION_CUPS_GET_DEFAULT &&
+           (is_for_jobs(ex) || ipp_printer_list_is(ex->operation));
 }
 
 static struct ask *ask_at(struct ipp_printer_walk *w, size_t i)
@@ -77,17 +86,18 @@ static void on_answer(void *arg, const struct ipp_backend_answer *answer)
 static enum err ask_printer(struct ask *a)
 {
     struct ipp_exchange *ex = a->ex;
+    uint64_t until_ms = loop_now_ms(ex->server->env.loop) + ANSWER_MS;
     struct ipp_backend *b = ipp_server_backend(ex->server, a->printer);
 
     if (!b)
         return ERR_MISSING;
-    if (ipp_backend_is_silent(b))
+    if (ipp_backend_is_silent(b) || until_ms > ex->walk->until_ms)
         return ERR_TIMEOUT;
     TRY(is_for_jobs(ex) ? ipp_forward_translate(ex, a->printer, &a->octets)
                         : ipp_forward_attributes(ex, a->printer, &a->octets));
     const struct ipp_backend_request r = {
         .attributes = buf_span(&a->octets),
-        .deadline_ms = loop_now_ms(ex->server->env.loop) + ANSWER_MS,
+        .deadline_ms = until_ms,
         .done = on_answer,
         .arg = a,
     };
@@ -230,12 +240,12 @@ static void go_on(struct ipp_exchange *ex)
 
 static void choose(const struct ipp_exchange *ex, struct ipp_printer_walk *w)
 {
-    if (ex->operation->code == IPP_OPERATION_CUPS_GET_DEFAULT) {
+    w->until_ms = loop_now_ms(ex->server->env.loop) + LIST_MS;
+    if (ex->operation->code == IPP_OPERATION_CUPS_GET_CLASSES) /* there are none */
+        return;
+    if (ex->printer)
         w->n_looked_at = (size_t)(ex->printer - ex->snapshot->printers);
-        w->n_printers = w->n_looked_at + 1;
-    } else if (ex->operation->code != IPP_OPERATION_CUPS_GET_CLASSES) { /* there are none */
-        w->n_printers = ex->snapshot->n_printers;
-    }
+    w->n_printers = ex->printer ? w->n_looked_at + 1 : ex->snapshot->n_printers;
 }
 
 void ipp_printer_list(struct ipp_exchange *ex)

@@ -248,6 +248,8 @@ bool ipp_admit_allowed(struct ipp_exchange *ex);
 
 /* Is it about all printers? |path|: of its target. */
 bool ipp_printer_list_wanted(const struct ipp_exchange *ex, struct span path);
+/* Is it one that is never sent on, but answered from what each printer says of itself? */
+bool ipp_printer_list_is(const struct ipp_operation *o);
 void ipp_printer_list(struct ipp_exchange *ex);
 /* What is under way of it is given up. */
 void ipp_printer_list_drop(struct ipp_exchange *ex);

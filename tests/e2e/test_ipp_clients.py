@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs that people print with, against the print gateway: lp, lpstat, cancel and ipptool of CUPS, and a CUPS
 scheduler whose queues lead to it."""
+import contextlib
 import pathlib
 import re
 import socket
+import threading
 
 import pytest
 
 from testenv import ipp, samples, wait
 from testenv.cups import Cupsd, client_environment, ipptool, run
+from testenv.fake_printer import FakePrinter, http
 from testenv.peers import need
 from testenv.printing import PrintGateway, printer
 
@@ -215,6 +218,35 @@ class TestLpstat:
         assert done.returncode == 0 and done.stdout.startswith("printer secure is idle. "), done
 
 
+class TestListsOfCups:
+    """CUPS answers these operations for all of its queues, so they are never sent on as they are."""
+    LISTS = [ipp.CUPS_GET_DEFAULT, ipp.CUPS_GET_PRINTERS, ipp.CUPS_GET_CLASSES]
+
+    @staticmethod
+    def told(answer):
+        assert answer.code == ipp.OK, answer
+        return [dict((a[0], a[2]) for a in attributes)["printer-name"]
+                for tag, attributes in answer.message.groups if tag == ipp.PRINTER]
+
+    def test_of_all(self, gateway):
+        def names(operation):
+            return self.told(ipp.ask(gateway.address("print"), ipp.request(operation, "ipp://localhost/")))
+
+        assert names(ipp.CUPS_GET_PRINTERS) == ["acct", "single", "small", "small-single"]  # who may be seen in clear text
+        assert names(ipp.CUPS_GET_CLASSES) == []
+
+    def test_of_one(self, gateway):
+        client = gateway.client("small")
+        assert self.told(client.ask(ipp.CUPS_GET_DEFAULT)) == ["small"]
+        assert self.told(client.ask(ipp.CUPS_GET_PRINTERS)) == ["small"]
+        assert self.told(client.ask(ipp.CUPS_GET_CLASSES)) == []
+
+    @pytest.mark.parametrize("operation", LISTS)
+    def test_of_a_job(self, gateway, commands, operation):
+        _, job = commands.print(gateway, b"of a list", "-d", "acct")
+        assert gateway.client("acct").ask(operation, job_id=job).code == ipp.BAD_REQUEST
+
+
 class TestSilentPrinters:
     """Printers that take connections and say nothing, in front of one that works: lists have it all the same, while
     whoever asked still waits."""
@@ -251,6 +283,38 @@ class TestSilentPrinters:
                 gone.send(everything)
         assert mixed.client("acct").ask(ipp.GET_PRINTER_ATTRIBUTES).code == ipp.OK
         wait.until(lambda: len(mixed.print_records("CUPS-Get-Printers")) >= 3, "records of those who left")
+
+
+class TestBusyPrinter:
+    """A printer whose only connection has a job is no silent one: the next list asks it again."""
+
+    def test_next_list(self, tmp_path, certificates):
+        go = threading.Event()
+
+        def talk(peer, fake, head):
+            heard = fake.hear(peer, head)
+            if heard.operation == ipp.PRINT_JOB:
+                go.wait(60)
+            return peer.send(http(fake.reply(heard))) or True
+
+        with FakePrinter() as fake:
+            fake.talk_now = talk
+            printers = [printer("busy", fake.uri(), require="[]", pipeline="[]", backend_connections=1)]
+            with PrintGateway(tmp_path / "gateway", certificates, printers) as own:
+                client = own.client("busy")
+
+                def state():
+                    return client.ask(ipp.CUPS_GET_DEFAULT).message.get("printer-state", ipp.PRINTER)
+
+                with contextlib.ExitStack() as stack:
+                    wires = [stack.enter_context(ipp.IppConnection(own.address("print"))) for _ in range(4)]
+                    for wire in wires:
+                        wire.send(client.request(ipp.PRINT_JOB, data=b"x"), client.path)
+                    wait.until(lambda: fake.operations().count(ipp.PRINT_JOB) == 2, "a job from each of two threads")
+                    assert state() == 5  # stopped: it does not answer now
+                    go.set()
+                    assert all(wire.read().code == ipp.OK for wire in wires)
+                assert state() == 3
 
 
 class TestIpptool:
