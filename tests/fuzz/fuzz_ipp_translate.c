@@ -160,6 +160,12 @@ static void check_request(const struct ipp_message *in, const struct ipp_message
         check_user(m);
 }
 
+/* Cancel-Jobs may say job-id 0, which is none. */
+static bool names_job(const struct ipp_message *m)
+{
+    return m->target.kind == IPP_TARGET_JOB || m->target.kind == IPP_TARGET_PRINTER_JOB;
+}
+
 static void fuzz_request(const struct ipp_message *m, unsigned flags)
 {
     static const struct ipp_job_numbers jobs[] = {
@@ -169,7 +175,7 @@ static void fuzz_request(const struct ipp_message *m, unsigned flags)
     };
     struct ipp_request_translation t = {
         .printer_uri = SPAN("ipp://printer.lan/q"),
-        .job_id = 7,
+        .job_id = names_job(m) ? 7 : 0,
         .user = flags & FLAG_USER ? SPAN("ann") : SPAN_NONE,
         .secure = flags & FLAG_SECURE,
         .hold = flags & FLAG_HOLD,
