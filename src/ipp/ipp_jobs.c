@@ -306,6 +306,7 @@ static enum err keep_both(struct ipp_jobs_ask *a, int32_t id, uint64_t version)
         .value = {digits, (size_t)n},
         .version = version,
         .expires_wall_ms = a->expires_wall_ms,
+        .more = true,
     };
 
     TRY(store_put(a->set.store, IPP_JOBS_AT_PRINTER_SPACE, &put, &by, &a->entry_op));

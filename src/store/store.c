@@ -137,6 +137,7 @@ struct wish {
     enum store_op_kind kind;
     struct span key, value;
     uint64_t version, expires_wall_ms, number;
+    bool more;
 };
 
 static bool key_is_valid(struct span key)
@@ -176,6 +177,7 @@ static struct store_op *op_new(struct store *s, struct span space, const struct 
     if (!op)
         return NULL;
     op->kind = w->kind;
+    op->more = w->more;
     op->store = s;
     op->by = *by;
     op->task.run = op_done;
@@ -226,7 +228,8 @@ enum err store_put(struct store *s, const char *space, const struct store_put *p
                            .key = put->key,
                            .value = put->value,
                            .version = put->version,
-                           .expires_wall_ms = put->expires_wall_ms};
+                           .expires_wall_ms = put->expires_wall_ms,
+                           .more = put->more};
 
     return ask(s, space, &w, by, ret);
 }

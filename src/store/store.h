@@ -55,6 +55,8 @@ struct store_put {
     struct span key, value;
     uint64_t version; /* what it must be now: 0 not there, STORE_ANY whatever it is */
     uint64_t expires_wall_ms;
+    bool more; /* the same thread asks for something else at once: a backend may wait for that, and
+                  make both durable in one go. If it cannot ask after all, this may be done late */
 };
 
 struct store_range {

@@ -20,6 +20,7 @@ enum store_op_kind { STORE_GET, STORE_PUT, STORE_DEL, STORE_INCR, STORE_LIST };
 struct store_op {
     struct store_op *next; /* the backend's, while it has it */
     enum store_op_kind kind;
+    bool more; /* another one follows at once */
     struct store *store;
     struct store_asker by;
     bool cancelled; /* by.loop's */

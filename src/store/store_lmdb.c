@@ -293,12 +293,14 @@ static enum err lmdb_start(struct store *base)
 static void lmdb_submit(struct store *base, struct store_op *op)
 {
     struct lmdb_store *s = lmdb_of(base);
+    bool more = op->more; /* |op| may be gone once it is in the queue */
 
     op->next = NULL;
     (void)pthread_mutex_lock(&s->lock);
     *s->last = op;
     s->last = &op->next;
-    (void)pthread_cond_signal(&s->wake);
+    if (!more)
+        (void)pthread_cond_signal(&s->wake);
     (void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -302,6 +302,31 @@ static void test_changes(void **state)
     assert_true(store_changes(f->store) != after);
 }
 
+/* What is followed by more waits for that, however long it takes: one commit for both. */
+static void test_more(void **state)
+{
+    struct fixture *f = *state;
+    const struct store_put first = {
+        .key = SPAN("a"), .value = SPAN("1"), .version = STORE_ANY, .more = true};
+    const struct store_put second = {.key = SPAN("b"), .value = SPAN("2"), .version = STORE_ANY};
+    uint64_t commits = 0;
+
+    for (unsigned i = 0; i < 20; i++) {
+        (void)usleep(2000); /* the store's thread sleeps again */
+        uint64_t before = store_changes(f->store);
+        struct answer *a = ask_put(f, &first);
+
+        (void)usleep(2000);
+        struct answer *b = ask_put(f, &second);
+
+        assert_int_equal(wait_for(f, b)->err, OK);
+        assert_true(a->came && a->err == OK && a->order < b->order);
+        commits += store_changes(f->store) - before;
+    }
+    assert_true(f->kind == LMDB ? commits < 30
+                                : commits == 40); /* it may be up for other reasons */
+}
+
 /* ---- against a model ---- */
 
 struct model {
@@ -455,7 +480,8 @@ int main(void)
         BOTH(test_expiry),      BOTH(test_incr),     BOTH(test_list),
         BOTH(test_spaces),      BOTH(test_limits),   BOTH(test_list_large),
         BOTH(test_order),       BOTH(test_cancel),   BOTH(test_full),
-        BOTH(test_changes),     BOTH(test_model),    BOTH(test_threads),
+        BOTH(test_changes),     BOTH(test_more),     BOTH(test_model),
+        BOTH(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
