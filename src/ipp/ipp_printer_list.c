@@ -74,9 +74,12 @@ static bool may_see(struct ipp_exchange *ex, const struct ipp_printer *p, bool i
 static void on_answer(void *arg, const struct ipp_backend_answer *answer)
 {
     struct ask *a = arg;
+    const struct ipp_server *s = a->ex->server;
 
     a->errand = NULL;
     a->over = true;
+    if (answer->err)
+        metrics_add(s->env.metrics, s->loop_index, a->printer->metrics.errors, 1);
     a->has_answer = !answer->err && answer->message->header.code < IPP_CLIENT_ERROR_BAD_REQUEST;
     if (a->has_answer)
         ipp_backend_keep(answer, &a->octets, &a->message);

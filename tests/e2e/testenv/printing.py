@@ -9,7 +9,7 @@ from .sallyport import Sallyport, build_dir, is_sanitized
 
 CONFIG = """\
 state: {{state}}
-threads: 2
+threads: {threads}
 sandbox: {sandbox}
 log: {{level: debug}}
 admin: {{address: 127.0.0.1:0}}
@@ -31,11 +31,11 @@ def printer(name, backend, path=None, **rows):
 class PrintGateway(Sallyport):
     """|printers|: texts of printer(). |listener|: more rows of the listener `print`; |listeners|, |more|: more YAML."""
 
-    def __init__(self, folder, certificates, printers, tls="", listener="", listeners="", ipp="", more="", **options):
+    def __init__(self, folder, certificates, printers, tls="", listener="", listeners="", ipp="", more="", threads=2, **options):
         build = options.get("build") or build_dir()
         text = CONFIG.format(sandbox="best-effort" if is_sanitized(build) else "required",
                              certificate=certificates.server[0], key=certificates.server[1], tls=tls, listener=listener,
-                             listeners=listeners, ipp=ipp, printers="".join(printers), more=more)
+                             listeners=listeners, ipp=ipp, printers="".join(printers), more=more, threads=threads)
         super().__init__(folder, config=text, **options)
 
     def uri(self, printer_name, scheme="ipp", listener="print", auth="", host=None):
