@@ -33,6 +33,7 @@ static struct ipp_exchange *exchange_new(struct ipp_connection *c)
     if (!ex)
         return NULL;
     ex->conn = c;
+    ex->peer = stream_peer(http_connection_stream(c->http));
     ex->server = s;
     ex->snapshot = ipp_snapshot_ref(s->snapshot);
     ex->timer.fire = on_timer;

@@ -215,8 +215,15 @@ enum err ipp_server_new(const struct ipp_server_environment *env, struct ipp_sna
 
 static void end_detached(struct ipp_server *s)
 {
-    while (s->detached)
-        ipp_exchange_finish(s->detached);
+    struct ipp_exchange *ex;
+
+    while ((ex = s->detached)) {
+        if (!ex->err) {
+            ex->err = ERR_DRAINING;
+            (void)span_copy(SPAN("the gateway is shutting down"), ex->why, sizeof ex->why);
+        }
+        ipp_exchange_finish(ex);
+    }
 }
 
 void ipp_server_free(struct ipp_server *s)

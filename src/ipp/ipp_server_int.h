@@ -100,6 +100,7 @@ struct ipp_identity {
 struct ipp_exchange {
     struct ipp_exchange *prev, *next; /* detached */
     struct ipp_connection *conn;      /* NULL: detached, the client has its answer */
+    struct address peer;              /* the client's, also then */
     struct ipp_server *server;
     struct ipp_snapshot *snapshot;
     enum ipp_exchange_state state;

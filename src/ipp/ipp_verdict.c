@@ -25,9 +25,8 @@ static void facts_of(struct ipp_exchange *ex, struct facts *f, struct steps *ste
         .result = ex->result,
         .objects = ex->objects,
         .steps = steps,
+        .client = ex->peer,
     };
-    if (ex->conn)
-        f->client = stream_peer(http_connection_stream(ex->conn->http));
 }
 
 static void note(struct ipp_exchange *ex, const char *engine, const char *name, const char *where,
@@ -281,16 +280,15 @@ void ipp_document_decide(struct ipp_exchange *ex, enum cause cause, const char *
     ex->cause = cause;
     ex->causes = cause == CAUSE_NONE ? 0 : ex->causes | 1u << cause;
     ex->action = causes_action(ex->causes, ex->printer->set->on, &ex->cause);
+    /* A document that did not come whole cannot be printed, whatever the row says. */
+    if (ex->action == ACTION_PASS && (!ex->document_ended || body_error(ex->document)))
+        ex->action = ACTION_BLOCK;
     metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.actions[ex->action], 1);
     for (enum cause c = CAUSE_NONE + 1; c < CAUSES; c++)
         if (ex->causes & 1u << c)
             metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.causes[c], 1);
-    /* A document that did not come whole cannot be printed, whatever the row says. */
-    if (ex->action == ACTION_PASS && ex->document_ended && !body_error(ex->document)) {
-        print(ex);
-        return;
-    }
     if (ex->action == ACTION_PASS)
-        ex->action = ACTION_BLOCK;
-    refuse(ex, why);
+        print(ex);
+    else
+        refuse(ex, why);
 }

@@ -105,11 +105,12 @@ void fresh_drop_all(struct listener *li)
         drop(li->fresh);
 }
 
-/* The listener's own, and that of the machine. */
+/* The listener's own, and that of the machine as it is now: whoever takes long to shake hands is
+ * not among those who are looked at again when it changes. */
 static enum err check_policies(const struct fresh *f, sallyport_why *ret_why)
 {
     TRY(protect_policy_check(&f->settings->policy, stream_report(f->stream), ret_why));
-    return stream_check_system(f->stream, &f->settings->system, ret_why);
+    return stream_check_system(f->stream, &f->li->settings->system, ret_why);
 }
 
 static void finish(struct fresh *f)

@@ -170,8 +170,8 @@ static enum err load_publish(struct tenants_load *l)
     struct tenants *set = NULL;
 
     load_keep(l);
-    t->seen = l->seen;
     TRY(gateway_tenants_make(t->gateway, t->gateway->config, &set));
+    t->seen = l->seen; /* only what is in force is as before */
     gateway_tenants_take(t->gateway, set);
     log_debug("tenants", "read: %zu tenants, %zu users", tenants_count(set),
               tenants_credentials(set));

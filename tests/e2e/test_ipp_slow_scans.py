@@ -19,6 +19,9 @@ CLIENTS = {"CUPS prints": ("Print-Job", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0"
            "others send": ("Send-Document", "Other/1.0", ipp.SECURITY_ERROR)}
 
 
+NOT_FROM_HERE = '[{name: not-from-here, client: ["127.0.0.0/8"], then: block}]'
+
+
 @pytest.fixture(scope="module")
 def cupsd(tmp_path_factory):
     with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
@@ -29,7 +32,8 @@ def cupsd(tmp_path_factory):
 def gateway(tmp_path_factory, certificates, cupsd):
     uri, nowhere = cupsd.uri(), f"ipp://127.0.0.1:{free_port()}/"
     printers = [printer("plain", uri, require="[]"), printer("slow", uri, require="[]", scan_wait="100ms"),
-                printer("nowhere", nowhere, require="[]", scan_wait="100ms")]
+                printer("nowhere", nowhere, require="[]", scan_wait="100ms"),
+                printer("barred", uri, require="[]", scan_wait="100ms", rules=NOT_FROM_HERE)]
     with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
         yield running
 
@@ -84,6 +88,18 @@ class TestSlow:
         record = self.record_of_job(gateway, job)
         assert (record["verdict"], record["action"], record["cause"]) == ("block", "block", "infected")
         assert f"[{record['id']}]" in message.get("job-state-message")
+
+    @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
+    @pytest.mark.usefixtures("untouched")
+    def test_from_where(self, gateway, operation):
+        """The client has gone when the rules are asked, and where it came from counts all the same."""
+        client = gateway.client("barred")
+        with gateway.frozen():
+            _, job = send(client, operation, f"barred {operation}".encode(), "barred")
+            assert client.job_state(job) == ipp.PROCESSING
+        wait.until(lambda: client.job_state(job) != ipp.PROCESSING, "the job's end", 30)
+        assert client.job_state(job) == ipp.ABORTED
+        assert self.record_of_job(gateway, job)["action"] == "block"
 
     @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
     @pytest.mark.usefixtures("untouched")
