@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engines' look at a document: scan slots, the pipeline, a scanner elsewhere, and clients that
  * do not wait for the end. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,6 +10,19 @@
 #define SLOT_STEP_MS 20u
 
 static void scan(struct ipp_exchange *ex);
+
+/* ---- what goes wrong ---- */
+
+/* Nothing is decided while the book is asked about the job: that is one question at a time. */
+static void fail(struct ipp_exchange *ex, enum cause cause, const char *why)
+{
+    if (ex->leaving) {
+        ex->late = cause;
+        ex->late_why = why;
+    } else {
+        ipp_document_decide(ex, cause, why);
+    }
+}
 
 /* ---- the scan ---- */
 
@@ -67,9 +81,9 @@ static void start_elsewhere(struct ipp_exchange *ex, int fd)
     if (e == OK)
         return;
     ex->was_remote = true;
-    ipp_document_decide(ex, e == ERR_CONFIG ? CAUSE_ENGINE_DOWN : CAUSE_OVERLOAD,
-                        e == ERR_CONFIG ? "icap is no URL of a service"
-                                        : "too many documents wait for the scanner");
+    fail(ex, e == ERR_CONFIG ? CAUSE_ENGINE_DOWN : CAUSE_OVERLOAD,
+         e == ERR_CONFIG ? "icap is no URL of a service"
+                         : "too many documents wait for the scanner");
 }
 
 static void on_remote_file(void *arg, int fd, enum err err)
@@ -77,8 +91,9 @@ static void on_remote_file(void *arg, int fd, enum err err)
     struct ipp_exchange *ex = arg;
     struct ipp_connection *c = ex->conn; /* without one |ex| may be gone behind this */
 
+    ex->filing = false;
     if (err)
-        ipp_document_decide(ex, ipp_cause_of_store(err), "the document could not be stored");
+        fail(ex, ipp_cause_of_store(err), "the document could not be stored");
     else
         start_elsewhere(ex, fd);
     if (c)
@@ -93,6 +108,7 @@ void ipp_inspect_elsewhere(struct ipp_exchange *ex)
     ex->state = EX_SCAN;
     timer_set(ex->server->env.loop, &ex->timer, ex->patience_ms);
     ex->file = -1;
+    ex->filing = fd < 0;
     if (fd >= 0)
         start_elsewhere(ex, fd);
     else
@@ -125,16 +141,20 @@ static void on_file(void *arg, int fd, enum err err)
     struct ipp_exchange *ex = arg;
     struct ipp_connection *c = ex->conn; /* as above */
 
+    ex->filing = false;
+    if (!err && ex->inspection && ex->printer->set->icap) {
+        ex->file = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (ex->file < 0)
+            err = ERR_BUSY;
+    }
     if (err) {
         if (ex->inspection)
             inspection_cancel(ex->inspection);
         ex->inspection = NULL;
-        ipp_document_decide(ex, ipp_cause_of_store(err), "the document could not be stored");
+        fail(ex, ipp_cause_of_store(err), "the document could not be stored");
         if (c)
             http_connection_wake(c->http);
     } else if (ex->inspection) {
-        if (ex->printer->set->icap)
-            ex->file = dup(fd);
         inspection_file(ex->inspection, fd);
     }
 }
@@ -143,6 +163,7 @@ static void need_file(void *arg)
 {
     struct ipp_exchange *ex = arg;
 
+    ex->filing = true;
     body_file(ex->document, on_file, ex);
 }
 
@@ -210,6 +231,7 @@ void ipp_inspect(struct ipp_exchange *ex)
 static void on_left(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
+    struct ipp_connection *c = ex->conn;
 
     ex->asking = ex->leaving = false;
     if (err == OK) {
@@ -223,8 +245,12 @@ static void on_left(void *arg, enum err err, const struct ipp_job *job)
         ex->state = EX_SCAN;
     }
     /* Else the client waits on, for there is no name by which it could ask. */
-    if (!ex->inspection && !ex->remote)
+    if (ex->late) {
+        ipp_document_decide(ex, ex->late, ex->late_why);
+        http_connection_wake(c->http);
+    } else if (!ex->inspection && !ex->remote && !ex->filing) {
         ipp_document_judge(ex);
+    }
 }
 
 static void leave(struct ipp_exchange *ex)
@@ -260,6 +286,7 @@ void ipp_document_drop(struct ipp_exchange *ex)
     if (ex->file >= 0)
         (void)close(ex->file);
     ex->file = -1;
+    ex->filing = false;
     ipp_inspect_give_slot(ex);
     body_free(ex->document);
     ex->document = NULL;

@@ -163,6 +163,9 @@ struct ipp_exchange {
     uint64_t client;              /* whose turn, and whose slot: a hash */
     bool was_remote;              /* the other scanner has answered */
     bool leaving;                 /* it is being told that it takes longer */
+    bool filing;                  /* the document is being completed as a file */
+    enum cause late;              /* what went wrong while it was |leaving| */
+    const char *late_why;         /* static */
     struct object_table *objects; /* NULL: one */
     struct scan_result *result;
     unsigned causes;
