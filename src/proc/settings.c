@@ -715,6 +715,25 @@ static void check_printer_protection(const struct settings *s, const struct ipp_
                            "digest adds nothing to certificate, which is more: leave one out");
 }
 
+/* What rules of services may ask and do, and those of printers not: a condition that never holds
+ * would refuse nothing, and nobody would notice. */
+static void check_printer_rules(const struct ipp_printer_settings *v, struct config_report *r)
+{
+    for (size_t i = 0; i < v->n_rules; i++) {
+        const struct rule_settings *rule = &v->rules[i];
+
+        if (rule->then == RULE_PIPELINE)
+            (void)config_fault(r, rule, "then",
+                               "rules of printers are asked after the engines, which a pipeline "
+                               "would have to choose before: use the printer's pipeline");
+        if (rule->url_list.n)
+            (void)config_fault(r, rule, "url-list",
+                               "documents have no URL that could be on a list");
+        if (rule->host.n)
+            (void)config_fault(r, rule, "host", "documents have no URL with a host");
+    }
+}
+
 static void check_printer(const struct settings *s, size_t at, struct config_report *r)
 {
     const struct ipp_printer_settings *v = &s->printers[at];
@@ -724,6 +743,7 @@ static void check_printer(const struct settings *s, size_t at, struct config_rep
     check_groups(s, v, "allow", &v->allow, r);
     check_groups(s, v, "operators", &v->operators, r);
     check_pipeline(s, v, v->pipeline, r);
+    check_printer_rules(v, r);
     if (v->pipeline & 1u << PIPELINE_URL)
         (void)config_fault(r, v, "pipeline", "documents have no URL that url could judge");
     if ((v->types.allow.n || v->types.deny.n || v->types.mismatch == TYPE_MISMATCH_BLOCK) &&

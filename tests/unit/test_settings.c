@@ -21,6 +21,7 @@
 #define PRINTER(backend)                                                  \
     "listeners: [{name: a, address: \"127.0.0.1:631\", protocol: ipp}]\n" \
     "printers: [{name: p, path: /ipp/p, require: [], backend: \"" backend "\"}]\n"
+#define RULE(rule)   PRINTER("ipp://h/q\", rules: [" rule "], contact: \"x")
 #define BACKEND_MUST "x.yaml:2:58: backend must "
 #define BACKEND_LIST BACKEND_MUST "have no list but ;AUTH=TLS, got "
 #define BACKEND_URI \
@@ -152,6 +153,15 @@ static const struct row rows[] = {
      "x.yaml:1:55: name 'a' is used twice in listeners; the first is in line 1, column 20\n"                                                                                },
     {"word for the sandbox",               "sandbox: none\n" LISTENER SERVICE,
      "x.yaml:1:10: sandbox must be best-effort or required, got 'none'\n"                                                                                                   },
+    {"printer's rule",                     RULE("{name: r, user: [bob], then: block}"),                             ""                                                      },
+    {"printer's rule with a pipeline",
+     RULE("{name: r, user: [bob], then: pipeline, pipeline: [yara]}"),
+     "x.yaml:2:108: rules of printers are asked after the engines, which a pipeline would "
+     "have to choose before: use the printer's pipeline\n"                                                                                                                  },
+    {"printer's rule with a list",         RULE("{name: r, url-list: [no-such], then: block}"),
+     "x.yaml:2:89: documents have no URL that could be on a list\n"                                                                                                         },
+    {"printer's rule with a host",         RULE("{name: r, host: [example.test], then: block}"),
+     "x.yaml:2:89: documents have no URL with a host\n"                                                                                                                     },
     {"backend in clear text",              PRINTER("ipp://h/q"),                                                    ""                                                      },
     {"backend by upgrade",                 PRINTER("ipp://h/q;AUTH=TLS"),                                           ""                                                      },
     {"backend within tls",                 PRINTER("ipps://h/q"),                                                   ""                                                      },
