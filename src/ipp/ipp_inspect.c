@@ -13,14 +13,14 @@ static void scan(struct ipp_exchange *ex);
 
 /* ---- what goes wrong ---- */
 
-/* Nothing is decided while the book is asked about the job: that is one question at a time. */
+/* Nothing is judged while the book is asked about the job: that is one question at a time. */
 static void fail(struct ipp_exchange *ex, enum cause cause, const char *why)
 {
     if (ex->leaving) {
         ex->late = cause;
         ex->late_why = why;
     } else {
-        ipp_document_decide(ex, cause, why);
+        ipp_document_unseen(ex, cause, why);
     }
 }
 
@@ -55,9 +55,8 @@ static void on_remote(void *arg, const struct scan_result *r)
     struct ipp_exchange *ex = arg;
 
     ex->remote = NULL;
-    ex->was_remote = true;
     scan_result_join(ex->result, r);
-    ex->causes = scan_result_causes(ex->result);
+    ex->causes |= scan_result_causes(ex->result);
     ex->scan_us = loop_now_us(ex->server->env.loop) - ex->scan_start_us;
     if (!ex->leaving) /* else the client is being told that it takes longer */
         ipp_document_judge(ex);
@@ -80,7 +79,6 @@ static void start_elsewhere(struct ipp_exchange *ex, int fd)
 
     if (e == OK)
         return;
-    ex->was_remote = true;
     fail(ex, e == ERR_CONFIG ? CAUSE_ENGINE_DOWN : CAUSE_OVERLOAD,
          e == ERR_CONFIG ? "icap is no URL of a service"
                          : "too many documents wait for the scanner");
@@ -105,7 +103,10 @@ void ipp_inspect_elsewhere(struct ipp_exchange *ex)
 {
     int fd = ex->file;
 
+    ex->was_remote = true;
     ex->state = EX_SCAN;
+    if (!ex->scan_start_us)
+        ex->scan_start_us = loop_now_us(ex->server->env.loop);
     timer_set(ex->server->env.loop, &ex->timer, ex->patience_ms);
     ex->file = -1;
     ex->filing = fd < 0;
@@ -196,7 +197,7 @@ static void start(struct ipp_exchange *ex)
     enum err e = inspection_start(ex->server->env.inspector, &r, &ex->inspection);
 
     if (e)
-        ipp_document_decide(ex, e == ERR_LIMIT ? CAUSE_NOT_INSPECTED : CAUSE_OVERLOAD,
+        ipp_document_unseen(ex, e == ERR_LIMIT ? CAUSE_NOT_INSPECTED : CAUSE_OVERLOAD,
                             e == ERR_BUSY
                                 ? "as many files as engines.workers.queue allows are waiting"
                                 : "no memory for a scan");
@@ -212,7 +213,7 @@ static void scan(struct ipp_exchange *ex)
     else if (loop_now_ms(l) < ex->slot_until_ms)
         timer_set(l, &ex->timer, loop_now_ms(l) + SLOT_STEP_MS);
     else
-        ipp_document_decide(ex, CAUSE_OVERLOAD, "as many scans as limits.scans allows are open");
+        ipp_document_unseen(ex, CAUSE_OVERLOAD, "as many scans as limits.scans allows are open");
 }
 
 /* Nobody looks, but rules may have a say, and a scanner elsewhere. */
@@ -246,7 +247,7 @@ static void on_left(void *arg, enum err err, const struct ipp_job *job)
     }
     /* Else the client waits on, for there is no name by which it could ask. */
     if (ex->late) {
-        ipp_document_decide(ex, ex->late, ex->late_why);
+        ipp_document_unseen(ex, ex->late, ex->late_why);
         http_connection_wake(c->http);
     } else if (!ex->inspection && !ex->remote && !ex->filing) {
         ipp_document_judge(ex);

@@ -161,7 +161,7 @@ struct ipp_exchange {
     uint64_t slot_until_ms;
     uint64_t patience_ms;         /* the client waits so long for the verdict */
     uint64_t client;              /* whose turn, and whose slot: a hash */
-    bool was_remote;              /* the other scanner has answered */
+    bool was_remote;              /* the other scanner has answered, or is being asked */
     bool leaving;                 /* it is being told that it takes longer */
     bool filing;                  /* the document is being completed as a file */
     enum cause late;              /* what went wrong while it was |leaving| */
@@ -332,6 +332,9 @@ void ipp_inspect_give_slot(struct ipp_exchange *ex);
 
 /* The result is there: what follows from it. */
 void ipp_document_judge(struct ipp_exchange *ex);
+/* Nobody could look at it, or not at all of it: it is judged without that where the printer's row
+ * lets |cause| pass, and refused else. |why|: static. */
+void ipp_document_unseen(struct ipp_exchange *ex, enum cause cause, const char *why);
 /* |cause|: the gravest; CAUSE_NONE: there is none, and it is printed. */
 void ipp_document_decide(struct ipp_exchange *ex, enum cause cause, const char *why);
 /* The printer could not be given what a client does not wait for: the job ends. */

@@ -312,7 +312,8 @@ static const struct config_row printer_rows[] = {
                  .help = "Which types of documents pass; needs filetype in the pipeline."),
     CONFIG_LIST("rules", struct ipp_printer_settings, rules, n_rules, rule_block, .max = 1000,
                 .unique = "name",
-                .help = "Asked in order after the engines; the first that matches decides."),
+                .help = "Asked in order after the engines; the first that matches decides. Without "
+                        "host, url-list and 'then: pipeline'."),
     CONFIG_MAP(
         "on", struct ipp_printer_settings, on, cause_names, action_names,
         .fallback = "{infected: block, denied: block, engine-down: error, timeout: error, "
@@ -320,7 +321,7 @@ static const struct config_row printer_rows[] = {
                     "not-inspected: block, worker-crash: block, overload: error, disk-full: error}",
         .help = "What happens for each cause. block: the job is refused, and the user told why. "
                 "error: the printer is busy, so that clients try again. pass: printed, with a "
-                "record."),
+                "record, if rules, formats, pages-max and icap have nothing against it."),
     CONFIG_SIZE("body-max", struct ipp_printer_settings, body_max, .min = 1,
                 .max = UINT64_C(1) << 42, .fallback = "1g",
                 .help = "Largest document; a larger one is too-large."),

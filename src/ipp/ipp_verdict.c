@@ -2,6 +2,7 @@
 /* What is made of the look at a document: rules, the printer's row, the strictest action; and
  * refusals that say why, in the status that makes each client stop. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ipp/ipp_server_int.h"
@@ -80,26 +81,59 @@ static const char *judge_document(const struct ipp_exchange *ex)
     return NULL;
 }
 
+/* Does `on` let |cause| pass, and whatever else stands in the way by now? Then the rest of what the
+ * printer's row says still counts. */
+static bool may_pass(struct ipp_exchange *ex, enum cause cause)
+{
+    enum cause any = CAUSE_NONE;
+
+    if (cause != CAUSE_NONE)
+        ex->causes |= 1u << cause;
+    return causes_action(ex->causes, ex->printer->set->on, &any) == ACTION_PASS;
+}
+
 static void judge(struct ipp_exchange *ex)
 {
-    const char *why = ex->result->why;
-    enum cause cause;
+    enum cause cause = ex->result->verdict == VERDICT_PASS ? CAUSE_NONE : ex->result->cause;
+    enum cause ruled = CAUSE_NONE;
+    const char *why = ex->result->why, *of_row = judge_document(ex), *of_rule = "";
+    bool decided = judge_rules(ex, &ruled, &of_rule);
 
-    if (judge_rules(ex, &cause, &why)) {
-        if (cause == CAUSE_NONE)
-            ex->causes = 0;
-        ipp_document_decide(ex, cause, why);
+    if (decided && ruled == CAUSE_NONE)
+        ex->causes = 0;
+    if (decided && (ruled == CAUSE_NONE || !may_pass(ex, ruled))) {
+        ipp_document_decide(ex, ruled, of_rule);
         return;
     }
-    cause = ex->result->verdict == VERDICT_PASS ? CAUSE_NONE : ex->result->cause;
-    if (cause == CAUSE_NONE && judge_document(ex)) {
+    if (may_pass(ex, cause) && of_row) {
         cause = CAUSE_DENIED;
-        why = judge_document(ex);
+        why = of_row;
     }
-    if (cause == CAUSE_NONE && ex->printer->set->icap && !ex->was_remote)
+    if (may_pass(ex, cause) && ex->printer->set->icap && !ex->was_remote)
         ipp_inspect_elsewhere(ex);
     else
         ipp_document_decide(ex, cause, why);
+}
+
+/* Of a document that did not come whole not even a part is judged. */
+static bool is_whole(const struct ipp_exchange *ex)
+{
+    return ex->document_ended && body_error(ex->document) == OK;
+}
+
+void ipp_document_unseen(struct ipp_exchange *ex, enum cause cause, const char *why)
+{
+    bool passes = is_whole(ex) && may_pass(ex, cause);
+
+    if (passes && !ex->result)
+        ex->result = calloc(1, sizeof *ex->result);
+    if (!passes || !ex->result) {
+        ipp_document_decide(ex, cause, why);
+        return;
+    }
+    ipp_inspect_give_slot(ex);
+    scan_result_judge(ex->result, VERDICT_ERROR, cause, ERR_BUSY, "%s", why);
+    judge(ex);
 }
 
 /* One without a client may be over, and gone, by the time that it is judged. */
@@ -210,7 +244,10 @@ static void refuse(struct ipp_exchange *ex, const char *why)
     for (unsigned i = 0; ex->result && !finding[0] && i < ex->result->n_findings; i++)
         if (!ex->result->findings[i].note)
             finding = ex->result->findings[i].name;
-    if (ex->cause == CAUSE_DENIED && why[0] && (!finding[0] || ex->rule))
+    /* A finding says what an engine denies; rules and the printer's row have their own words. */
+    bool own_words = !ex->result || why != ex->result->why;
+
+    if (ex->cause == CAUSE_DENIED && why[0] && (!finding[0] || own_words))
         finding = why;
     (void)snprintf(ex->why, sizeof ex->why, "%s%s%s%s%s [%s]", words_of(ex->cause),
                    finding[0] ? ": " : "", finding, ex->printer->set->contact ? "; ask " : "",
@@ -278,10 +315,11 @@ void ipp_document_decide(struct ipp_exchange *ex, enum cause cause, const char *
     ipp_inspect_give_slot(ex);
     ex->has_verdict = true;
     ex->cause = cause;
-    ex->causes = cause == CAUSE_NONE ? 0 : ex->causes | 1u << cause;
+    if (cause != CAUSE_NONE)
+        ex->causes |= 1u << cause;
     ex->action = causes_action(ex->causes, ex->printer->set->on, &ex->cause);
-    /* A document that did not come whole cannot be printed, whatever the row says. */
-    if (ex->action == ACTION_PASS && (!ex->document_ended || body_error(ex->document)))
+    /* What did not come whole, or was not judged, cannot be printed, whatever the row says. */
+    if (ex->action == ACTION_PASS && (!is_whole(ex) || !ex->result))
         ex->action = ACTION_BLOCK;
     metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.actions[ex->action], 1);
     for (enum cause c = CAUSE_NONE + 1; c < CAUSES; c++)

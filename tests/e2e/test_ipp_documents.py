@@ -37,7 +37,8 @@ def docm():
     return out.getvalue()
 
 
-EICAR_PDF = pdf(more=b"9 0 obj\n<< /Type /EmbeddedFile /Length 68 >>\nstream\n" + samples.EICAR + b"\nendstream\nendobj\n")
+EMBEDDED = b"9 0 obj\n<< /Type /EmbeddedFile /Length 68 >>\nstream\n" + samples.EICAR + b"\nendstream\nendobj\n"
+EICAR_PDF = pdf(more=EMBEDDED)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,9 @@ def gateway(tmp_path_factory, certificates, cupsd):
         printer("small", uri, require="[]", body_max="10k"),
         printer("picky", uri, require="[]", formats="[application/pdf, image/*]"),
         printer("lax", uri, require="[]", on="{infected: pass}"),
+        printer("lax-picky", uri, require="[]", pipeline="[yara, filetype, printing]", pages_max=2,
+                formats="[application/pdf]", rules="[{name: not-bob, user: [bob], then: block}]",
+                on="{infected: pass, not-inspected: pass}"),
         printer("held", uri, require="[]", hold="true"),
     ]
     with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
@@ -178,6 +182,20 @@ class TestArrival:
         record = gateway.record_of(answer)
         assert (record["verdict"], record["action"], record["cause"]) == ("block", "pass", "infected"), record
         assert [f["name"] for f in record["findings"]] == ["EICAR-Test-File"]
+
+
+    @pytest.mark.parametrize("document, compression, user, why", [
+        (EICAR_PDF, None, "bob", "not allowed"), (samples.EICAR, None, "ann", "of this type are not printed here"),
+        (b"no gzip", "gzip", "ann", "of this type are not printed here"),
+        (pdf(3, EMBEDDED), None, "ann", "more pages than are printed here")], ids=["rule", "format", "no format", "pages"])
+    @pytest.mark.usefixtures("untouched")
+    def test_infected_may_pass_and_no_more(self, gateway, document, compression, user, why):
+        """What one cause lets pass is still held against everything else that the printer's row says."""
+        answer = gateway.client("lax-picky", user=user).print_job(document, None, compression=compression)
+        assert answer.code == ipp.SECURITY_ERROR and why in answer.message.get("status-message"), answer
+        record = gateway.record_of(answer)
+        assert (record["action"], record["cause"]) == ("block", "denied"), record
+        assert record["causes"] == ["denied", "not-inspected" if compression else "infected"], record
 
 
 class Refusal:

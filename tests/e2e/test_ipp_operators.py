@@ -194,6 +194,20 @@ class TestScannerElsewhere:
         record = gateway.wait_record(lambda r: r.get("action") == "block")
         assert record["findings"][0]["engine"] == "icap" and record["cause"] == "infected"
 
+    def test_after_what_may_pass(self, sallyport, cupsd, start_gateway, tmp_path):
+        """Engines that could not look leave it to the other scanner, and not to nobody."""
+        host, port = sallyport.address("clear")
+        gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", deadline="3s", on="{timeout: pass, engine-down: pass}",
+                                         icap=f"icap://{host}:{port}/inspect")])
+        bad, printed = tmp_path / "bad.txt", len(cupsd.documents())
+        bad.write_bytes(EICAR)
+        with gateway.frozen():
+            refused = print_to(gateway.uri("acct"), bad, tmp_path).stdout
+        assert "the document is infected: EICAR-Test-File" in refused, refused
+        assert len(cupsd.documents()) == printed
+        record = gateway.wait_record(lambda r: r.get("action") == "block")
+        assert record["cause"] == "infected" and record["causes"][1:] in (["timeout"], ["engine-down"]), record
+
     def test_nobody_is_there(self, cupsd, start_gateway, tmp_path, document):
         """By default clients are told to come again."""
         gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", icap="icap://127.0.0.1:9/x")])
