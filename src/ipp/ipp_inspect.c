@@ -254,15 +254,26 @@ static void on_left(void *arg, enum err err, const struct ipp_job *job)
     }
 }
 
+/* The longest that it can take from here until the printer has said something. */
+static uint64_t rest_ms(const struct ipp_printer_settings *p)
+{
+    return p->deadline_ms * (p->icap ? 2 : 1) + p->backend_ms;
+}
+
+/* A job that is at the printer stays there, and the book has nothing new to say of it. */
 static void leave(struct ipp_exchange *ex)
 {
     struct ipp_job j = ex->job;
     uint64_t wall = clock_wall_ms(loop_clock(ex->server->env.loop));
 
+    if (ex->has_job && j.printer_id) {
+        on_left(ex, OK, &j);
+        return;
+    }
     if (!ex->has_job)
         ipp_job_describe(ex, IPP_JOB_SCANNING, &j);
     j.stage = IPP_JOB_SCANNING;
-    j.until_wall_ms = wall + ex->printer->set->deadline_ms + ex->printer->set->backend_ms;
+    j.until_wall_ms = wall + rest_ms(ex->printer->set);
     ex->leaving = true;
     ex->asking = true;
     ipp_job_keep(ex, &j, on_left);

@@ -124,6 +124,19 @@ class TestSlow:
         assert job not in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
         assert job in [j["job-id"] for j in client.jobs("job-id", which="completed")]
 
+    def test_second_document(self, gateway, cupsd):
+        """The job is at the printer, and stays there for whoever asks, while its second document is inspected."""
+        client, name = gateway.client("slow"), "second is slow"
+        job = client.create_job(name)
+        assert client.send_document(job, b"first of two", last=False).code == ipp.OK
+        with gateway.frozen():
+            answer = client.send_document(job, b"second of two", None)
+            assert (answer.code, answer.message.get("job-id")) == (ipp.OK, job), answer
+            assert client.job(job).get("job-state-reasons") != "job-transforming"
+            assert client.ask(ipp.GET_JOB_ATTRIBUTES, job_id=job).message.get("job-k-octets") is not None
+        wait.until(lambda: client.job_state(job) == ipp.COMPLETED, "the job's end", 30)
+        assert cupsd.printed(name) == [b"first of two", b"second of two"]
+
     @pytest.mark.parametrize("at, kind", [("nowhere", "text/plain"), ("slow", "application/x-unheard-of")],
                              ids=["is down", "refuses"])
     @pytest.mark.usefixtures("untouched")
