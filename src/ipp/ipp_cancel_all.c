@@ -100,15 +100,20 @@ static bool may_cancel(const struct ipp_exchange *ex, const struct ipp_job *j)
            (mine || ex->operation->code == IPP_OPERATION_CANCEL_JOBS);
 }
 
-static void cancel_at_printer(struct ipp_exchange *ex, const struct ipp_job *j)
+enum err ipp_cancel_ask(struct ipp_exchange *ex, int32_t printer_id, ipp_backend_fn done)
 {
     struct ipp_writer w;
 
     begin_request(ex, &w, IPP_OPERATION_CANCEL_JOB);
-    ipp_write_integer(&w, SPAN("job-id"), j->printer_id);
+    ipp_write_integer(&w, SPAN("job-id"), printer_id);
     if (ex->who.name[0])
         ipp_write_string(&w, IPP_VALUE_NAME, SPAN("requesting-user-name"), span_of(ex->who.name));
-    enum err e = ask(ex, &w, on_canceled);
+    return ask(ex, &w, done);
+}
+
+static void cancel_at_printer(struct ipp_exchange *ex, const struct ipp_job *j)
+{
+    enum err e = ipp_cancel_ask(ex, j->printer_id, on_canceled);
 
     if (e)
         refuse(ex, e, "the printer cannot be asked to cancel a job");

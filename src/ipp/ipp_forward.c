@@ -70,12 +70,27 @@ static void answer_client(struct ipp_exchange *ex)
         ipp_reply_out(ex, ex->answer_message.header.code);
 }
 
-static void over(struct ipp_exchange *ex)
+void ipp_forward_over(struct ipp_exchange *ex)
 {
     if (ex->conn)
         ipp_exchange_wake(ex);
-    else if (ex->job.stage != IPP_JOB_SCANNING || !ipp_document_failed(ex))
+    else if (!ipp_document_failed(ex))
         ipp_exchange_finish(ex);
+}
+
+void ipp_forward_answer(struct ipp_exchange *ex)
+{
+    answer_client(ex);
+    ipp_forward_over(ex);
+}
+
+/* It is at the printer, and nobody can be told under which name: better than one that everybody
+ * could touch. */
+void ipp_forward_unkept(struct ipp_exchange *ex, enum err err)
+{
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, err, "job book",
+                     "the printer has the job, but what is known of it could not be kept");
+    ipp_forward_over(ex);
 }
 
 static void on_job_kept(void *arg, enum err err, const struct ipp_job *job)
@@ -83,17 +98,15 @@ static void on_job_kept(void *arg, enum err err, const struct ipp_job *job)
     struct ipp_exchange *ex = arg;
 
     ex->asking = false;
-    if (err == OK) {
+    if (err == ERR_CONFLICT && ex->has_job) {
+        ipp_stop_conflict(ex, ex->took_id);
+    } else if (err) {
+        ipp_forward_unkept(ex, err);
+    } else {
         ex->job = *job;
         ex->has_job = true;
-        answer_client(ex);
-    } else {
-        /* It is at the printer, and nobody can be told under which name: better than one that
-         * everybody could touch. */
-        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, err, "job book",
-                         "the printer has the job, but what is known of it could not be kept");
+        ipp_forward_answer(ex);
     }
-    over(ex);
 }
 
 static bool makes_job(const struct ipp_exchange *ex)
@@ -117,7 +130,7 @@ static void keep_printed(struct ipp_exchange *ex, int32_t printer_id)
         (void)span_copy(span_of(ex->format), j.format, sizeof j.format);
     }
     j.stage = IPP_JOB_PRINTER;
-    j.printer_id = printer_id;
+    j.printer_id = ex->took_id = printer_id;
     j.saved = SPAN_NONE;
     ex->state = EX_BOOK;
     ipp_job_keep(ex, &j, on_job_kept);
@@ -141,7 +154,18 @@ static void refuse_nameless(struct ipp_exchange *ex)
 {
     ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ERR_PROTO, "printer",
                      "the printer took a job and did not say which");
-    over(ex);
+    ipp_forward_over(ex);
+}
+
+/* The client has its answer: the job tells of it. */
+static void refused_later(struct ipp_exchange *ex)
+{
+    const char *status = ipp_status_name(ex->answer_message.header.code);
+
+    ex->err = ERR_UPSTREAM;
+    (void)snprintf(ex->why, sizeof ex->why, "the printer refused the document: %s",
+                   status ? status : "an unknown status");
+    ipp_forward_over(ex);
 }
 
 /* The job of a Create-Job that came long ago is at the printer now, and its document follows. */
@@ -149,13 +173,15 @@ static void created(struct ipp_exchange *ex)
 {
     struct ipp_job j = ex->job;
 
-    j.printer_id = ipp_answer_job(&ex->answer_message);
+    j.printer_id = ex->took_id = ipp_answer_job(&ex->answer_message);
     j.stage = IPP_JOB_PRINTER;
     j.saved = SPAN_NONE;
     ex->creating = false;
     if (!is_success(ex->answer_message.header.code)) {
-        answer_client(ex);
-        over(ex);
+        if (ex->conn)
+            ipp_forward_answer(ex);
+        else
+            refused_later(ex);
         return;
     }
     if (j.printer_id == 0) {
@@ -172,8 +198,7 @@ static void created(struct ipp_exchange *ex)
 
 static void on_listed(struct ipp_exchange *ex)
 {
-    answer_client(ex);
-    over(ex);
+    ipp_forward_answer(ex);
 }
 
 /* Answers about the printer itself tell of no jobs, and are the longest: nobody looks for any in
@@ -223,17 +248,6 @@ void ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_backend_answer *
     ipp_backend_keep(a, &ex->answer, &ex->answer_message);
 }
 
-/* The client has its answer: the job tells of it. */
-static void refused_later(struct ipp_exchange *ex)
-{
-    const char *status = ipp_status_name(ex->answer_message.header.code);
-
-    ex->err = ERR_UPSTREAM;
-    (void)snprintf(ex->why, sizeof ex->why, "the printer refused the document: %s",
-                   status ? status : "an unknown status");
-    over(ex);
-}
-
 static void took_request(struct ipp_exchange *ex)
 {
     bool success = is_success(ex->answer_message.header.code);
@@ -264,7 +278,7 @@ static void on_answer(void *arg, const struct ipp_backend_answer *a)
     ex->errand = NULL;
     if (a->err) {
         ipp_forward_failed(ex, a);
-        over(ex);
+        ipp_forward_over(ex);
     } else {
         ipp_forward_keep(ex, a);
         took_request(ex);
@@ -356,7 +370,7 @@ static void send_request(struct ipp_exchange *ex, bool with_document)
                      e, "printer",
                      e == ERR_MISSING ? "the printer is not configured any more"
                                       : "the request cannot be made for the printer");
-    over(ex);
+    ipp_forward_over(ex);
 }
 
 void ipp_forward(struct ipp_exchange *ex)

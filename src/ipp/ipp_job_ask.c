@@ -120,6 +120,17 @@ void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
         done(ex, e, NULL);
 }
 
+void ipp_job_reread(struct ipp_exchange *ex,
+                    void (*done)(void *arg, enum err err, const struct ipp_job *job))
+{
+    prepare_ask(ex, done);
+    enum err e = ipp_jobs_get(&ex->ask, ex->job.id);
+
+    ex->asking = e == OK;
+    if (e)
+        done(ex, e, NULL);
+}
+
 static void on_kept(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
@@ -164,10 +175,18 @@ void ipp_job_cancel_local(struct ipp_exchange *ex, const struct ipp_job *job,
 {
     struct ipp_job j = *job;
 
-    j.stage = IPP_JOB_CANCELED;
-    j.ended_wall_ms = ex->start_wall_ms;
-    j.saved = SPAN_NONE;
-    (void)span_copy(SPAN("job-canceled-by-user"), j.reason, sizeof j.reason);
+    if (j.stage == IPP_JOB_STOPPING) {
+        done(ex, OK, &j);
+        return;
+    }
+    if (j.stage == IPP_JOB_SENDING) {
+        j.stage = IPP_JOB_STOPPING;
+    } else {
+        j.stage = IPP_JOB_CANCELED;
+        j.ended_wall_ms = ex->start_wall_ms;
+        j.saved = SPAN_NONE;
+        (void)span_copy(SPAN("job-canceled-by-user"), j.reason, sizeof j.reason);
+    }
     ex->state = EX_BOOK;
     ipp_job_keep(ex, &j, done);
 }

@@ -131,7 +131,9 @@ static bool is_asked_for(struct span which, enum ipp_job_stage stage)
         return true;
     switch (stage) {
     case IPP_JOB_INCOMING: return span_eq(which, SPAN("pending-held"));
-    case IPP_JOB_SCANNING: return span_eq(which, SPAN("processing"));
+    case IPP_JOB_SCANNING:
+    case IPP_JOB_SENDING:
+    case IPP_JOB_STOPPING: return span_eq(which, SPAN("processing"));
     case IPP_JOB_ABORTED: return span_eq(which, SPAN("aborted"));
     case IPP_JOB_CANCELED: return span_eq(which, SPAN("canceled"));
     case IPP_JOB_PRINTER: break;

@@ -44,8 +44,9 @@ static const struct member numbers[] = {
     MEMBER(octets),
 };
 static const char *const stages[] = {
-    [IPP_JOB_INCOMING] = "incoming", [IPP_JOB_SCANNING] = "scanning", [IPP_JOB_PRINTER] = "printer",
-    [IPP_JOB_ABORTED] = "aborted",   [IPP_JOB_CANCELED] = "canceled",
+    [IPP_JOB_INCOMING] = "incoming", [IPP_JOB_SCANNING] = "scanning", [IPP_JOB_SENDING] = "sending",
+    [IPP_JOB_STOPPING] = "stopping", [IPP_JOB_PRINTER] = "printer",   [IPP_JOB_ABORTED] = "aborted",
+    [IPP_JOB_CANCELED] = "canceled",
 };
 
 static char *text_of(struct ipp_job *j, const struct member *m)
@@ -96,20 +97,32 @@ void ipp_job_tidy(struct ipp_job *j)
         j->saved = SPAN_NONE;
 }
 
+bool ipp_job_is_open(const struct ipp_job *j)
+{
+    return j->stage < IPP_JOB_PRINTER;
+}
+
+static struct span why_over(enum ipp_job_stage stage)
+{
+    switch (stage) {
+    case IPP_JOB_INCOMING: return SPAN("The document did not come in time.");
+    case IPP_JOB_SCANNING: return SPAN("The inspection of the document did not end in time.");
+    default: return SPAN("It is not known whether the printer took the document.");
+    }
+}
+
 void ipp_job_settle(struct ipp_job *j, uint64_t now_wall_ms)
 {
     bool incoming = j->stage == IPP_JOB_INCOMING;
 
-    if ((!incoming && j->stage != IPP_JOB_SCANNING) || now_wall_ms < j->until_wall_ms)
+    if (!ipp_job_is_open(j) || now_wall_ms < j->until_wall_ms)
         return;
+    ipp_job_text(why_over(j->stage), j->why, sizeof j->why);
     j->stage = IPP_JOB_ABORTED;
     j->ended_wall_ms = j->until_wall_ms;
     j->saved = SPAN_NONE;
     ipp_job_text(incoming ? SPAN("submission-interrupted") : SPAN("aborted-by-system"), j->reason,
                  sizeof j->reason);
-    ipp_job_text(incoming ? SPAN("The document did not come in time.")
-                          : SPAN("The inspection of the document did not end in time."),
-                 j->why, sizeof j->why);
 }
 
 /* ---- writing ---- */

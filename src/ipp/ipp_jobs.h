@@ -21,11 +21,15 @@
 #define IPP_JOBS_LIST_MAX   1000u /* jobs of one list, some 1.3 KB each */
 
 /* Where the job is. INCOMING: made, and its document has not come. SCANNING: its document is here,
- * and its client does not wait. PRINTER: at the printer, which is asked about its state. ABORTED,
- * CANCELED: ended here; the printer may never have heard of it. */
+ * and its client does not wait. SENDING: that goes to the printer, which may print it already, but
+ * has not said under which number. STOPPING: the same, and its user wants it to end, which whoever
+ * sends it sees to. PRINTER: at the printer, which is asked about its state. ABORTED, CANCELED:
+ * ended here; the printer may never have heard of it. */
 enum ipp_job_stage {
     IPP_JOB_INCOMING,
     IPP_JOB_SCANNING,
+    IPP_JOB_SENDING,
+    IPP_JOB_STOPPING,
     IPP_JOB_PRINTER,
     IPP_JOB_ABORTED,
     IPP_JOB_CANCELED,
@@ -41,8 +45,8 @@ struct ipp_job {
     char tenant[CREDENTIAL_TENANT_MAX + 1];
     char client[ADDRESS_TEXT_MAX]; /* address_host_text() */
     uint64_t created_wall_ms;
-    uint64_t until_wall_ms; /* INCOMING, SCANNING: then nobody works at it any more, and it reads as
-                               ABORTED */
+    uint64_t until_wall_ms; /* INCOMING to STOPPING: then nobody works at it any more, and it reads
+                               as ABORTED */
     uint64_t ended_wall_ms; /* ABORTED, CANCELED */
     char name[IPP_JOB_TEXT_MAX + 1];   /* job-name */
     char format[IPP_JOB_TEXT_MAX + 1]; /* of the last document */
@@ -69,7 +73,9 @@ void ipp_job_tidy(struct ipp_job *j);
  * points into |mem| (NULL: it is left out), and |version| is the caller's to set. */
 void ipp_job_format(const struct ipp_job *j, struct buf *out);
 NODISCARD enum err ipp_job_parse(struct span text, struct arena *mem, struct ipp_job *ret);
-/* What |j| is at |now|: INCOMING and SCANNING that are over read as ABORTED, ended at |until|, with
+/* Has it not reached its end, nor the printer, as far as the book knows? */
+bool ipp_job_is_open(const struct ipp_job *j);
+/* What |j| is at |now|: an open one that is over reads as ABORTED, ended at |until|, with
  * |reason| (RFC 8011 5.3.8) and |why| that say so. */
 void ipp_job_settle(struct ipp_job *j, uint64_t now_wall_ms);
 

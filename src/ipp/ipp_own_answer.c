@@ -87,11 +87,13 @@ static const struct {
     int32_t state;
     const char *reason;
 } states[] = {
-    [IPP_JOB_INCOMING] = {4, "job-incoming"        }, /* pending-held */
-    [IPP_JOB_SCANNING] = {5, "job-transforming"    }, /* processing */
-    [IPP_JOB_PRINTER] = {3, "none"                }, /* pending: who knows more is not asked */
-    [IPP_JOB_ABORTED] = {8, "aborted-by-system"   }, /* aborted */
-    [IPP_JOB_CANCELED] = {7, "job-canceled-by-user"}, /* canceled */
+    [IPP_JOB_INCOMING] = {4, "job-incoming"            }, /* pending-held */
+    [IPP_JOB_SCANNING] = {5, "job-transforming"        }, /* processing */
+    [IPP_JOB_SENDING] = {5, "job-outgoing"            },
+    [IPP_JOB_STOPPING] = {5, "processing-to-stop-point"},
+    [IPP_JOB_PRINTER] = {3, "none"                    }, /* pending: who knows more is not asked */
+    [IPP_JOB_ABORTED] = {8, "aborted-by-system"       }, /* aborted */
+    [IPP_JOB_CANCELED] = {7, "job-canceled-by-user"    }, /* canceled */
 };
 
 static bool is_ended(const struct ipp_job *j)

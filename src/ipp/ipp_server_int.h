@@ -10,6 +10,7 @@
  *   ipp_document.c  documents as they come
  *   ipp_inspect.c   the engines' look at them; ipp_verdict.c: what is made of that
  *   ipp_forward.c   what goes to the printer, and what comes back
+ *   ipp_stop.c      jobs that were canceled on their way to the printer
  *   ipp_job_list.c  lists of jobs
  *   ipp_printer_list.c      all printers at once; ipp_cancel_all.c: all jobs at once
  *   ipp_reply.c     what is written
@@ -179,7 +180,8 @@ struct ipp_exchange {
     struct buf out;                /* the request for the printer; then the answer for the client */
     struct buf answer;             /* the printer's */
     struct ipp_message answer_message;
-    bool creating; /* the errand is the Create-Job of a job whose document has come now */
+    int32_t took_id; /* the printer's number of the job, before the book has it */
+    bool creating;   /* the errand is the Create-Job of a job whose document has come now */
     /* for the record */
     char id[RECORD_ID_LEN + 1];
     uint64_t start_wall_ms, start_us, scan_start_us, scan_us;
@@ -264,6 +266,8 @@ void ipp_printer_list_drop(struct ipp_exchange *ex);
 bool ipp_cancel_all_is(const struct ipp_operation *o);
 bool ipp_cancel_all_wanted(const struct ipp_exchange *ex);
 void ipp_cancel_all(struct ipp_exchange *ex);
+/* Asks the printer to cancel its job |printer_id| for whoever asks; ex->errand. */
+NODISCARD enum err ipp_cancel_ask(struct ipp_exchange *ex, int32_t printer_id, ipp_backend_fn done);
 
 /* ---- ipp_login.c ---- */
 
@@ -290,6 +294,9 @@ void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp
 /* Puts |j| into the book, a new one or what has its version; |done| hears of it, in any case. */
 void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
                   void (*done)(void *arg, enum err err, const struct ipp_job *job));
+/* ex->job as the book has it now, for |done|. */
+void ipp_job_reread(struct ipp_exchange *ex,
+                    void (*done)(void *arg, enum err err, const struct ipp_job *job));
 /* Looks up the jobs that the request names besides its target, and forwards it, or answers. */
 void ipp_job_others(struct ipp_exchange *ex);
 /* Answers with attributes of |j|. */
@@ -298,7 +305,8 @@ void ipp_job_answer(struct ipp_exchange *ex, const struct ipp_job *j);
 void ipp_job_local(struct ipp_exchange *ex);
 /* A job as |ex| makes it, without a number yet. */
 void ipp_job_describe(struct ipp_exchange *ex, enum ipp_job_stage stage, struct ipp_job *ret);
-/* Ends a job that the printer has not got. */
+/* Ends a job of which the printer has told no number; one that is on its way there is ended by
+ * whoever sends it, and by the printer. */
 void ipp_job_cancel_local(struct ipp_exchange *ex, const struct ipp_job *job,
                           void (*done)(void *arg, enum err err, const struct ipp_job *job));
 bool ipp_job_is_over(const struct ipp_job *j);
@@ -358,6 +366,21 @@ struct ipp_answer_translation ipp_forward_translation(struct ipp_exchange *ex,
 void ipp_forward_failed(struct ipp_exchange *ex, const struct ipp_backend_answer *a);
 /* Takes the printer's answer, which is no error, over from the errand, which ends. */
 void ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_backend_answer *a);
+
+/* The printer's part in it is over: goes on with the client, or, without one, ends. */
+void ipp_forward_over(struct ipp_exchange *ex);
+/* Tells the client what the printer answered, and then as above. */
+void ipp_forward_answer(struct ipp_exchange *ex);
+/* The printer has the job, and the book could not be told: so is the client. */
+void ipp_forward_unkept(struct ipp_exchange *ex, enum err err);
+
+/* ---- ipp_stop.c ---- */
+
+/* The printer has the job as |printer_id|, and somebody changed it in the book meanwhile: if that
+ * was to cancel it, the printer is asked to. */
+void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id);
+/* Asks the printer to cancel the job, and ends. */
+void ipp_stop(struct ipp_exchange *ex, int32_t printer_id);
 
 /* ---- ipp_job_list.c ---- */
 

@@ -7,6 +7,10 @@
 
 #include "ipp/ipp_server_int.h"
 
+/* However long a printer takes to read a document: a job of which nothing was heard for so long is
+ * told as lost, until something is. */
+#define SENDING_MS 3600000u
+
 /* ---- rules, and the printer's row ---- */
 
 static void facts_of(struct ipp_exchange *ex, struct facts *f, struct steps *steps)
@@ -209,14 +213,30 @@ static void tell(struct ipp_exchange *ex)
         ipp_exchange_finish(ex);
 }
 
+static bool abort_job(struct ipp_exchange *ex, const char *reason);
+
+/* Its user wanted it to end, too, and nobody else would see to that any more. */
+static void on_stopping(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err == OK && job->stage == IPP_JOB_STOPPING)
+        ex->job = *job;
+    if (ex->job.stage != IPP_JOB_STOPPING || !abort_job(ex, "aborted-by-system"))
+        tell(ex);
+}
+
 static void on_aborted(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
 
-    (void)err; /* somebody else has ended it, or it reads as over when its time is */
     (void)job;
     ex->asking = false;
-    tell(ex);
+    if (err == ERR_CONFLICT && ex->job.stage == IPP_JOB_SENDING)
+        ipp_job_reread(ex, on_stopping);
+    else
+        tell(ex); /* somebody else has ended it, or it reads as over when its time is */
 }
 
 /* The job will never have its document: it ends here, and says why to whoever asks. */
@@ -259,7 +279,9 @@ static void refuse(struct ipp_exchange *ex, const char *why)
     bool ends = ex->action == ACTION_BLOCK || !ex->conn;
 
     ex->state = EX_BOOK;
-    if (!ends || !abort_job(ex, reason_of(ex->cause)))
+    if (!ex->conn && ex->has_job && ex->job.printer_id)
+        ipp_stop(ex, ex->job.printer_id); /* without this document it is not what was taken */
+    else if (!ends || !abort_job(ex, reason_of(ex->cause)))
         tell(ex);
 }
 
@@ -293,7 +315,8 @@ static void on_claimed(void *arg, enum err err, const struct ipp_job *job)
 }
 
 /* A job that the printer has not got may have been canceled while nobody knew what its document
- * is: then the book has another version of it. */
+ * is: then the book has another version of it. From now on it cannot be canceled here alone, if the
+ * document is what the printer gets first. */
 static void print(struct ipp_exchange *ex)
 {
     struct ipp_job j = ex->job;
@@ -301,6 +324,10 @@ static void print(struct ipp_exchange *ex)
     if (!ex->has_job || j.printer_id) {
         ipp_forward(ex);
         return;
+    }
+    if (ex->operation->code == IPP_OPERATION_PRINT_JOB) {
+        j.stage = IPP_JOB_SENDING;
+        j.until_wall_ms = clock_wall_ms(loop_clock(ex->server->env.loop)) + SENDING_MS;
     }
     ex->state = EX_BOOK;
     ipp_job_keep(ex, &j, on_claimed);

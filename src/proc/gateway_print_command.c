@@ -55,6 +55,8 @@ static const char *stage_name(enum ipp_job_stage s)
     switch (s) {
     case IPP_JOB_INCOMING: return "incoming";
     case IPP_JOB_SCANNING: return "scanning";
+    case IPP_JOB_SENDING: return "sending";
+    case IPP_JOB_STOPPING: return "stopping";
     case IPP_JOB_PRINTER: return "printer";
     case IPP_JOB_ABORTED: return "aborted";
     case IPP_JOB_CANCELED: return "canceled";

@@ -5,11 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 
 import pytest
 
 from testenv import build_dir, ipp, samples, wait
 from testenv.cups import Cupsd
+from testenv.fake_printer import FakePrinter, answer as answer_of, http
 from testenv.peers import free_port, missing
 from testenv.printing import PrintGateway, printer
 
@@ -19,6 +21,7 @@ CLIENTS = {"CUPS prints": ("Print-Job", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0"
            "others send": ("Send-Document", "Other/1.0", ipp.SECURITY_ERROR)}
 
 
+CANCEL_MY_JOBS = 0x0039
 NOT_FROM_HERE = '[{name: not-from-here, client: ["127.0.0.0/8"], then: block}]'
 
 
@@ -29,10 +32,17 @@ def cupsd(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory, certificates, cupsd):
+def fake():
+    with FakePrinter() as printer_:
+        yield printer_
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, certificates, cupsd, fake):
     uri, nowhere = cupsd.uri(), f"ipp://127.0.0.1:{free_port()}/"
     printers = [printer("plain", uri, require="[]"), printer("slow", uri, require="[]", scan_wait="100ms"),
                 printer("nowhere", nowhere, require="[]", scan_wait="100ms"),
+                printer("fake", fake.uri(), require="[]", scan_wait="100ms"),
                 printer("barred", uri, require="[]", scan_wait="100ms", rules=NOT_FROM_HERE)]
     with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
         yield running
@@ -114,16 +124,6 @@ class TestSlow:
         self.record_of_job(gateway, job)
         assert client.job_state(job) == ipp.CANCELED
 
-    def test_listed(self, gateway):
-        """Such a job is one of its user's, though the printer has not got it."""
-        client = gateway.client("slow")
-        with gateway.frozen():
-            _, job = send(client, "Print-Job", samples.EICAR + b"\n" * 30, "listed")
-            assert job in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
-        wait.until(lambda: client.job_state(job) == ipp.ABORTED, "the job's end")
-        assert job not in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
-        assert job in [j["job-id"] for j in client.jobs("job-id", which="completed")]
-
     def test_second_document(self, gateway, cupsd):
         """The job is at the printer, and stays there for whoever asks, while its second document is inspected."""
         client, name = gateway.client("slow"), "second is slow"
@@ -136,6 +136,16 @@ class TestSlow:
             assert client.ask(ipp.GET_JOB_ATTRIBUTES, job_id=job).message.get("job-k-octets") is not None
         wait.until(lambda: client.job_state(job) == ipp.COMPLETED, "the job's end", 30)
         assert cupsd.printed(name) == [b"first of two", b"second of two"]
+
+    def test_listed(self, gateway):
+        """Such a job is one of its user's, though the printer has not got it."""
+        client = gateway.client("slow")
+        with gateway.frozen():
+            _, job = send(client, "Print-Job", samples.EICAR + b"\n" * 30, "listed")
+            assert job in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
+        wait.until(lambda: client.job_state(job) == ipp.ABORTED, "the job's end")
+        assert job not in [j["job-id"] for j in client.jobs("job-id", which="not-completed")]
+        assert job in [j["job-id"] for j in client.jobs("job-id", which="completed")]
 
     @pytest.mark.parametrize("at, kind", [("nowhere", "text/plain"), ("slow", "application/x-unheard-of")],
                              ids=["is down", "refuses"])
@@ -187,6 +197,111 @@ class TestSlow:
     @staticmethod
     def record_from(gateway, connection):
         return gateway.wait_record(lambda r: r.get("client") == connection.local)
+
+
+class TestCancelledOnTheWay:
+    """By its user, while the printer is being told of it: nobody is told that it ended before it has."""
+
+    class Way:
+        """What holds |operation| at the printer back until |release|; |status|: its answer then."""
+
+        def __init__(self, operation, status=ipp.OK):
+            self.operation, self.status = operation, status
+            self.reached, self.release = threading.Event(), threading.Event()
+
+        def __call__(self, peer, fake, head):
+            heard = fake.hear(peer, head)
+            if heard.operation == self.operation:
+                self.reached.set()
+                assert self.release.wait(60)
+                if self.status:
+                    peer.send(http(answer_of(heard.message, self.status)))
+                    return True
+            peer.send(http(fake.reply(heard)))
+            return True
+
+    @pytest.fixture
+    def hold(self, fake):
+        """Begins anew, and holds back what a Way says."""
+        ways = []
+
+        def hold(operation, status=ipp.OK):
+            fake.forget()
+            ways.append(self.Way(operation, status))
+            fake.talk_now = ways[-1]
+            return ways[-1]
+        yield hold
+        for way in ways:
+            way.release.set()
+        fake.talk_now = None
+
+    @staticmethod
+    def begin(gateway, way, operation, document):
+        """A client that did not wait, whose job is being told to the printer: (client, job)."""
+        client = gateway.client("fake")
+        with gateway.frozen():
+            answer, job = send(client, operation, document)
+            assert (answer.code, answer.message.get("job-state")) == (ipp.OK, ipp.PROCESSING)
+        assert way.reached.wait(30)
+        return client, job
+
+    def test_document(self, gateway, fake, hold):
+        way = hold(ipp.PRINT_JOB, None)
+        client, job = self.begin(gateway, way, "Print-Job", b"stopped on its way")
+        assert client.job(job).get("job-state-reasons") == "job-outgoing"
+        for _ in range(2):
+            assert client.ask(ipp.CANCEL_JOB, job_id=job).code == ipp.OK
+            message = client.job(job)
+            assert (message.get("job-state"), message.get("job-state-reasons")) == (ipp.PROCESSING, "processing-to-stop-point")
+        assert ipp.CANCEL_JOB not in fake.operations()
+        way.release.set()
+        number = fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id")
+        assert number == max(fake.jobs)
+        record = gateway.wait_record(lambda r: r.get("print", {}).get("job") == job and r.get("verdict"))
+        assert (record["error"], record["print"]["printer_job"]) == ("conflict", number), record
+        fake.forget()
+        assert client.job_state(job) == ipp.COMPLETED  # whatever the printer says of it
+        assert fake.last(ipp.GET_JOB_ATTRIBUTES).message.get("job-id") == number
+
+    def test_all(self, gateway, fake, hold):
+        way = hold(ipp.PRINT_JOB, None)
+        client, job = self.begin(gateway, way, "Print-Job", b"all are stopped on their way")
+        assert client.ask(CANCEL_MY_JOBS).code == ipp.OK
+        assert client.job(job).get("job-state-reasons") == "processing-to-stop-point"
+        fake.heard = []  # what was at the printer before has been canceled there
+        way.release.set()
+        assert fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id") == max(fake.jobs)
+
+    def test_refused(self, gateway, fake, hold):
+        """The printer does not take it in the end: there is nothing to cancel."""
+        way = hold(ipp.PRINT_JOB, ipp.FORMAT_NOT_SUPPORTED)
+        client, job = self.begin(gateway, way, "Print-Job", b"stopped and refused")
+        assert client.ask(ipp.CANCEL_JOB, job_id=job).code == ipp.OK
+        way.release.set()
+        wait.until(lambda: client.job_state(job) == ipp.ABORTED, "the job's end")
+        assert ipp.CANCEL_JOB not in fake.operations()
+
+    def test_without_document(self, gateway, fake, hold):
+        """The printer knows of a job, and has nothing yet to print: nor will it get that."""
+        way = hold(ipp.CREATE_JOB, None)
+        client, job = self.begin(gateway, way, "Send-Document", b"stopped before it goes")
+        assert client.ask(ipp.CANCEL_JOB, job_id=job).code == ipp.OK
+        assert client.job_state(job) == ipp.CANCELED
+        way.release.set()
+        assert fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id") == max(fake.jobs)
+        gateway.wait_record(lambda r: r.get("print", {}).get("job") == job and r.get("verdict"))
+        assert client.job_state(job) == ipp.CANCELED and ipp.SEND_DOCUMENT not in fake.operations()
+
+    def test_second_document_is_bad(self, gateway, fake, hold):
+        """What its client was told to be taken ends with it."""
+        hold(None)
+        client = gateway.client("fake")
+        job = client.create_job("bad in the end")
+        assert client.send_document(job, b"good in the beginning", last=False).code == ipp.OK
+        with gateway.frozen():
+            assert client.send_document(job, samples.EICAR + b"\n" * 50, None).code == ipp.OK
+        assert fake.wait_heard(ipp.CANCEL_JOB, 30).message.get("job-id") == max(fake.jobs)
+        assert fake.operations().count(ipp.SEND_DOCUMENT) == 1
 
 
 @pytest.fixture(scope="module")

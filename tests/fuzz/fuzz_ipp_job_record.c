@@ -33,7 +33,8 @@ static void there_and_back(const struct ipp_job *j, struct arena *mem, struct ip
 
 static void check_settled(struct ipp_job j, struct arena *mem)
 {
-    bool open = j.stage == IPP_JOB_INCOMING || j.stage == IPP_JOB_SCANNING;
+    bool open = j.stage == IPP_JOB_INCOMING || j.stage == IPP_JOB_SCANNING ||
+                j.stage == IPP_JOB_SENDING || j.stage == IPP_JOB_STOPPING;
     struct ipp_job later = j, back;
 
     if (j.until_wall_ms > 0) {

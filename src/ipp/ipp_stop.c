@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Jobs that were canceled while the printer was being told of them: they end there, and stand in
+ * the book as the printer's, who knows whether that came in time. */
+#include <stdio.h>
+
+#include "ipp/ipp_server_int.h"
+
+static void tell_canceled(struct ipp_exchange *ex)
+{
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_JOB_CANCELED, ERR_CONFLICT, "job",
+                     "the job was canceled while it was on its way to the printer");
+}
+
+/* ---- at the printer ---- */
+
+static void end(struct ipp_exchange *ex)
+{
+    if (ex->conn)
+        tell_canceled(ex);
+    ipp_forward_over(ex);
+}
+
+/* For operators; what became of the job says the printer. */
+static void not_stopped(struct ipp_exchange *ex, const char *why)
+{
+    metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.errors, 1);
+    (void)snprintf(ex->detail, sizeof ex->detail, "the printer may not have canceled it: %s", why);
+}
+
+static void on_stopped(void *arg, const struct ipp_backend_answer *a)
+{
+    struct ipp_exchange *ex = arg;
+    uint16_t code = a->err ? 0 : a->message->header.code;
+
+    ex->errand = NULL;
+    if (a->err)
+        not_stopped(ex, a->why);
+    else if (code >= IPP_CLIENT_ERROR_BAD_REQUEST)
+        not_stopped(ex, ipp_status_name(code) ? ipp_status_name(code) : "an unknown status");
+    end(ex);
+}
+
+void ipp_stop(struct ipp_exchange *ex, int32_t printer_id)
+{
+    ex->state = EX_PRINTER;
+    enum err e = ipp_cancel_ask(ex, printer_id, on_stopped);
+
+    if (e == OK)
+        return;
+    not_stopped(ex, err_text(e));
+    end(ex);
+}
+
+/* ---- in the book ---- */
+
+static void stop(struct ipp_exchange *ex)
+{
+    if (!ex->conn)
+        tell_canceled(ex); /* the record */
+    ipp_stop(ex, ex->took_id);
+}
+
+static void on_moved(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err == OK)
+        ex->job = *job;
+    stop(ex);
+}
+
+/* Before the printer is asked to cancel it: should that fail, nobody is told that it had. */
+static void move(struct ipp_exchange *ex)
+{
+    struct ipp_job j = ex->job;
+
+    j.stage = IPP_JOB_PRINTER;
+    j.printer_id = ex->took_id;
+    ipp_job_keep(ex, &j, on_moved);
+}
+
+static void on_seen(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err) {
+        ipp_forward_unkept(ex, err);
+        return;
+    }
+    ex->job = *job;
+    ex->job.saved = SPAN_NONE;
+    if (job->stage == IPP_JOB_PRINTER && job->printer_id == ex->took_id)
+        ipp_forward_answer(ex); /* another of its documents came meanwhile */
+    else if (job->stage == IPP_JOB_STOPPING || job->stage == IPP_JOB_ABORTED)
+        move(ex);
+    else
+        stop(ex);
+}
+
+void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id)
+{
+    ex->took_id = printer_id;
+    ex->state = EX_BOOK;
+    ipp_job_reread(ex, on_seen);
+}
