@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS by Upgrade (RFC 2817), by OPTIONS, which tells nothing. */
 #include "ipp/ipp_backend_int.h"
+#include "ipp/ipp_client.h"
 
 enum err ipp_errand_upgrade(struct ipp_errand *e)
 {
@@ -26,15 +27,13 @@ void ipp_errand_upgrade_answer(struct ipp_errand *e, const struct http_answer *a
         ipp_errand_end(e, ERR_PROTO, "the printer began TLS and then refused");
 }
 
-/* What comes behind the 101 in clear text would be taken for protected. */
+/* What comes behind the 101 in clear text would be taken for protected. And a 101 that does not say
+ * to what (RFC 9110 7.8), or not to TLS (RFC 2817 3.3), is no promise of it. */
 void ipp_errand_switched(struct ipp_errand *e)
 {
-    const struct http_answer *a = http_client_answer(e->engine);
-    struct span upgrade = head_value(a->head, SPAN("Upgrade"));
-
     if (e->upgrade != UPGRADE_ASKED) {
         ipp_errand_end(e, ERR_PROTO, "the printer switches protocols");
-    } else if (upgrade.p && !span_istarts(upgrade, SPAN("TLS"))) {
+    } else if (!ipp_head_names_tls(http_client_answer(e->engine)->head, NULL)) {
         ipp_errand_end(e, ERR_PROTO, "the printer switches to something else than TLS");
     } else if (e->leftover.len > 0) {
         ipp_errand_end(e, ERR_PROTO, "the printer said more in clear text than that TLS begins");
