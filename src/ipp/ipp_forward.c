@@ -196,8 +196,13 @@ static void created(struct ipp_exchange *ex)
 
 /* ---- lists ---- */
 
+static bool ask_for_more(struct ipp_exchange *ex);
+
 static void on_listed(struct ipp_exchange *ex)
 {
+    if (ipp_job_list_wants_more(ex) && ask_for_more(ex))
+        return;
+    ipp_job_list_clip(ex);
     ipp_forward_answer(ex);
 }
 
@@ -221,6 +226,34 @@ static void ask_for_jobs(struct ipp_exchange *ex)
         on_listed(ex);
     else
         ipp_job_list(ex, all, on_listed);
+}
+
+/* Without that the client is told what is there. */
+static void on_more(void *arg, const struct ipp_backend_answer *a)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->errand = NULL;
+    if (a->err || !is_success(a->message->header.code)) {
+        ipp_forward_answer(ex);
+        return;
+    }
+    ipp_forward_keep(ex, a);
+    ex->n_jobs = 0;
+    ask_for_jobs(ex);
+}
+
+static bool ask_for_more(struct ipp_exchange *ex)
+{
+    struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
+    struct ipp_backend_request r = {.done = on_more, .arg = ex};
+
+    buf_reset(&ex->out);
+    if (!b || ipp_forward_translate(ex, ex->printer, &ex->out) != OK)
+        return false;
+    r.attributes = buf_span(&ex->out);
+    ex->state = EX_PRINTER;
+    return ipp_backend_ask(b, &r, &ex->errand) == OK;
 }
 
 /* ---- errands ---- */
@@ -302,6 +335,7 @@ enum err ipp_forward_translate(const struct ipp_exchange *ex, const struct ipp_p
         .job_id = ex->has_job ? ex->job.printer_id : 0,
         .user = ex->who.kind > IPP_USER_CLAIMED ? span_of(ex->who.name) : SPAN_NONE,
         .secure = is_protected(ex, p),
+        .limit = ex->list_limit,
         .jobs = ex->others,
         .n_jobs = ex->n_others,
         .hold = p->set->hold && (ex->operation->code == IPP_OPERATION_PRINT_JOB ||

@@ -6,8 +6,11 @@
 
 #include "ipp/ipp_server_int.h"
 
-#define TOLD_MAX   1000u /* jobs of one answer */
-#define RECENT_MAX 256u  /* of the book, in which those without a printer are looked for */
+#define TOLD_MAX 1000u /* jobs of one answer */
+/* By so much the printer is asked for more, where most of what it told was others'. */
+#define MORE_TIMES 4u
+#define MORE_MIN   20u
+#define RECENT_MAX 256u /* of the book, in which those without a printer are looked for */
 
 static void prepare(struct ipp_exchange *ex,
                     void (*done)(void *arg, enum err err, const struct ipp_job *v, size_t n))
@@ -106,6 +109,85 @@ void ipp_job_list(struct ipp_exchange *ex, bool with_local, void (*listed)(struc
         refuse(ex, e);
 }
 
+/* ---- limit (RFC 8011 4.2.6.1) ---- */
+
+/* 0: there is none. */
+static size_t limit_of(const struct ipp_exchange *ex)
+{
+    struct ipp_attribute a;
+    struct ipp_value v;
+    int32_t limit = 0;
+
+    if (ex->operation->code != IPP_OPERATION_GET_JOBS ||
+        ipp_message_find(ex->message, SPAN("limit"), &a) != OK ||
+        !ipp_attribute_single(&a, IPP_VALUE_INTEGER, &v) || !ipp_value_integer(&v, &limit))
+        return 0;
+    return limit > 0 ? (size_t)limit : 0;
+}
+
+/* Of the printer's jobs. NULL: it may not be told, or not any more. */
+static struct ipp_job *job_of(const struct ipp_exchange *ex, const struct ipp_group *g)
+{
+    struct ipp_attribute a;
+    struct ipp_value v;
+    int32_t id = 0;
+
+    if (g->tag != IPP_GROUP_JOB || ipp_attribute_find(g->attributes, SPAN("job-id"), &a) != OK ||
+        !ipp_attribute_single(&a, IPP_VALUE_INTEGER, &v) || !ipp_value_integer(&v, &id))
+        return NULL;
+    for (size_t i = 0; i < ex->n_jobs; i++)
+        if (ex->jobs[i].printer_id == id && id > 0 && ipp_job_may_tell(ex, &ex->jobs[i]))
+            return &ex->jobs[i];
+    return NULL;
+}
+
+/* How many of the printer's may be told, at most |max|. */
+static size_t n_told(const struct ipp_exchange *ex, size_t max)
+{
+    struct ipp_group g;
+    size_t n = 0;
+
+    for (struct span gs = ex->answer_message.groups; n < max && ipp_group_next(&gs, &g);)
+        n += job_of(ex, &g) != NULL;
+    return n;
+}
+
+static size_t n_groups(const struct ipp_message *m)
+{
+    struct ipp_group g;
+    size_t n = 0;
+
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+        n += g.tag == IPP_GROUP_JOB;
+    return n;
+}
+
+/* The printer counts everybody's jobs, most of which may be others'. */
+bool ipp_job_list_wants_more(struct ipp_exchange *ex)
+{
+    size_t limit = limit_of(ex), asked = ex->list_limit ? (size_t)ex->list_limit : limit;
+    size_t next = asked * MORE_TIMES < MORE_MIN ? MORE_MIN : asked * MORE_TIMES;
+
+    if (limit == 0 || asked >= TOLD_MAX || n_groups(&ex->answer_message) < asked ||
+        n_told(ex, limit) == limit)
+        return false;
+    ex->list_limit = (int32_t)(next < TOLD_MAX ? next : TOLD_MAX);
+    return true;
+}
+
+void ipp_job_list_clip(struct ipp_exchange *ex)
+{
+    size_t limit = limit_of(ex), n = 0;
+    struct ipp_group g;
+
+    for (struct span gs = ex->answer_message.groups; limit > 0 && ipp_group_next(&gs, &g);) {
+        struct ipp_job *j = job_of(ex, &g);
+
+        if (j && ++n > limit)
+            j->id = 0;
+    }
+}
+
 /* ---- Get-Jobs (RFC 8011 4.2.6) ---- */
 
 static struct span keyword_of(const struct ipp_exchange *ex, const char *name)
@@ -151,26 +233,14 @@ static bool is_mine_only(const struct ipp_exchange *ex)
            ipp_attribute_single(&a, IPP_VALUE_BOOLEAN, &v) && ipp_value_boolean(&v, &mine) && mine;
 }
 
-static size_t room_of(const struct ipp_exchange *ex)
-{
-    int32_t v, limit = (int32_t)RECENT_MAX;
-    struct ipp_attribute a;
-    struct ipp_value value;
-    size_t told = ipp_answer_jobs(&ex->answer_message, &v, 1);
-
-    if (ipp_message_find(ex->message, SPAN("limit"), &a) != OK ||
-        !ipp_attribute_single(&a, IPP_VALUE_INTEGER, &value) || !ipp_value_integer(&value, &limit))
-        return RECENT_MAX;
-    return limit > 0 && (size_t)limit > told ? (size_t)limit - told : 0;
-}
-
 void ipp_job_list_add(struct ipp_exchange *ex, const struct ipp_public_printer *pub)
 {
     /* RFC 8011 4.2.6.1: what is told where nothing is asked for. */
     static const char usual[] = "\x44\0\x14requested-attributes\0\7job-uri\x44\0\0\0\6job-id";
     struct ipp_attribute requested;
     struct span which = keyword_of(ex, "which-jobs"), rest = {usual, sizeof usual - 1};
-    size_t room = room_of(ex);
+    size_t limit = limit_of(ex), told = limit ? n_told(ex, limit) : 0;
+    size_t room = limit ? limit - told : RECENT_MAX;
     bool mine = is_mine_only(ex);
 
     if (ipp_message_find(ex->message, SPAN("requested-attributes"), &requested) != OK &&

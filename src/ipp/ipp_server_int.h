@@ -140,8 +140,9 @@ struct ipp_exchange {
     void (*listed)(struct ipp_exchange *ex); /* it is there; also: ipp_job_demand() is done */
     bool lists_local;                        /* with those that are not at the printer */
     size_t n_jobs;
-    size_t n_listed;   /* printers, or jobs, that were dealt with one by one */
-    unsigned n_undone; /* of them */
+    int32_t list_limit; /* so many the printer was asked for; 0: as many as the request says */
+    size_t n_listed;    /* printers, or jobs, that were dealt with one by one */
+    unsigned n_undone;  /* of them */
     /* Jobs that the request names besides, as of Cancel-Jobs: the gateway's numbers, and how many
      * of |others| are looked up. */
     int32_t other_ids[IPP_OTHERS_MAX];
@@ -389,6 +390,11 @@ void ipp_stop(struct ipp_exchange *ex, int32_t printer_id);
  * |listed|, or answers. */
 void ipp_job_list(struct ipp_exchange *ex, bool with_local,
                   void (*listed)(struct ipp_exchange *ex));
+/* An answer to Get-Jobs with `limit`, of which less may be told: would the printer tell more?
+ * ex->list_limit is what it is to be asked for then. */
+bool ipp_job_list_wants_more(struct ipp_exchange *ex);
+/* Of the jobs that may be told no more than the request's `limit` are any more. */
+void ipp_job_list_clip(struct ipp_exchange *ex);
 /* Adds the latter's groups to |ex->out|, an answer to Get-Jobs without its end. */
 void ipp_job_list_add(struct ipp_exchange *ex, const struct ipp_public_printer *pub);
 

@@ -28,6 +28,7 @@ struct ipp_request_translation {
     struct span user;        /* whose request it is, proved; empty: what it claims stays as it is */
     bool secure;             /* both ways are protected: secrets (auth-info, passwords) may pass */
     bool hold;               /* the job shall wait until it is released */
+    int32_t limit;           /* of Get-Jobs, in place of its own; 0: that */
     const struct ipp_job_numbers *jobs; /* at least those of ipp_request_jobs() */
     size_t n_jobs;
 };
@@ -55,6 +56,7 @@ struct ipp_request_translation {
  *                              where |hold|: left out in all groups (CUPS takes the first one of the message), and
  *                              job-hold-until with indefinite ends the job attributes; that group is added where it
  *                              is missing
+ *   limit                      |limit|, where there are both
  *   requested-attributes       of Get-Jobs: job-id is added, without which no group of the answer can be told
  *                              (ipp_translate_answer())
  *   all others                 as they are

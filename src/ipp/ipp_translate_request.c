@@ -15,6 +15,7 @@ enum topic {
     TOPIC_JOB_NAMED,  /* such a job, by its URI */
     TOPIC_USER,
     TOPIC_REQUESTED,
+    TOPIC_LIMIT,
 };
 
 struct request {
@@ -45,6 +46,7 @@ static enum topic topic_of(struct span name)
         {SPAN("job-password"),                  TOPIC_SECRET     },
         {SPAN("job-password-encryption"),       TOPIC_SECRET     },
         {SPAN("job-uri"),                       TOPIC_JOB_URI    },
+        {SPAN("limit"),                         TOPIC_LIMIT      },
         {SPAN("notify-job-id"),                 TOPIC_JOB_NUMBER },
         {SPAN("notify-recipient-uri"),          TOPIC_OUT        },
         {SPAN("original-requesting-user-name"), TOPIC_OUT        },
@@ -215,6 +217,14 @@ static enum ipp_action requested(struct request *r, const struct ipp_attribute *
     return IPP_REPLACE;
 }
 
+static enum ipp_action limit(struct request *r, const struct ipp_attribute *a, struct ipp_writer *w)
+{
+    if (r->m->header.code != IPP_OPERATION_GET_JOBS || r->set->limit <= 0)
+        return IPP_KEEP;
+    ipp_write_integer(w, a->name, r->set->limit);
+    return IPP_REPLACE;
+}
+
 static enum ipp_action drop_if(bool drop)
 {
     return drop ? IPP_DROP : IPP_KEEP;
@@ -238,6 +248,7 @@ static enum ipp_action on_attribute(void *arg, const struct ipp_place *at,
     case TOPIC_JOB_NUMBER: return IPP_ASK;
     case TOPIC_USER: return user(r, at, w);
     case TOPIC_REQUESTED: return requested(r, a, w);
+    case TOPIC_LIMIT: return limit(r, a, w);
     }
     return IPP_KEEP;
 }

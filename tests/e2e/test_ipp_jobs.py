@@ -9,7 +9,7 @@ import pytest
 
 from testenv import ipp, wait
 from testenv.cups import Cupsd
-from testenv.fake_printer import FakePrinter
+from testenv.fake_printer import FakePrinter, http
 from testenv.ipp import (CANCEL_JOB, CREATE_JOB, GET_JOB_ATTRIBUTES, GET_JOBS, GET_PRINTER_ATTRIBUTES, INTEGER, KEYWORD,
                          NOT_AUTHORIZED, NOT_FOUND, OK, OPERATION, PRINT_JOB, SEND_DOCUMENT, URI, VALIDATE_JOB, Message,
                          request)
@@ -42,6 +42,14 @@ def start(folder, certificates, backend, style="", second=None, users=tuple(PASS
     for user in users:
         add_user(gateway, "acme", user, PASSWORDS[user])
     return gateway
+
+
+class LimitingPrinter(FakePrinter):
+    def reply(self, heard):
+        reply, limit = super().reply(heard), heard.message.get("limit")
+        if heard.operation == GET_JOBS and limit:
+            reply.groups = reply.groups[:1 + limit]
+        return reply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -360,6 +368,58 @@ class TestNames:
         """The path of the request says nothing that the message does not."""
         message = Message(GET_JOB_ATTRIBUTES, [(OPERATION, request(GET_JOB_ATTRIBUTES, "x").groups[0][1][:2])])
         assert Client(gateway).ask(message, f"/jobs/{protected.id}").code == NOT_FOUND
+
+
+class TestLimit:
+    """`limit` of Get-Jobs counts the jobs that are told, however many of others the printer has besides."""
+
+    @pytest.fixture(scope="class")
+    def crowd(self, tmp_path_factory, certificates):
+        """A printer at which Bob has printed often, and Ann twice after that: (gateway, printer, Ann's jobs)."""
+        with LimitingPrinter() as fake:
+            gateway = start(tmp_path_factory.mktemp("crowd"), certificates, fake)
+            try:
+                bob, ann = Client(gateway, "implicit", SHA256, name="bob", claims="bob"), Client(gateway, "implicit", SHA256)
+                for _ in range(30):
+                    bob.print()
+                yield gateway, fake, [ann.print().id for _ in range(2)]
+            finally:
+                gateway.stop()
+
+    @pytest.mark.parametrize("limit, asked", [(1, [1, 20, 80]), (2, [2, 20, 80]), (3, [3, 20, 80]), (100, [100])])
+    def test_others(self, crowd, limit, asked):
+        gateway, fake, own = crowd
+        fake.heard = []
+        ann = Client(gateway, "implicit", SHA256)
+        told = ann.ask(ann.request(GET_JOBS, "open", None, ("limit", INTEGER, limit))).message
+        assert [a[2] for a in told.attributes(ipp.JOB) if a[0] == "job-id"] == own[:limit]
+        assert [h.message.get("limit") for h in fake.heard if h.operation == GET_JOBS] == asked
+
+    def test_own(self, crowd):
+        """Where all that the printer tells may be told it is asked once."""
+        gateway, fake, _ = crowd
+        fake.heard = []
+        bob = Client(gateway, "implicit", SHA256, name="bob", claims="bob")
+        told = bob.ask(bob.request(GET_JOBS, "open", None, ("limit", INTEGER, 5))).message
+        assert len([a for a in told.attributes(ipp.JOB) if a[0] == "job-id"]) == 5
+        assert fake.operations() == [GET_JOBS]
+
+    def test_that_has_no_more(self, crowd):
+        """What it says the first time counts where it does not answer the second time."""
+        gateway, fake, own = crowd
+        def once(peer, printer_, head):
+            heard = printer_.hear(peer, head)
+            if heard.message.get("limit") > 20:
+                return False
+            peer.send(http(printer_.reply(heard)))
+            return True
+        ann = Client(gateway, "implicit", SHA256)
+        fake.talk_now = once
+        try:
+            told = ann.ask(ann.request(GET_JOBS, "open", None, ("limit", INTEGER, 1))).message
+        finally:
+            fake.talk_now = None
+        assert told.code == OK and not [a for a in told.attributes(ipp.JOB) if a[0] == "job-id"] and own
 
 
 class TestDocuments:

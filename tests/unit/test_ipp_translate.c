@@ -178,6 +178,42 @@ static void requests_are_translated(void **state)
         check_request(&request_rows[i]);
 }
 
+/* Of Get-Jobs alone, and only where the client has one. */
+static void limit_is_another(void **state)
+{
+    static const struct {
+        uint16_t operation;
+        int32_t limit;
+        const char *in, *out;
+    } rows[] = {
+        {IPP_OPERATION_GET_JOBS,  20, TARGET " limit=i5 x=i1", ITS " limit=i20 x=i1"},
+        {IPP_OPERATION_GET_JOBS,  0,  TARGET " limit=i5",      ITS " limit=i5"      },
+        {IPP_OPERATION_GET_JOBS,  20, TARGET,                  ITS                  },
+        {IPP_OPERATION_PRINT_JOB, 20, TARGET " limit=i5",      ITS " limit=i5"      },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct ipp_request_translation t = translation();
+        struct buf in, out, text;
+        struct ipp_message m;
+
+        t.limit = rows[i].limit;
+        buf_init(&in, 0);
+        buf_init(&out, 0);
+        buf_init(&text, 0);
+        text_message(&in, rows[i].operation, rows[i].in);
+        world_parse(IPP_REQUEST, &in, &m);
+        assert_int_equal(ipp_translate_request(&m, &t, &out), OK);
+        world_parse(IPP_REQUEST, &out, &m);
+        text_of_message(&m, &text);
+        assert_string_equal(buf_cstr(&text), rows[i].out);
+        buf_done(&in);
+        buf_done(&out);
+        buf_done(&text);
+    }
+}
+
 /* What is kept is kept octet by octet: the example differs in its printer-uri only. */
 static void octets_are_kept(void **state)
 {
@@ -343,9 +379,13 @@ static void operations_are_allowed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_translated), cmocka_unit_test(octets_are_kept),
-        cmocka_unit_test(bugs_are_said),           cmocka_unit_test(what_is_told_must_fit),
-        cmocka_unit_test(no_room_is_said),         cmocka_unit_test(jobs_of_requests_are_found),
+        cmocka_unit_test(requests_are_translated),
+        cmocka_unit_test(limit_is_another),
+        cmocka_unit_test(octets_are_kept),
+        cmocka_unit_test(bugs_are_said),
+        cmocka_unit_test(what_is_told_must_fit),
+        cmocka_unit_test(no_room_is_said),
+        cmocka_unit_test(jobs_of_requests_are_found),
         cmocka_unit_test(operations_are_allowed),
     };
 
