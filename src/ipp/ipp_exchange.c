@@ -132,6 +132,13 @@ static bool is_coded(const struct head *h)
     return v.p && !span_ieq(v, SPAN("identity"));
 }
 
+/* Ours holds everything back until it hears 100 Continue, also what libcups would not: waiting for
+ * that would help nobody. */
+static bool holds_all(const struct head *h)
+{
+    return span_istarts(head_value(h, SPAN("User-Agent")), SPAN("sallyport/"));
+}
+
 static void begin_post(struct ipp_exchange *ex, const struct http_request *req)
 {
     if (!has_ipp(req->head))
@@ -142,6 +149,8 @@ static void begin_post(struct ipp_exchange *ex, const struct http_request *req)
         ipp_reply_http(ex, 400, SPAN_NONE, "There is no IPP message in this request.");
     else if (ex->target.form == IPP_HTTP_ASTERISK)
         ipp_reply_http(ex, 400, SPAN_NONE, "Only OPTIONS can be about the server as a whole.");
+    else if (req->expects && holds_all(req->head))
+        (void)!http_go_on(http_connection_engine(ex->conn->http));
     else if (req->expects)
         timer_set(ex->server->env.loop, &ex->timer,
                   loop_now_ms(ex->server->env.loop) + CONTINUE_MS);

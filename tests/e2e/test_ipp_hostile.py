@@ -366,6 +366,16 @@ class TestEndless:
         wire = connect().send(head_with("Content-Length: 1000000", "Expect: 100-continue") + asked)
         assert wire.reply().code == TOO_LARGE
 
+    def test_who_holds_everything_back(self, connect):
+        """Whoever may send more right behind its head is waited for with 100 Continue, and our own client is not: it
+        sends nothing before."""
+        wires = [connect().send(head_with(LENGTH, "Expect: 100-continue", f"User-Agent: {agent}"))
+                 for agent in ("CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", "sallyport/0.1.0")]
+        assert select.select([wire.sock for wire in wires], [], [], 10)[0] == [wires[1].sock]
+        for wire in wires:
+            assert wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert wire.send(BODY).reply().code == ipp.OK
+
     @pytest.mark.parametrize("what", ["head", "request-line", "empty lines", "chunk extension", "trailer"])
     def test_http(self, gateway_pid, backend, connect, what):
         asked, before = ask_for("open", PRINT_JOB, data=PDF).encode(), memory_of(gateway_pid)
