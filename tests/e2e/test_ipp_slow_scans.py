@@ -326,8 +326,8 @@ class Failures:
 
     @classmethod
     def start(cls, folder, certificates, cupsd, more, build=None, **rows):
-        """Printers that do about failures what is usual, or block, or pass."""
-        printers = [printer("usual", cupsd.uri(), require="[]", **rows)]
+        """Printers that do about failures what is usual, or block, or pass; |rows| are theirs. One is patient."""
+        printers = [printer("patient", cupsd.uri(), require="[]"), printer("usual", cupsd.uri(), require="[]", **rows)]
         printers += [printer(action, cupsd.uri(), require="[]", **rows,
                              on="{" + ", ".join(f"{cause}: {action}" for cause in cls.CAUSES) + "}")
                      for action in ("block", "pass")]
@@ -419,12 +419,13 @@ class TestEnginesDown(Failures):
         more = "engines: {workers: {grace: 100ms}}\n"
         folder = tmp_path_factory.mktemp("broken")
         with self.start(folder, certificates, cupsd, more, build, deadline="100ms") as running:
-            assert running.client("usual").print_job(b"while it works").code == ipp.OK
+            assert running.client("patient").print_job(b"while it works").code == ipp.OK
             (build / "sallyport-worker").unlink()
             shutil.copy("/bin/false", build / "sallyport-worker")
             for pid in [*running.zygote_pids(), *running.worker_pids()]:
                 os.kill(pid, signal.SIGKILL)
-            wait.until(lambda: not running.worker_pids(), "the workers' end")
+            wait.until(lambda: running.admin("/readyz")[0] == 503, "that the gateway has noticed", 30)
+            assert not running.worker_pids()
             yield running
 
     @pytest.mark.usefixtures("untouched")
