@@ -37,7 +37,7 @@ static bool digest_of(const struct ipp_exchange *ex, struct digest_server *ret)
         .lifetime_s = (uint32_t)(set->lifetime_ms / 1000),
         .rfc2069 = set->rfc2069,
         .userhash = false,
-        .keys = env->digest_keys,
+        .keys = &ex->server->keys,
         .replay = env->replay,
         .random = env->random,
     };

@@ -198,6 +198,7 @@ enum err ipp_server_new(const struct ipp_server_environment *env, struct ipp_sna
     if (!s)
         return ERR_NOMEM;
     s->env = *env;
+    s->keys = *env->digest_keys;
     s->loop_index = loop_index(env->loop);
     s->drained_task.run = drained_run;
     enum err e = reach_new(s, snapshot, &s->reach);
@@ -241,6 +242,7 @@ void ipp_server_free(struct ipp_server *s)
     reach_free(s->reach, s->snapshot->n_printers);
     ipp_snapshot_unref(s->snapshot);
     buf_done(&s->line);
+    digest_keys_done(&s->keys);
     s->dead = true;
     if (!s->drained_queued)
         free(s);
@@ -257,6 +259,11 @@ enum err ipp_server_set_snapshot(struct ipp_server *s, struct ipp_snapshot *snap
     s->snapshot = ipp_snapshot_ref(snapshot);
     ipp_snapshot_unref(old);
     return OK;
+}
+
+void ipp_server_set_keys(struct ipp_server *s, const struct digest_keys *keys)
+{
+    s->keys = *keys;
 }
 
 void ipp_server_recheck(struct ipp_server *s, const struct listener_settings *settings)

@@ -34,9 +34,9 @@ struct ipp_server_environment {
     struct ipp_jobs_numbers *numbers;
     struct record_log *records; /* NULL: off */
     struct metrics *metrics;
-    struct troubles *troubles; /* NULL: not kept */
-    struct logins *logins;     /* NULL: there are no tenants */
-    const struct digest_keys *digest_keys;
+    struct troubles *troubles;             /* NULL: not kept */
+    struct logins *logins;                 /* NULL: there are no tenants */
+    const struct digest_keys *digest_keys; /* to begin with; copied */
     struct digest_replay *replay;
     const struct digest_random *random;
     uint64_t id_seed; /* of this process's start, for ids of records */
@@ -50,6 +50,8 @@ NODISCARD enum err ipp_server_new(const struct ipp_server_environment *env,
 void ipp_server_free(struct ipp_server *s);
 /* New requests are served by |snapshot| from now on. ERR_NOMEM: they are not. */
 NODISCARD enum err ipp_server_set_snapshot(struct ipp_server *s, struct ipp_snapshot *snapshot);
+/* Challenges are made with |keys|, which are copied, from now on. */
+void ipp_server_set_keys(struct ipp_server *s, const struct digest_keys *keys);
 /* The policy of the machine changed: connections of the listener that |settings| are of end, with a
  * record, if they are below it now. */
 void ipp_server_recheck(struct ipp_server *s, const struct listener_settings *settings);

@@ -43,6 +43,7 @@ struct ipp_reach {
 struct ipp_server {
     struct ipp_server_environment env;
     struct ipp_snapshot *snapshot;
+    struct digest_keys keys;            /* of challenges */
     struct ipp_reach *reach;            /* one per printer of |snapshot| */
     struct ipp_connection *connections; /* list */
     struct ipp_exchange *detached;      /* list: documents whose clients do not wait any more */

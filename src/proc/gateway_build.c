@@ -399,6 +399,7 @@ enum err gateway_build(struct gateway_core *g, struct buf *why)
     gateway_status_metrics(g);
     gateway_certificates_learn(g);
     gateway_memory_start(g);
+    gateway_print_start(g);
     e = watch_supervisor(g);
     if (e)
         return gateway_fail(why, e, "watching the supervisor");
@@ -425,6 +426,7 @@ void gateway_unbuild(struct gateway_core *g)
     watch_close(g->control_watch);
     take_late_orders(g);
     control_server_free(g->control);
+    gateway_print_stop(g);
     for (unsigned i = 0; i < g->n_loops && g->loops; i++)
         gateway_print_free_loop(
             &g->loops[i]); /* what waits for the store is cancelled while there is one */

@@ -186,6 +186,7 @@ struct order {
     void (*run)(struct order *o);
     struct icap_snapshot *snapshot;     /* referenced */
     struct ipp_snapshot *print;         /* referenced */
+    struct digest_keys keys;            /* secret */
     struct listener_settings *listener; /* referenced */
     struct gateway_socket *socket;
     struct worker_settings workers;

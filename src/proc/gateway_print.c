@@ -8,6 +8,9 @@
 #include "base/log.h"
 #include "proc/gateway_int.h"
 
+#define KEY_MS  3600000u
+#define LOOK_MS 1000u
+
 /* ---- snapshots ---- */
 
 static void snapshot_release(void *owner)
@@ -98,6 +101,66 @@ void gateway_print_publish(struct gateway_core *g, struct ipp_snapshot *snapshot
     }
 }
 
+/* ---- keys of challenges ---- */
+
+static void order_keys(struct order *o)
+{
+    ipp_server_set_keys(o->to->ipp, &o->keys);
+    digest_keys_done(&o->keys);
+}
+
+/* By the clock that challenges are as old as, so that none is given up before its time. */
+static bool is_rotation_due(const struct gateway_core *g, uint64_t now_wall_ms)
+{
+    uint64_t lifetime = g->config->settings.ipp.digest.lifetime_ms;
+    uint64_t period = lifetime > KEY_MS ? lifetime : KEY_MS;
+    uint64_t made = g->print.rotated_wall_ms;
+
+    return now_wall_ms < made || now_wall_ms - made >= period;
+}
+
+/* Without randomness the old ones serve until the next look. */
+static void rotate(struct gateway_core *g, uint64_t now_wall_ms)
+{
+    struct gateway_print *p = &g->print;
+
+    if (digest_keys_rotate(&p->keys, &digest_random_system) != DIGEST_OK)
+        return;
+    p->rotated_wall_ms = now_wall_ms;
+    for (unsigned i = 0; i < g->n_loops; i++) {
+        struct order *o = order_new(&g->loops[i], order_keys);
+
+        o->keys = p->keys;
+        order_post(o);
+    }
+}
+
+static void on_look(struct timer *t)
+{
+    struct gateway_print *p = CONTAINER_OF(t, struct gateway_print, look);
+    struct gateway_core *g = CONTAINER_OF(p, struct gateway_core, print);
+    struct loop *l = g->loops[0].loop;
+    uint64_t now = clock_wall_ms(&clock_system);
+
+    timer_set(l, t, loop_now_ms(l) + LOOK_MS);
+    if (is_rotation_due(g, now))
+        rotate(g, now);
+}
+
+void gateway_print_start(struct gateway_core *g)
+{
+    struct loop *l = g->loops[0].loop;
+
+    g->print.look.fire = on_look;
+    timer_set(l, &g->print.look, loop_now_ms(l) + LOOK_MS);
+}
+
+void gateway_print_stop(struct gateway_core *g)
+{
+    if (g->loops && g->loops[0].loop && g->print.look.fire)
+        timer_clear(g->loops[0].loop, &g->print.look);
+}
+
 /* ---- life ---- */
 
 enum err gateway_print_init(struct gateway_core *g, struct buf *why)
@@ -109,6 +172,7 @@ enum err gateway_print_init(struct gateway_core *g, struct buf *why)
     if (!p->replay || !p->servers.by_loop ||
         digest_keys_rotate(&p->keys, &digest_random_system) != DIGEST_OK)
         return gateway_fail(why, ERR_NOMEM, "printing");
+    p->rotated_wall_ms = clock_wall_ms(&clock_system);
     enum err e = gateway_print_snapshot(g, g->config, &p->snapshot, why);
 
     return e ? gateway_fail(why, e, "printers") : OK;

@@ -3,7 +3,8 @@
  * of challenges, and the servers of the loops. For the files of gateway_int.h.
  *
  * Keys of challenges are each process's own, so that nobody's answer is good for two of them; who
- * asks another process than the one that challenged him is asked once more. */
+ * asks another process than the one that challenged him is asked once more. Each is used for an
+ * hour, or as long as a challenge is good, and then known for as long again. */
 #ifndef PROC_GATEWAY_PRINT_H
 #define PROC_GATEWAY_PRINT_H
 
@@ -17,6 +18,8 @@ struct tenants;
 
 struct gateway_print {
     struct digest_keys keys;
+    uint64_t rotated_wall_ms; /* when the newest one was made */
+    struct timer look;
     struct digest_replay *replay;
     struct ipp_jobs_numbers numbers; /* shared by the loops */
     struct ipp_snapshot *snapshot;   /* in force */
@@ -26,6 +29,9 @@ struct gateway_print {
 /* Before loops are made. */
 NODISCARD enum err gateway_print_init(struct gateway_core *g, struct buf *why);
 NODISCARD enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed);
+/* Keys of challenges change from now on; until then. */
+void gateway_print_start(struct gateway_core *g);
+void gateway_print_stop(struct gateway_core *g);
 /* The loop's server goes. */
 void gateway_print_free_loop(struct gateway_loop *gl);
 void gateway_print_done(struct gateway_core *g);

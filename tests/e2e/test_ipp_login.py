@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who prints: Digest (RFC 7616) byte by byte, Basic within TLS, client certificates; who may use which printer; and
 what wrong passwords get."""
+import base64
 import itertools
 import os
 import pty
@@ -9,7 +10,7 @@ import select
 
 import pytest
 
-from testenv import ipp
+from testenv import ipp, wait
 from testenv.cups import client_environment, ipptool
 from testenv.fake_printer import FakePrinter
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
@@ -108,6 +109,11 @@ def begin(wire, name="secure", user="ann", password=None, algorithm="SHA-256"):
     """The Digest of a user for a challenge of its own."""
     challenge = get_challenge(wire.ask(ask_for(name)), algorithm)
     return Digest(user, password or PASSWORDS.get(user, "no password"), challenge)
+
+
+def key_of(digest):
+    """The number of the key that its challenge was made with."""
+    return base64.urlsafe_b64decode(digest.challenge["nonce"])[0]
 
 
 def is_stale(reply):
@@ -401,6 +407,22 @@ class TestTime:
             assert is_stale(reply)
             digest.challenge, digest.nc = get_challenge(reply), 0
             assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+
+    def test_keys_change(self, tmp_path, certificates, backend, clock, connect_to):
+        """Every hour; a challenge that was made with the key before is good for as long as it was to be."""
+        with start(tmp_path / "gateway", certificates, backend, users=("ann",), env=clock.environment) as own:
+            wire = connect_to(own)
+            first = key_of(begin(wire))
+            clock.move(3400)
+            digest = begin(wire)
+            assert key_of(digest) == first
+            clock.move(250)
+            wait.until(lambda: key_of(begin(connect_to(own))) == (first + 1) % 256, "another key")
+            assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
+            for n in (2, 3):
+                clock.move(3700)
+                wait.until(lambda n=n: key_of(begin(connect_to(own))) == (first + n) % 256, "another key")
+            assert is_stale(wire.ask(ask_for(), "/", digest.field()))
 
     def test_after_a_restart(self, tmp_path, certificates, backend, connect_to):
         """A nonce of before is an old one, not a forged one: clients answer the new one and ask nobody anything."""
