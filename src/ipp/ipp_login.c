@@ -6,6 +6,7 @@
 
 #include "ipp/ipp_server_int.h"
 #include "tenant/basic.h"
+#include "tenant/throttle.h"
 
 #define VALUES_MAX   4u
 #define REFUSALS_MAX 5u /* of one connection; then it ends */
@@ -105,14 +106,14 @@ static uint64_t source_of(const struct ipp_exchange *ex)
 
 static bool is_throttled(const struct ipp_exchange *ex)
 {
-    return !throttle_allows(&ex->server->by_source, source_of(ex), &failures,
-                            loop_now_us(ex->server->env.loop));
+    return !throttle_shared_allows(ex->server->env.failures, source_of(ex), &failures,
+                                   loop_now_us(ex->server->env.loop));
 }
 
 static enum ipp_login_step refuse_wrong(struct ipp_exchange *ex, const char *why)
 {
-    throttle_failed(&ex->server->by_source, source_of(ex), &failures,
-                    loop_now_us(ex->server->env.loop));
+    throttle_shared_failed(ex->server->env.failures, source_of(ex), &failures,
+                           loop_now_us(ex->server->env.loop));
     if (++ex->conn->refusals >= REFUSALS_MAX)
         http_close_after(http_connection_engine(ex->conn->http));
     return refuse(ex, 401, false, ERR_LOGIN, why);

@@ -38,6 +38,7 @@ struct ipp_server_environment {
     struct logins *logins;                 /* NULL: there are no tenants */
     const struct digest_keys *digest_keys; /* to begin with; copied */
     struct digest_replay *replay;
+    struct throttle_shared *failures; /* wrong passwords, by address, of all loops */
     const struct digest_random *random;
     uint64_t id_seed; /* of this process's start, for ids of records */
     uint64_t started_wall_ms;

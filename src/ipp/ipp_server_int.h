@@ -26,7 +26,6 @@
 #include "ipp/ipp_jobs.h"
 #include "ipp/ipp_server.h"
 #include "ipp/ipp_translate.h"
-#include "tenant/throttle.h"
 
 /* Jobs of one request, besides its target. */
 #define IPP_OTHERS_MAX 64u
@@ -54,9 +53,8 @@ struct ipp_server {
     void *drained_arg;
     struct task drained_task;
     bool drained_queued;
-    bool dead;                          /* freed while |drained_task| was queued: the task frees */
-    struct buf line;                    /* scratch for records */
-    struct throttle by_source, by_user; /* wrong passwords */
+    bool dead;       /* freed while |drained_task| was queued: the task frees */
+    struct buf line; /* scratch for records */
     metric_id opened, refused[ERR_CODES];
     _Atomic uint64_t n_requests, n_jobs, n_refused;
     _Atomic unsigned n_connections;

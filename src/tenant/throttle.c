@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tenant/throttle.h"
 
+#include <pthread.h>
+#include <stdlib.h>
+
+struct throttle_shared {
+    pthread_mutex_t lock;
+    struct throttle table;
+};
+
 bool throttle_allows(const struct throttle *t, uint64_t key, const struct throttle_limits *l,
                      uint64_t now_us)
 {
@@ -33,4 +41,42 @@ void throttle_failed(struct throttle *t, uint64_t key, const struct throttle_lim
         *whole = now_us;
     t->slots[key % THROTTLE_SETS][at].key = key;
     *whole += l->every_ms * 1000;
+}
+
+/* ---- shared ---- */
+
+struct throttle_shared *throttle_shared_new(void)
+{
+    struct throttle_shared *s = calloc(1, sizeof *s);
+
+    if (s && pthread_mutex_init(&s->lock, NULL) != 0) {
+        free(s);
+        s = NULL;
+    }
+    return s;
+}
+
+void throttle_shared_free(struct throttle_shared *s)
+{
+    if (!s)
+        return;
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+bool throttle_shared_allows(struct throttle_shared *s, uint64_t key,
+                            const struct throttle_limits *l, uint64_t now_us)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool yes = throttle_allows(&s->table, key, l, now_us);
+    (void)pthread_mutex_unlock(&s->lock);
+    return yes;
+}
+
+void throttle_shared_failed(struct throttle_shared *s, uint64_t key,
+                            const struct throttle_limits *l, uint64_t now_us)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    throttle_failed(&s->table, key, l, now_us);
+    (void)pthread_mutex_unlock(&s->lock);
 }

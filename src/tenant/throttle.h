@@ -2,7 +2,7 @@
 /* throttle.h - who has failed too often lately: a bucket of failures for each key (an address, a
  * user's name), in a table of fixed size. A bucket fills again by itself.
  *
- * Pure but for what it remembers; one thread at a time. */
+ * Pure but for what it remembers; one thread at a time, but for the shared one. */
 #ifndef TENANT_THROTTLE_H
 #define TENANT_THROTTLE_H
 
@@ -31,5 +31,14 @@ bool throttle_allows(const struct throttle *t, uint64_t key, const struct thrott
 /* It failed. In a full set the bucket goes that is nearest to being whole. */
 void throttle_failed(struct throttle *t, uint64_t key, const struct throttle_limits *l,
                      uint64_t now_us);
+
+/* One for all threads. */
+struct throttle_shared;
+struct throttle_shared *throttle_shared_new(void);    /* NULL: out of memory */
+void throttle_shared_free(struct throttle_shared *s); /* NULL is fine */
+bool throttle_shared_allows(struct throttle_shared *s, uint64_t key,
+                            const struct throttle_limits *l, uint64_t now_us);
+void throttle_shared_failed(struct throttle_shared *s, uint64_t key,
+                            const struct throttle_limits *l, uint64_t now_us);
 
 #endif

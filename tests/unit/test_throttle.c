@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,10 +55,35 @@ static void test_a_full_set(void **state)
     assert_false(throttle_allows(&table, 1, &limits, 1));
 }
 
+/* Each thread's failures are everybody's. */
+static void *fail_once(void *arg)
+{
+    throttle_shared_failed(arg, 7, &limits, 1);
+    return NULL;
+}
+
+static void test_shared(void **state)
+{
+    struct throttle_shared *s = throttle_shared_new();
+    pthread_t threads[3];
+
+    (void)state;
+    assert_non_null(s);
+    for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, fail_once, s), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_false(throttle_shared_allows(s, 7, &limits, 1));
+    assert_true(throttle_shared_allows(s, 8, &limits, 1));
+    throttle_shared_free(s);
+    throttle_shared_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_burst_and_after, setup),
+        cmocka_unit_test(test_shared),
         cmocka_unit_test_setup(test_a_full_set, setup),
     };
 
