@@ -64,6 +64,9 @@ static void on_event(struct http_connection *c, const struct http_event *ev)
     case HTTP_EV_NONE: break;
     case HTTP_EV_REQUEST:
         c->open = c->carried = true;
+        if (c->fresh_ms) /* draining: this is the one that it may still bring */
+            http_close_after(c->engine);
+        c->fresh_ms = 0;
         h->request(c->set.arg);
         break;
     case HTTP_EV_BODY:
