@@ -9,9 +9,7 @@ static void test_clear(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/ipp/print");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/ipp/print");
     hear_request(f);
     assert_string_equal(f->target, "/ipp/print");
     assert_string_equal(f->authorization, "");
@@ -31,9 +29,7 @@ static void test_ipp_error(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_CLIENT_ERROR_NOT_FOUND, "");
     finish(f, IPP_CLIENT_ANSWERED);
@@ -45,9 +41,7 @@ static void test_version(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SERVER_ERROR_VERSION_NOT_SUPPORTED, "");
     accept_one(f);
@@ -106,9 +100,7 @@ static void test_http(void **state)
     (void)setup(&own);
     struct fixture *f = own;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     say(f, row->answer);
     finish_with(f, row->end, row->words);
@@ -119,9 +111,7 @@ static void test_wrong_request_id(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer_with(f, IPP_SUCCESSFUL_OK, f->header.request_id + 1, "", "application/ipp");
     finish_with(f, IPP_CLIENT_NETWORK, "instead of 1");
@@ -131,9 +121,7 @@ static void test_no_answer(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     pass(f, 299000);
     assert_int_equal(f->n_done, 0);
@@ -146,9 +134,7 @@ static void test_answer_without_end(void **state)
     struct fixture *f = *state;
     static char much[70000];
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer_with(f, IPP_SUCCESSFUL_OK, f->header.request_id, "", "text/plain");
     finish(f, IPP_CLIENT_NETWORK);
@@ -188,9 +174,7 @@ static void test_kept(void **state)
 /* |farewell|: what the printer says before it closes a connection that nobody uses. */
 static void check_kept_closed(struct fixture *f, const char *farewell)
 {
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
     finish(f, IPP_CLIENT_ANSWERED);
@@ -219,9 +203,7 @@ static void test_dies_under_way(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
     finish(f, IPP_CLIENT_ANSWERED);
@@ -240,9 +222,7 @@ static void test_dies_at_once(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     stream_shutdown(f->server);
     finish_with(f, IPP_CLIENT_NETWORK, "closed before the first byte");
@@ -269,9 +249,7 @@ static void test_free_in_callback(void **state)
     struct fixture *f = *state;
 
     f->free_in_callback = true;
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
     UNTIL(f, f->n_done);
@@ -282,9 +260,7 @@ static void test_free_under_way(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     ipp_client_free(f->client);
     f->client = NULL;
@@ -335,9 +311,7 @@ static void test_no_userinfo_goes_out(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://joe:secret@127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://joe:secret@127.0.0.1:%u/q");
     hear_request(f);
     assert_null(strstr(f->uri, "joe"));
     assert_null(strstr(f->uri, "secret"));
@@ -556,9 +530,7 @@ static void check_alert(struct fixture *f, const char *uri, bool upgraded)
 
     buf_init(&why, 0);
     assert_int_equal(tls_context_new(&s, &strict, &why), OK);
-    use(f, uri);
-    ask(f);
-    accept_one(f);
+    ask_at(f, uri);
     if (upgraded) {
         hear_options(f);
         say(f, SWITCH);
@@ -672,9 +644,7 @@ static void check_demand(struct fixture *f, const char *status)
 {
     char text[200];
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     (void)snprintf(text, sizeof text,
                    "HTTP/1.1 %s\r\nConnection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"
@@ -704,9 +674,7 @@ static void test_426_again(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     say(f, "HTTP/1.1 426 No\r\nUpgrade: TLS\r\nContent-Length: 0\r\n\r\n");
     upgrade(f, FINAL);
@@ -720,9 +688,7 @@ static void test_426_without_upgrade(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     say(f, "HTTP/1.1 426 No\r\nUpgrade: TLS\r\nContent-Length: 0\r\n\r\n");
     accept_one(f);
@@ -735,9 +701,7 @@ static void test_426_without_upgrade(void **state)
 
 static void check_implicit(struct fixture *f, const char *uri)
 {
-    use(f, uri);
-    ask(f);
-    accept_one(f);
+    ask_at(f, uri);
     begin_tls(f, server_implicit);
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
@@ -761,9 +725,7 @@ static void test_early_answer(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipps://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipps://127.0.0.1:%u/q");
     assert_int_equal(chain_append_copy(&f->out, SPAN(FINAL)), OK);
     assert_int_equal(stream_start_tls(f->server, server_implicit, NULL), OK);
     finish_with(f, IPP_CLIENT_NETWORK, "");
@@ -774,9 +736,7 @@ static void test_clear_text_for_ipps(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipps://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipps://127.0.0.1:%u/q");
     say(f, "HTTP/1.1 400 Bad\r\n\r\n");
     finish_with(f, IPP_CLIENT_SECURITY, "no TLS with 127.0.0.1");
 }

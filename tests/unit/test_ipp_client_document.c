@@ -33,9 +33,7 @@ static void test_print(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, SPAN(DOCUMENT));
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", SPAN(DOCUMENT));
     hear_head(f, &length);
     say(f, GO_ON);
     hear_document(f, length, SPAN(DOCUMENT));
@@ -57,9 +55,7 @@ static void test_patience(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, SPAN(DOCUMENT));
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", SPAN(DOCUMENT));
     hear_head(f, &length);
     pass(f, 900);
     assert_int_equal(f->in.n, 0);
@@ -75,9 +71,7 @@ static void test_early_refusal(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, SPAN(DOCUMENT));
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", SPAN(DOCUMENT));
     hear_head(f, &length);
     f->header.request_id = 1;
     answer(f, IPP_CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED, "");
@@ -93,9 +87,7 @@ static void test_early_yes(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, SPAN(DOCUMENT));
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", SPAN(DOCUMENT));
     hear_head(f, &length);
     f->header.request_id = 1;
     answer(f, IPP_SUCCESSFUL_OK, "");
@@ -227,9 +219,7 @@ static void test_426_before_the_document(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, SPAN(DOCUMENT));
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", SPAN(DOCUMENT));
     hear_head(f, &length);
     say(f, "HTTP/1.1 426 No\r\nUpgrade: TLS/1.2\r\nContent-Length: 0\r\n\r\n");
     upgrade(f, FINAL);
@@ -274,9 +264,7 @@ static void test_refused_under_way(void **state)
     size_t length;
 
     assert_non_null(text);
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, (struct span){text, LARGE});
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", (struct span){text, LARGE});
     hear_head(f, &length);
     say(f, GO_ON);
     UNTIL(f, f->in.n > 100000);
@@ -314,9 +302,7 @@ static void test_yes_under_way(void **state)
     size_t length;
 
     assert_int_equal(setsockopt(f->listening, SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, (struct span){text, sizeof text});
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", (struct span){text, sizeof text});
     hear_head(f, &length);
     hold_little(f);
     f->eof = true; /* it reads nothing of it */
@@ -336,9 +322,7 @@ static void test_document_that_gets_shorter(void **state)
     size_t length;
 
     assert_non_null(text);
-    use(f, "ipp://127.0.0.1:%u/q");
-    print(f, (struct span){text, LARGE});
-    accept_one(f);
+    print_at(f, "ipp://127.0.0.1:%u/q", (struct span){text, LARGE});
     hear_head(f, &length);
     assert_int_equal(ftruncate(f->fd, 1000), 0);
     say(f, GO_ON);
@@ -351,9 +335,7 @@ static void test_dies_under_way(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
     finish(f, IPP_CLIENT_ANSWERED);
@@ -373,9 +355,7 @@ static void test_dies_without_a_word(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
     finish(f, IPP_CLIENT_ANSWERED);
@@ -394,9 +374,7 @@ static void test_dies_before_the_document(void **state)
     struct fixture *f = *state;
     size_t length;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     answer(f, IPP_SUCCESSFUL_OK, "");
     finish(f, IPP_CLIENT_ANSWERED);

@@ -188,9 +188,7 @@ static void test_no_user(void **state)
 {
     struct fixture *f = *state;
 
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     say(f, ASK_DIGEST);
     finish_with(f, IPP_CLIENT_LOGIN, "name a user (-u)");
@@ -208,9 +206,7 @@ static void test_no_password(void **state)
     struct fixture *f = *state;
 
     f->set.login = (struct ipp_client_login){.user = USER, .password = no_password};
-    use(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipp://127.0.0.1:%u/q");
     hear_request(f);
     say(f, ASK_DIGEST);
     finish_with(f, IPP_CLIENT_LOGIN, "the password of user 'ann'");
@@ -221,9 +217,7 @@ static void test_impossible_user(void **state)
 {
     struct fixture *f = *state;
 
-    use_as(f, "ipp://127.0.0.1:%u/q", "a:b");
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipp://127.0.0.1:%u/q", "a:b");
     for (unsigned i = 0; i < 10 && !f->n_done; i++) {
         hear_request(f);
         assert_string_equal(f->authorization, "");
@@ -326,9 +320,7 @@ static void test_basic_is_not_answered(void **state)
 {
     struct fixture *f = *state;
 
-    use_as(f, "ipps://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipps://127.0.0.1:%u/q", USER);
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED BASIC "\r\nno");
@@ -342,9 +334,7 @@ static void test_basic_allowed(void **state)
     struct fixture *f = *state;
 
     f->set.allow_basic = true;
-    use_as(f, "ipps://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipps://127.0.0.1:%u/q", USER);
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED BASIC "\r\nno");
@@ -372,9 +362,7 @@ static void test_basic_with_a_long_password(void **state)
     f->set.allow_basic = true;
     f->set.login = (struct ipp_client_login){.user = USER, .password = give_long_password};
     f->message.user = USER;
-    use(f, "ipps://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_at(f, "ipps://127.0.0.1:%u/q");
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED BASIC "\r\nno");
@@ -391,9 +379,7 @@ static void test_basic_first(void **state)
     struct fixture *f = *state;
 
     f->set.allow_basic = true;
-    use_as(f, "ipps://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipps://127.0.0.1:%u/q", USER);
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED BASIC CHALLENGE("n") "\r\nno");
@@ -409,9 +395,7 @@ static void test_basic_in_clear(void **state)
     struct fixture *f = *state;
 
     f->set.allow_basic = true;
-    use_as(f, "ipp://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipp://127.0.0.1:%u/q", USER);
     hear_request(f);
     say(f, DENIED BASIC "\r\nno");
     finish_with(f, IPP_CLIENT_LOGIN, "to whoever listens");
@@ -424,9 +408,7 @@ static void test_basic_to_anybody(void **state)
     struct fixture *f = *state;
 
     f->set.allow_basic = f->set.insecure = true;
-    use_as(f, "ipps://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipps://127.0.0.1:%u/q", USER);
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED BASIC "\r\nno");
@@ -452,9 +434,7 @@ static void test_other_schemes(void **state)
 {
     struct fixture *f = *state;
 
-    use_as(f, "ipps://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipps://127.0.0.1:%u/q", USER);
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: Bearer realm=\"r\"\r\n\r\nno");
@@ -465,9 +445,7 @@ static void test_401_without_challenge(void **state)
 {
     struct fixture *f = *state;
 
-    use_as(f, "ipps://127.0.0.1:%u/q", USER);
-    ask(f);
-    accept_one(f);
+    ask_at_as(f, "ipps://127.0.0.1:%u/q", USER);
     begin_tls(f, server_implicit);
     hear_request(f);
     say(f, DENIED "\r\nno");

@@ -12,6 +12,13 @@ static void use_through(struct fixture *f, const char *uri)
     use(f, uri);
 }
 
+static void ask_through(struct fixture *f, const char *uri)
+{
+    use_through(f, uri);
+    ask(f);
+    accept_one(f);
+}
+
 /* The URI's port is that of the proxy here, which is as good as any. */
 static void hear_connect(struct fixture *f, char *head, size_t cap)
 {
@@ -32,9 +39,7 @@ static void test_clear(void **state)
     struct fixture *f = *state;
     char head[2048];
 
-    use_through(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_through(f, "ipp://127.0.0.1:%u/q");
     hear_connect(f, head, sizeof head);
     say(f, TUNNEL);
     hear_request(f);
@@ -68,9 +73,7 @@ static void test_implicit(void **state)
     struct fixture *f = *state;
     char head[2048];
 
-    use_through(f, "ipps://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_through(f, "ipps://127.0.0.1:%u/q");
     hear_connect(f, head, sizeof head);
     say(f, "HTTP/1.1 204 fine\r\n\r\n"); /* any 2xx */
     begin_tls(f, server_implicit);
@@ -140,9 +143,7 @@ static void check_rest_of_407(struct fixture *f, bool closes)
     char head[2048];
 
     be_user(f);
-    use_through(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_through(f, "ipp://127.0.0.1:%u/q");
     hear_connect(f, head, sizeof head);
     say(f, "HTTP/1.1 407 No\r\nContent-Length: 60000\r\n" PROXY_DIGEST "\r\nn");
     if (closes)
@@ -297,9 +298,7 @@ static void test_proxy_resets(void **state)
     struct fixture *f = *state;
     char head[2048];
 
-    use_through(f, "ipp://127.0.0.1:%u/q");
-    ask(f);
-    accept_one(f);
+    ask_through(f, "ipp://127.0.0.1:%u/q");
     hear_connect(f, head, sizeof head);
     drop_server(f);
     finish_with(f, IPP_CLIENT_NETWORK, "no good answer from the proxy");

@@ -499,6 +499,28 @@ static inline void print(struct fixture *f, struct span document)
     begin(f, false, document);
 }
 
+/* The same, with the client, and up to its connection. */
+static inline void ask_at(struct fixture *f, const char *uri)
+{
+    use(f, uri);
+    ask(f);
+    accept_one(f);
+}
+
+static inline void ask_at_as(struct fixture *f, const char *uri, const char *user)
+{
+    use_as(f, uri, user);
+    ask(f);
+    accept_one(f);
+}
+
+static inline void print_at(struct fixture *f, const char *uri, struct span document)
+{
+    use(f, uri);
+    print(f, document);
+    accept_one(f);
+}
+
 static inline void finish(struct fixture *f, enum ipp_client_end end)
 {
     UNTIL(f, f->n_done);
