@@ -135,7 +135,7 @@ static struct ipp_job *job_of(const struct ipp_exchange *ex, const struct ipp_gr
     if (g->tag != IPP_GROUP_JOB || ipp_attribute_find(g->attributes, SPAN("job-id"), &a) != OK ||
         !ipp_attribute_single(&a, IPP_VALUE_INTEGER, &v) || !ipp_value_integer(&v, &id))
         return NULL;
-    for (size_t i = 0; i < ex->n_jobs; i++)
+    for (size_t i = 0; ex->jobs && i < ex->n_jobs; i++)
         if (ex->jobs[i].printer_id == id && id > 0 && ipp_job_may_tell(ex, &ex->jobs[i]))
             return &ex->jobs[i];
     return NULL;
