@@ -35,7 +35,7 @@ void stream_fail(struct stream *s, enum err e, const char *why)
 
     if (s->failure && !better)
         return;
-    free(s->error);
+    s->first_error = s->error; /* drivers may hold it */
     s->failure = e;
     s->error = span_dup(span_of(why));
 }
@@ -242,6 +242,7 @@ static void run_free(struct task *t)
     stream_tls_free(s);
     sallyport_report_free(s->report);
     sallyport_report_free(s->late_report);
+    free(s->first_error);
     free(s->error);
     free(s);
 }

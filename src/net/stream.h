@@ -98,7 +98,9 @@ NODISCARD enum err stream_check_system(const struct stream *s, const struct prot
                                        sallyport_why *ret_why);
 void stream_set_peer(struct stream *s, const struct address *peer); /* from a PROXY header */
 struct loop *stream_loop(const struct stream *s);
-/* What failed first, and why: a sentence, "" if nothing did. Lives as long as the stream. */
+/* What failed first, and why: a sentence, "" if nothing did. A reset gives way, once, to what the
+ * peer turns out to have said before it; the sentence that was returned until then lives on, as
+ * long as the stream, as all of them do. */
 enum err stream_failure(const struct stream *s);
 const char *stream_error(const struct stream *s);
 /* After ERR_TLS: the peer ended the connection without a TLS close, and said nothing of why. */

@@ -63,8 +63,9 @@ struct stream {
     sallyport_report *report;
     sallyport_report *late_report; /* with the alert that came after the handshake; or NULL */
     enum err failure;
-    char *error; /* NULL: out of memory for it, or no error */
-    void *owner; /* the upstream pool's record of this connection */
+    char *error;       /* NULL: out of memory for it, or no error */
+    char *first_error; /* what |error| replaced, which happens once at most; or NULL */
+    void *owner;       /* the upstream pool's record of this connection */
     /* An IP address as its sockaddr; 0 bytes: unknown. A sockaddr_storage would be a fifth of what
      * an idle connection costs. */
     unsigned char peer_len;

@@ -372,6 +372,26 @@ static void test_reset(void **state)
     loop_free(p.l);
 }
 
+/* A driver may still hold what it was told of a reset when the peer's last word is read. */
+static void test_held_error(void **state)
+{
+    struct pair p;
+
+    (void)state;
+    pair_open(&p, false, true);
+    stream_fail(p.a.s, ERR_RESET, "reset while it was written to");
+    const char *held = stream_error(p.a.s);
+
+    stream_fail(p.a.s, ERR_TLS, "it said why");
+    assert_string_equal(stream_error(p.a.s), "it said why");
+    stream_fail(p.a.s, ERR_TLS, "and more");
+    stream_fail(p.a.s, ERR_RESET, "and went");
+    assert_int_equal(stream_failure(p.a.s), ERR_TLS);
+    assert_string_equal(stream_error(p.a.s), "it said why");
+    assert_string_equal(held, "reset while it was written to");
+    pair_close(&p);
+}
+
 static void test_wrong_name(void **state)
 {
     struct pair p;
@@ -923,6 +943,7 @@ int main(void)
         cmocka_unit_test(test_small_answer_is_one_record),
         cmocka_unit_test(test_pending_bytes_wake),
         cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_held_error),
         cmocka_unit_test(test_wrong_name),
         cmocka_unit_test(test_key_update_is_answered),
         cmocka_unit_test(test_rekey),
