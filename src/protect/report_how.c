@@ -131,6 +131,51 @@ static void weigh_signatures(struct weighing *w, SSL *ssl)
         weigh(w, STRENGTH_HASH, hash, "the hash that the handshake was signed with");
 }
 
+/* ---- resumed sessions ---- */
+
+/* A resumed handshake has no signatures, and nothing of the CAs of its peer: how strong those were
+ * is only known from the handshake that it goes back to. Copies of a session, and the sessions of
+ * tickets that come later, keep what is noted of the first. */
+static void note_level(SSL *ssl, sallyport_level level)
+{
+    SSL_SESSION *session = SSL_get_session(ssl);
+
+    if (SSL_is_server(ssl) || !session || SSL_SESSION_get_ex_data(session, tls_places()->level))
+        return;
+    /* Without memory for it nothing is known, which counts as weak. */
+    (void)SSL_SESSION_set_ex_data(session, tls_places()->level, (void *)((uintptr_t)level + 1));
+}
+
+static bool noted_level(SSL *ssl, sallyport_level *ret)
+{
+    const SSL_SESSION *session = SSL_get_session(ssl);
+    uintptr_t noted =
+        session ? (uintptr_t)SSL_SESSION_get_ex_data(session, tls_places()->level) : 0;
+
+    if (noted == 0)
+        return tls_ticket_level(ssl, ret);
+    *ret = (sallyport_level)(noted - 1);
+    return true;
+}
+
+/* A server that asked its peer for nothing, in a version without weak signatures (RFC 8446 4.2.3):
+ * everything that counts is still there to be weighed. */
+static bool nothing_is_gone(SSL *ssl)
+{
+    return SSL_is_server(ssl) && SSL_version(ssl) >= TLS1_3_VERSION &&
+           !SSL_get0_peer_certificate(ssl);
+}
+
+static void weigh_resumed(struct weighing *w, SSL *ssl)
+{
+    sallyport_level level;
+
+    if (noted_level(ssl, &level))
+        cap(w, level, "the handshake that it resumes");
+    else if (!nothing_is_gone(ssl))
+        cap(w, SALLYPORT_WEAK, "the handshake that it resumes, which nobody looked at");
+}
+
 /* ---- names, for people ---- */
 
 static const char *name_of(int nid)
@@ -202,8 +247,10 @@ int report_read_how(sallyport_report *r, SSL *ssl)
     }
     weigh_signatures(&w, ssl);
     weigh_certs(&w, ssl);
-    /* Signatures and the CAs of its peer are not there any more to be weighed. */
-    cap(&w, tls_ticket_level(ssl), "the handshake that it resumes");
+    if (SSL_session_reused(ssl) == 1)
+        weigh_resumed(&w, ssl);
+    else
+        note_level(ssl, w.level);
     r->how.level = w.level;
     r->how.limit = w.limit;
     r->how.via = SALLYPORT_VIA_TLS;

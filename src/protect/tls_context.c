@@ -39,6 +39,7 @@ static void make_places(void)
     places.context = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     places.noted = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     places.pending = SSL_get_ex_new_index(0, NULL, NULL, NULL, tls_pending_ticket_free);
+    places.level = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
 const struct tls_places *tls_places(void)

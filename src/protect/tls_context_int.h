@@ -57,6 +57,7 @@ struct tls_places {
     int context; /* SSL_CTX: its tls_context */
     int noted;   /* SSL: the flags that tolerated something, as a number */
     int pending; /* SSL: struct pending_ticket */
+    int level;   /* SSL_SESSION, of clients: 1 + how strong its full handshake was, as a number */
 };
 const struct tls_places *tls_places(void);
 /* The context that |ssl| was opened with; NULL for one that somebody else made. */
@@ -93,9 +94,8 @@ void tls_pending_ticket_free(void *parent, void *pending, CRYPTO_EX_DATA *ad, in
                              void *arg);
 /* What was tolerated in the handshake that a resumed |ssl| goes back to. */
 unsigned tls_ticket_tolerated(SSL *ssl);
-/* How strong that handshake was; STRONG for an |ssl| that is not resumed, or not a server's of
- * ours. */
-sallyport_level tls_ticket_level(SSL *ssl);
+/* How strong that handshake was, by the ticket. False: |ssl| is not a server's of ours with one. */
+bool tls_ticket_level(SSL *ssl, sallyport_level *ret);
 
 /* tls_alpn.c: ERR_BUG for a name that is too long. */
 NODISCARD enum err tls_alpn_load(struct tls_context *c, struct span name);

@@ -313,14 +313,14 @@ unsigned tls_ticket_tolerated(SSL *ssl)
     return note_read(SSL_get_session(ssl), &note) ? note.tolerated : 0;
 }
 
-sallyport_level tls_ticket_level(SSL *ssl)
+bool tls_ticket_level(SSL *ssl, sallyport_level *ret)
 {
     struct note note;
 
-    return tls_context_of(ssl) && SSL_is_server(ssl) && SSL_session_reused(ssl) == 1 &&
-                   note_read(SSL_get_session(ssl), &note)
-               ? note.level
-               : SALLYPORT_STRONG;
+    if (!tls_context_of(ssl) || !SSL_is_server(ssl) || !note_read(SSL_get_session(ssl), &note))
+        return false;
+    *ret = note.level;
+    return true;
 }
 
 /* ---- tickets on request ---- */

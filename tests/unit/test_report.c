@@ -512,10 +512,16 @@ static void test_resumed_level(void **state)
             assert_int_equal(SSL_set_session(ends[0], session), 1);
         struct meeting m = meeting_of(ends[0], ends[1], take_report, &both);
 
-        assert_int_equal(how_of(both.server).resumed, resumed);
-        assert_int_equal(how_of(both.server).level, SALLYPORT_WEAK);
-        assert_non_null(strstr(how_of(both.server).limit,
-                               resumed ? "that it resumes" : "the handshake was signed"));
+        for (int i = 0; i < 2; i++) {
+            const sallyport_how how = how_of(i ? both.server : both.client);
+
+            assert_int_equal(how.resumed, resumed);
+            assert_int_equal(how.level, SALLYPORT_WEAK);
+            assert_non_null(
+                strstr(how.limit, resumed ? "that it resumes" : "the handshake was signed"));
+            if (strstr(how.limit, "nobody looked at"))
+                fail_msg("said: %s", how.limit);
+        }
         SSL_SESSION_free(session);
         session = SSL_get1_session(ends[0]);
         free_reports(&both);
@@ -525,6 +531,101 @@ static void test_resumed_level(void **state)
     SSL_SESSION_free(session);
     tls_context_unref(s);
     tls_context_unref(c);
+}
+
+/* As it would be read from a file: OpenSSL's fields, and nothing that hung on it. */
+static SSL_SESSION *stored(const SSL_SESSION *session)
+{
+    unsigned char *bytes = NULL;
+    int n = i2d_SSL_SESSION((SSL_SESSION *)(uintptr_t)session, &bytes);
+    const unsigned char *p = bytes;
+    SSL_SESSION *copy = d2i_SSL_SESSION(NULL, &p, n);
+
+    assert_non_null(copy);
+    OPENSSL_free(bytes);
+    return copy;
+}
+
+/* A server that is none of ours, with OpenSSL's tickets. */
+static SSL_CTX *plain_server(int version, bool asks)
+{
+    SSL_CTX *s = SSL_CTX_new(TLS_server_method());
+
+    assert_non_null(s);
+    assert_int_equal(SSL_CTX_set_max_proto_version(s, version), 1);
+    assert_int_equal(SSL_CTX_use_certificate(s, leaf.x509), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(s, leaf.key), 1);
+    assert_int_equal(X509_STORE_add_cert(SSL_CTX_get_cert_store(s), ca.x509), 1);
+    assert_int_equal(SSL_CTX_set_session_id_context(s, (const unsigned char *)"x", 1), 1);
+    if (asks)
+        SSL_CTX_set_verify(s, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    return s;
+}
+
+/* The levels of both ends, when |*session| (NULL: none) is resumed; *session becomes the next. */
+static void meet_again(struct tls_context *c, SSL_CTX *s, SSL_SESSION **session,
+                       sallyport_level *ret_client, sallyport_level *ret_server)
+{
+    SSL *ends[] = {tls_context_open(c, "localhost"), SSL_new(s)};
+    struct both_reports both = {0};
+    char byte;
+
+    if (*session)
+        assert_int_equal(SSL_set_session(ends[0], *session), 1);
+    SSL_set_accept_state(ends[1]);
+    struct meeting m = meeting_of(ends[0], ends[1], take_report, &both);
+
+    (void)SSL_read(ends[0], &byte, 1); /* the ticket */
+    assert_int_equal(how_of(both.client).resumed, *session != NULL);
+    assert_int_equal(how_of(both.server).resumed, *session != NULL);
+    *ret_client = how_of(both.client).level;
+    *ret_server = how_of(both.server).level;
+    SSL_SESSION_free(*session);
+    *session = SSL_get1_session(ends[0]);
+    free_reports(&both);
+    (void)SSL_shutdown(ends[0]);
+    meeting_end(&m);
+}
+
+/* What of a handshake nobody has noted does not count as strong, unless nothing of it is gone. */
+static void test_resumed_unseen(void **state)
+{
+    static const struct {
+        int version;
+        bool asks; /* for a client certificate */
+        sallyport_level server;
+    } rows[] = {
+        {TLS1_3_VERSION, false, SALLYPORT_STRONG},
+        {TLS1_3_VERSION, true,  SALLYPORT_WEAK  },
+        {TLS1_2_VERSION, false, SALLYPORT_WEAK  },
+        {TLS1_2_VERSION, true,  SALLYPORT_WEAK  },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct tls_context *c = test_tls_client(&ca, rows[i].asks ? &leaf : NULL);
+        SSL_CTX *s = plain_server(rows[i].version, rows[i].asks);
+        SSL_SESSION *session = NULL, *seen;
+        sallyport_level client, server;
+
+        meet_again(c, s, &session, &client, &server);
+        assert_int_equal(client, SALLYPORT_STRONG);
+        assert_int_equal(server, SALLYPORT_STRONG);
+        /* The client has seen the first one, and goes on knowing. */
+        for (int again = 0; again < 2; again++) {
+            meet_again(c, s, &session, &client, &server);
+            assert_int_equal(client, SALLYPORT_STRONG);
+            assert_int_equal(server, rows[i].server);
+        }
+        seen = session;
+        session = stored(seen);
+        SSL_SESSION_free(seen);
+        meet_again(c, s, &session, &client, &server);
+        assert_int_equal(client, SALLYPORT_WEAK);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(s);
+        tls_context_unref(c);
+    }
 }
 
 /* ---- after the handshake ---- */
@@ -652,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_no_tls_there),
         cmocka_unit_test(test_broken_later),
         cmocka_unit_test(test_resumed_level),
+        cmocka_unit_test(test_resumed_unseen),
         cmocka_unit_test(test_broken_at_the_end),
         cmocka_unit_test(test_names),
     };
