@@ -36,4 +36,10 @@ struct flow {
 void flow_fill(struct flow *f, const sallyport_ctx *ctx, const struct policy_file *policy,
                const struct sockaddr *local, const struct sockaddr *remote, int proto);
 
+struct ifaddrs;
+/* The one interface of |list| that has |local|. False: none has, or several have, so that it is not
+ * known which; |dst| then means nothing. */
+bool flow_interface(const struct ifaddrs *list, const struct sockaddr *local,
+                    char dst[IF_NAMESIZE]);
+
 #endif

@@ -136,28 +136,59 @@ const char *sallyport_derived(const sallyport_ctx *ctx, const sallyport_peer *pe
 
 /* ---- what a connection is ---- */
 
+/* RFC 4007 6: what a link-local address is an address of; 0: of nothing that is known. */
+static uint32_t scope_of(const struct sockaddr *a)
+{
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)a;
+
+    return a->sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr) ? six->sin6_scope_id
+                                                                              : 0;
+}
+
+/* Can they be one address? */
 static bool same_host(const struct sockaddr *a, const struct sockaddr *b)
 {
     int family, other;
     const uint8_t *x = policy_address_bytes(a, &family), *y = policy_address_bytes(b, &other);
     size_t n = family == AF_INET ? 4 : 16;
+    uint32_t scope = scope_of(a), other_scope = scope_of(b);
 
     return x && y && family == other &&
-           span_eq((struct span){(const char *)x, n}, (struct span){(const char *)y, n});
+           span_eq((struct span){(const char *)x, n}, (struct span){(const char *)y, n}) &&
+           (scope == other_scope || !scope || !other_scope);
 }
 
-/* The interface that has |local|; "" if none has. */
-static void find_interface(const struct sockaddr *local, char dst[IF_NAMESIZE])
+/* Without the label that an address of IPv4 may have there: "eth0:1". */
+static struct span interface_name(const struct ifaddrs *i)
+{
+    struct span name = span_of(i->ifa_name);
+
+    return span_cut(&name, ':');
+}
+
+bool flow_interface(const struct ifaddrs *list, const struct sockaddr *local, char dst[IF_NAMESIZE])
+{
+    dst[0] = '\0';
+    for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
+        if (!i->ifa_addr || !same_host(local, i->ifa_addr))
+            continue;
+        if (dst[0] && !span_eq(interface_name(i), span_of(dst)))
+            return false;
+        (void)span_copy(interface_name(i), dst, IF_NAMESIZE);
+    }
+    return dst[0] != '\0';
+}
+
+static bool find_interface(const struct sockaddr *local, char dst[IF_NAMESIZE])
 {
     struct ifaddrs *list = NULL;
 
-    dst[0] = '\0';
     if (getifaddrs(&list) != 0)
-        return;
-    for (const struct ifaddrs *i = list; i && !dst[0]; i = i->ifa_next)
-        if (i->ifa_addr && same_host(local, i->ifa_addr))
-            (void)span_copy(span_of(i->ifa_name), dst, IF_NAMESIZE);
+        return false;
+    bool found = flow_interface(list, local, dst);
+
     freeifaddrs(list);
+    return found && if_nametoindex(dst) != 0; /* a label may be any word */
 }
 
 /* NULL for what is neither IPv4 nor IPv6. */
@@ -179,10 +210,9 @@ void flow_fill(struct flow *f, const sallyport_ctx *ctx, const struct policy_fil
     *f = (struct flow){.view = {.proto = proto}};
     f->view.local = copy_address(&f->local, local);
     f->view.remote = copy_address(&f->remote, remote);
-    if (f->view.local && policy_names_interfaces(policy)) {
-        find_interface(f->view.local, f->interface);
-        f->view.interface = f->interface[0] ? f->interface : NULL;
-    }
+    if (f->view.local && policy_names_interfaces(policy) &&
+        find_interface(f->view.local, f->interface))
+        f->view.interface = f->interface;
     if (!ctx)
         return;
     f->view.service = ctx->service[0] ? ctx->service : NULL;

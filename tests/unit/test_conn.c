@@ -10,11 +10,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "protect/conn_int.h"
 #include "sallyport/conn.h"
 #include "test_two_ends.h"
 
@@ -595,6 +597,88 @@ static void test_sockets(void **state)
     sallyport_conn_free(NULL);
 }
 
+static struct sockaddr_storage address_of(const char *text, uint32_t scope)
+{
+    struct sockaddr_storage ss = {0};
+    struct sockaddr_in *four = (struct sockaddr_in *)(void *)&ss;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)(void *)&ss;
+
+    ss.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET;
+    if (ss.ss_family == AF_INET) {
+        assert_int_equal(inet_pton(AF_INET, text, &four->sin_addr), 1);
+        return ss;
+    }
+    assert_int_equal(inet_pton(AF_INET6, text, &six->sin6_addr), 1);
+    six->sin6_scope_id = scope;
+    return ss;
+}
+
+/* By which interface a connection goes: known only where it cannot be another one. */
+static void test_interface(void **state)
+{
+    static const struct {
+        const char *name, *address; /* NULL: as packet sockets have, or none at all */
+        uint32_t scope;
+    } have[] = {
+        {"lo",     "127.0.0.1",   0},
+        {"lo",     "::1",         0},
+        {"ppp0",   NULL,          0},
+        {"eth0",   "10.0.0.1",    0},
+        {"eth0:1", "10.0.0.2",    0},
+        {"eth0",   "fe80::1",     2},
+        {"eth1",   "10.0.0.1",    0},
+        {"eth1",   "fe80::1",     3},
+        {"eth1",   "fe80::2",     3},
+        {"eth1",   "2001:db8::1", 0},
+        {"eth1",   "10.0.0.9",    0},
+        {"eth1:a", "10.0.0.9",    0},
+    };
+    static const struct {
+        const char *local;
+        uint32_t scope;
+        const char *interface; /* NULL: not known */
+    } rows[] = {
+        {"127.0.0.1",        0, "lo"  },
+        {"::1",              0, "lo"  },
+        {"10.0.0.2",         0, "eth0"},
+        {"10.0.0.9",         0, "eth1"}, /* twice, but on one */
+        {"10.0.0.1",         0, NULL  },
+        {"::ffff:10.0.0.1",  0, NULL  },
+        {"::ffff:127.0.0.1", 0, "lo"  },
+        {"fe80::1",          2, "eth0"},
+        {"fe80::1",          3, "eth1"},
+        {"fe80::1",          4, NULL  },
+        {"fe80::1",          0, NULL  }, /* without a scope it may be either */
+        {"fe80::2",          0, "eth1"},
+        {"2001:db8::1",      7, "eth1"}, /* no scope has a meaning there */
+        {"10.0.0.3",         0, NULL  },
+    };
+    enum { N = sizeof have / sizeof have[0] };
+    struct sockaddr_storage addresses[N];
+    struct ifaddrs list[N];
+    char name[IF_NAMESIZE];
+
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        if (have[i].address)
+            addresses[i] = address_of(have[i].address, have[i].scope);
+        list[i] = (struct ifaddrs){
+            .ifa_next = i + 1 < N ? &list[i + 1] : NULL,
+            .ifa_name = (char *)(uintptr_t)have[i].name,
+            .ifa_addr = have[i].address ? (struct sockaddr *)&addresses[i] : NULL,
+        };
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct sockaddr_storage local = address_of(rows[i].local, rows[i].scope);
+        bool known = flow_interface(list, (const struct sockaddr *)&local, name);
+
+        print_message("%s%%%u\n", rows[i].local, rows[i].scope);
+        assert_int_equal(known, rows[i].interface != NULL);
+        if (known)
+            assert_string_equal(name, rows[i].interface);
+    }
+}
+
 /* Before connect() has come to an end nobody knows whither it goes: a line that could be about it
  * holds. */
 static void test_not_connected_yet(void **state)
@@ -667,6 +751,7 @@ int main(void)
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_derived),
         cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_interface),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_not_connected_yet),
         cmocka_unit_test(test_connected_meanwhile),
