@@ -138,11 +138,7 @@ static int look_at_failure(sallyport_conn *c)
 
 static int policy_may_have_changed(sallyport_conn *c)
 {
-    uint64_t generation;
-    struct policy_file *p = ctx_policy(c->ctx, &generation);
-
-    policy_unref(p);
-    return generation == c->generation ? 0 : look_at_open(c);
+    return ctx_generation(c->ctx) == c->generation ? 0 : look_at_open(c);
 }
 
 static bool failed(const sallyport_conn *c, int ret)

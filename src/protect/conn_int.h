@@ -5,6 +5,7 @@
 
 #include <net/if.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "protect/policy_file.h"
 #include "sallyport/conn.h"
@@ -12,11 +13,13 @@
 #define CTX_NAME_MAX 65u
 
 struct sallyport_ctx {
-    pthread_mutex_t reloading; /* taken first: who reads the file last is whose policy stays */
-    pthread_mutex_t lock; /* of |policy| and |generation|: held for a copy, never while waiting */
+    pthread_mutex_t reloading;  /* taken first: who reads the file last is whose policy stays */
+    pthread_mutex_t lock;       /* of |policy|: held for a copy, never while waiting */
     struct policy_file *policy; /* NULL: none */
-    uint64_t generation;        /* counts policies; 1 is the first */
-    bool optional;              /* the file need not be there */
+    /* Counts policies; 1 is the first. Changes under |lock|, with |policy|; read without it by who
+     * only asks whether something changed. */
+    _Atomic uint64_t generation;
+    bool optional; /* the file need not be there */
     char path[4096];
     char service[CTX_NAME_MAX]; /* "": none */
     char user[CTX_NAME_MAX];    /* "": not known by name */
@@ -25,6 +28,8 @@ struct sallyport_ctx {
 
 /* Another reference on the policy in force, and its number; NULL for no context, or none. */
 struct policy_file *ctx_policy(const sallyport_ctx *ctx, uint64_t *ret_generation);
+/* The number alone, without a lock: cheap enough for each call of a program. */
+uint64_t ctx_generation(const sallyport_ctx *ctx);
 
 /* Addresses of a flow with their own memory. */
 struct flow {

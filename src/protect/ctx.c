@@ -21,9 +21,14 @@ struct policy_file *ctx_policy(const sallyport_ctx *ctx, uint64_t *ret_generatio
         return NULL;
     (void)pthread_mutex_lock(&own->lock);
     p = policy_ref(own->policy);
-    *ret_generation = own->generation;
+    *ret_generation = ctx_generation(ctx);
     (void)pthread_mutex_unlock(&own->lock);
     return p;
+}
+
+uint64_t ctx_generation(const sallyport_ctx *ctx)
+{
+    return ctx ? atomic_load_explicit(&ctx->generation, memory_order_acquire) : 0;
 }
 
 /* ---- the policy ---- */
@@ -40,7 +45,7 @@ static void publish(sallyport_ctx *ctx, struct policy_file *fresh)
     struct policy_file *old = ctx->policy;
 
     ctx->policy = fresh;
-    ctx->generation++;
+    (void)atomic_fetch_add_explicit(&ctx->generation, 1, memory_order_release);
     (void)pthread_mutex_unlock(&ctx->lock);
     policy_unref(old);
 }

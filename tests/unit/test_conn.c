@@ -736,6 +736,46 @@ static void test_connected_meanwhile(void **state)
     (void)close(fd);
 }
 
+/* ---- policies that change meanwhile ---- */
+
+static _Atomic bool reloaded;
+
+static void *reload_often(void *arg)
+{
+    int e = 0;
+
+    for (unsigned i = 0; i < 300; i++)
+        e |= sallyport_reload(arg, NULL, 0);
+    write_policy("default min=weak");
+    e |= sallyport_reload(arg, NULL, 0);
+    reloaded = true;
+    return e ? arg : NULL;
+}
+
+/* Connections ask for the policy's number in one thread while another one loads policies: without a
+ * lock, and the last policy is not missed. */
+static void test_reload_elsewhere(void **state)
+{
+    sallyport_ctx *ctx = open_policy("default min=none");
+    sallyport_conn *c;
+    pthread_t thread;
+    void *failed;
+    int e = 0;
+
+    (void)state;
+    assert_int_equal(sallyport_adopt(ctx, NULL, -1, NULL, &c), 0);
+    assert_int_equal(pthread_create(&thread, NULL, reload_often, ctx), 0);
+    while (e == 0 && !reloaded)
+        e = sallyport_drive(c, 0, 0);
+    if (e == 0)
+        e = sallyport_drive(c, 0, 0);
+    assert_int_equal(pthread_join(thread, &failed), 0);
+    assert_null(failed);
+    assert_int_equal(e, -EACCES);
+    sallyport_conn_free(c);
+    sallyport_close(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -749,6 +789,7 @@ int main(void)
         cmocka_unit_test(test_drive_a_handshake),
         cmocka_unit_test(test_policy_refuses),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_elsewhere),
         cmocka_unit_test(test_derived),
         cmocka_unit_test(test_sockets),
         cmocka_unit_test(test_interface),
