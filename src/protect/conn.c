@@ -192,12 +192,15 @@ int sallyport_adopt(sallyport_ctx *ctx, const sallyport_want *want, int fd, void
     e = find_flow(c);
     if (!e)
         e = sallyport_report_new(NULL, &c->report); /* nothing protects it yet */
-    if (e) {
+    if (!e)
+        e = c->ssl && !SSL_is_init_finished(c->ssl) ? -EAGAIN : look_at_open(c);
+    /* A refusal has a report, which says why; without one there is nothing to give. */
+    if (e == -EINVAL || e == -ENOMEM) {
         sallyport_conn_free(c);
         return e;
     }
     *ret_conn = c;
-    return c->ssl && !SSL_is_init_finished(c->ssl) ? -EAGAIN : look_at_open(c);
+    return e;
 }
 
 sallyport_report *sallyport_conn_report(const sallyport_conn *c)

@@ -12,8 +12,12 @@
 
 int sallyport_want_new(sallyport_want **ret_want)
 {
-    *ret_want = calloc(1, sizeof **ret_want);
-    return *ret_want ? 0 : -ENOMEM;
+    sallyport_want *want = calloc(1, sizeof *want);
+
+    if (!want)
+        return -ENOMEM;
+    *ret_want = want;
+    return 0;
 }
 
 void sallyport_want_free(sallyport_want *want)

@@ -776,6 +776,45 @@ static void test_reload_elsewhere(void **state)
     sallyport_close(ctx);
 }
 
+/* ---- without memory ---- */
+
+static unsigned calloc_fails_at; /* 0: never */
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return calloc_fails_at && --calloc_fails_at == 0 ? NULL : __real_calloc(n, size);
+}
+
+/* Whatever cannot be had, nothing is handed out, and nothing leaks. */
+static void test_out_of_memory(void **state)
+{
+    sallyport_want *want, *none = (sallyport_want *)(uintptr_t)path;
+    sallyport_conn *c = NULL;
+    unsigned n = 0;
+    int e;
+
+    (void)state;
+    assert_int_equal(sallyport_want_new(&want), 0);
+    assert_int_equal(sallyport_want_protect(want, SALLYPORT_WEAK, 0), 0);
+    do {
+        calloc_fails_at = ++n;
+        e = sallyport_adopt(NULL, want, -1, NULL, &c);
+        calloc_fails_at = 0;
+        if (e == -ENOMEM)
+            assert_null(c);
+    } while (e == -ENOMEM && n < 20);
+    assert_int_equal(e, -EACCES);
+    assert_int_equal(n, 4); /* after connection, report and reason failed in turn */
+    expect_why(c, "level-too-low", SALLYPORT_SIDE_LOCAL, SALLYPORT_STAGE_POLICY);
+    sallyport_conn_free(c);
+    sallyport_want_free(want);
+    calloc_fails_at = 1;
+    assert_int_equal(sallyport_want_new(&none), -ENOMEM);
+    assert_ptr_equal(none, path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -796,6 +835,7 @@ int main(void)
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_not_connected_yet),
         cmocka_unit_test(test_connected_meanwhile),
+        cmocka_unit_test(test_out_of_memory),
     };
 
     return cmocka_run_group_tests(tests, make_world, drop_world);
