@@ -16,6 +16,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -445,9 +446,12 @@ class TestSecrets:
     def test_nothing_secret_is_told(self, tenants):
         secrets = [word for user, password in (ALICE, BOB)
                    for word in (password, base64.b64encode(f"{user}:{password}".encode()).decode())]
+        since = len(tenants.gateway.records())
         assert tenants.status(who=ALICE) == 200
         assert tenants.status(who=("alice", "not the password at all")) == 407
         secrets.append("not the password at all")
+        for status in (200, 407):  # what is looked through has these in it
+            tenants.gateway.wait_record(lambda r, status=status: r.get("icap_status") == status, since=since)
         seen = [tenants.gateway.log(), (tenants.gateway.state / "records.jsonl").read_text(),
                 json.dumps(tenants.gateway.status()), tenants.gateway.admin("/metrics")[1]]
         for pid in tenants.gateway.processes():
@@ -498,16 +502,34 @@ class TestConfiguration:
 class TestClient:
     """`sallyport scan` against a gateway that wants logins."""
 
-    def scan(self, tenants, tmp_path, user, password, *options, listener="password", files=None):
+    @staticmethod
+    def words(tenants, tmp_path, user, password, listener="password"):
         secret = tmp_path / "password"
         secret.write_text(password + "\n")
         secret.chmod(0o600)
-        if files is None:
-            files = [tmp_path / "clean.txt"]
-            files[0].write_text("nothing in here\n")
         port = tenants.gateway.address(listener)[1]
-        return tenants.gateway.command_line("scan", "--to", f"icaps://{user}@localhost:{port}/inspect", "--ca",
-                                            tenants.certificates.ca, "--password-file", secret, *options, *files, seconds=120)
+        return ["scan", "--to", f"icaps://{user}@localhost:{port}/inspect", "--ca", tenants.certificates.ca,
+                "--password-file", secret]
+
+    def scan(self, tenants, tmp_path, user, password, *options, listener="password"):
+        path = tmp_path / "clean.txt"
+        path.write_text("nothing in here\n")
+        return tenants.gateway.command_line(*self.words(tenants, tmp_path, user, password, listener), *options, path,
+                                            seconds=120)
+
+    def scan_for(self, seconds, tenants, tmp_path, *options):
+        """Files for so long, or longer: (what came of it, how many connections that took)."""
+        path, n = tmp_path / "file", 300
+        path.write_bytes(os.urandom(20000))
+        while True:
+            listed, began = tmp_path / "list", time.monotonic()
+            before = tenants.metric("sallyport_connections_total")
+            listed.write_text(f"{path}\n" * n)
+            done = tenants.gateway.command_line(*self.words(tenants, tmp_path, *ALICE), *options, "--files-from", listed,
+                                                seconds=120)
+            if time.monotonic() - began >= seconds or n > 100000:
+                return done, tenants.metric("sallyport_connections_total") - before
+            n *= 3
 
     def test_in_and_out(self, tenants, tmp_path):
         done = self.scan(tenants, tmp_path, *ALICE)
@@ -525,17 +547,15 @@ class TestClient:
         done = self.scan(tenants, tmp_path, *ALICE, listener="both")
         assert done.returncode == 3 and "certificate" in done.stdout
 
-    def test_many_files_over_the_ends_of_sessions(self, own, tmp_path):
-        tenants = own(more=", session: 1s")
-        files = []
-        for i in range(300):
-            files.append(tmp_path / f"file-{i}")
-            files[-1].write_bytes(os.urandom(20000))
-        before = tenants.metric("sallyport_connections_total")
-        done = self.scan(tenants, tmp_path, *ALICE, "--jobs", "2", files=files)
-        assert done.returncode == 0, done.stderr
+    @pytest.mark.parametrize("session, ends", [("1s", True), ("1h", False)])
+    def test_many_files_over_the_ends_of_sessions(self, own, tmp_path, session, ends):
+        """Two seconds of files, on two connections at a time: no session of an hour ends meanwhile, and each
+        of a second does, with its connections; others take their places, and no file notices."""
+        tenants = own(more=f", session: {session}")
+        done, connections = self.scan_for(2, tenants, tmp_path, "--jobs", "2")
+        assert done.returncode == 0, (done.stdout[-2000:], done.stderr)
         assert tenants.metric("sallyport_login_refused_total") == 0
-        assert tenants.metric("sallyport_connections_total") > before
+        assert connections > 3 if ends else connections == 2
 
 
 class TestCIcapClient:
