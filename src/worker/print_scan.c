@@ -79,6 +79,29 @@ static bool is_ps(struct span s)
     return false;
 }
 
+/* Adobe Technical Note 5002: a head that says where PostScript is and where pictures of it are. */
+#define EPS_HEAD   "\xc5\xd0\xd3\xc6"
+#define EPS_OFFSET 4u /* little endian; of the PostScript, from the head */
+
+static struct span eps_head(struct span s)
+{
+    s = span_sub(s, lead_of(s), SIZE_MAX);
+    return span_starts(s, SPAN(EPS_HEAD)) && s.n >= EPS_OFFSET + 4 ? s : SPAN_NONE;
+}
+
+/* From where the head says to the end: its length may be any. p NULL: there is none. */
+static struct span eps_section(struct span s)
+{
+    struct span head = eps_head(s);
+    uint32_t off = 0;
+
+    if (!head.p)
+        return SPAN_NONE;
+    for (size_t i = 4; i-- > 0;)
+        off = off << 8 | (unsigned char)head.p[EPS_OFFSET + i];
+    return span_sub(head, off, SIZE_MAX);
+}
+
 static bool is_pdf(struct span s)
 {
     struct span head = span_sub(s, 0, SENSE_MAX + 4);
@@ -92,17 +115,27 @@ static struct document sense(struct span text, enum print_language said,
 {
     return (struct document){
         .text = text,
-        .ps = said == PRINT_LANGUAGE_PS || declared == PRINT_POSTSCRIPT || is_ps(text),
+        .ps = said == PRINT_LANGUAGE_PS || declared == PRINT_POSTSCRIPT || is_ps(text) ||
+              eps_head(text).p,
         .pdf = said == PRINT_LANGUAGE_PDF || declared == PRINT_PDF || is_pdf(text),
     };
 }
 
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What stands before the PostScript of an EPS may look like a string, and hide it: so it is read by
+ * itself, too. */
 static uint32_t read_document(struct print_scan *s, const struct document *d)
 {
+    struct span section = d->ps ? eps_section(d->text) : SPAN_NONE;
     uint32_t ps = d->ps ? print_postscript(s, d->text) : 0;
+    uint32_t eps = section.n ? print_postscript(s, section) : 0;
     uint32_t pdf = d->pdf ? print_pdf(s, d->text) : 0;
 
-    return ps > pdf ? ps : pdf;
+    return larger(larger(ps, eps), pdf);
 }
 
 /* ---- pictures ---- */
@@ -163,7 +196,7 @@ static uint32_t walk_text(struct walk *w, struct span text, enum print_language 
         w->first = d;
     w->first.ps |= d.ps;
     w->first.pdf |= d.pdf;
-    return read > picture ? read : picture;
+    return larger(read, picture);
 }
 
 static void walk_segment(struct walk *w, struct span segment)

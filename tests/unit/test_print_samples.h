@@ -13,6 +13,11 @@
 
 #define DEEP "<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<" /* 37 */
 
+#define TEN     "1 2 3 4 5 6 7 8 9 0 "
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+/* The binary head of an EPS file, 30 bytes; |length| of the PostScript behind it, as 4. */
+#define EPS(length) "\xc5\xd0\xd3\xc6\x1e\0\0\0" length "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff"
+
 struct print_sample {
     const char *what;
     struct span in;
@@ -112,6 +117,13 @@ static const struct print_sample print_samples[] = {
     {"PostScript, behind NULs", SPAN("\0\0\0%!PS\n(a) deletefile\n"), "ps-deletefile", 0},
     {"PostScript, behind blanks and ^D", SPAN("\r\n\4(a) deletefile\n"), "ps-deletefile", 0},
     {"PostScript, as TBCP begins", SPAN("\1M%!PS\n(a) deletefile\n"), "ps-deletefile", 0},
+    {"EPS with a binary head", SPAN(EPS(")\0\0\0") "%!PS-Adobe-3.0 EPSF-3.0\n(a) deletefile\n"), "ps-deletefile", 0},
+    {"EPS, whose head looks like a string", SPAN(EPS("(\0\0\0") "%!PS-Adobe-3.0 EPSF-3.0\n%%Pages: 2\n(a) deletefile)"), "ps-deletefile", 2},
+    {"EPS, whose head looks like a comment", SPAN(EPS("%\0\0\0") "(a) deletefile pop"), "ps-deletefile", 0},
+    {"EPS behind PJL and blanks", SPAN(UEL "@PJL SET COPIES=1\n\n " EPS("(\0\0\0") "%!PS\n(a) deletefile)"), "ps-deletefile", 0},
+    {"EPS that begins behind its end", SPAN("\xc5\xd0\xd3\xc6\xff\xff\xff\xff(\0\0\0(a) deletefile)"), "", 0},
+    {"EPS, and through UEL", SPAN(EPS("(\0\0\0") "%!PS\n(" UEL "%) pop (a) deletefile)"), "ps-deletefile", 0},
+    {"half of a head of an EPS", SPAN("\xc5\xd0\xd3\xc6\0\0\0"), "", 0},
     {"%! in the middle of a line", SPAN("some words %!PS\n(a) deletefile\n"), "", 0},
     {"no PostScript", SPAN("(a) deletefile\n"), "", 0},
     {"PostScript, entered by PJL", SPAN(UEL "@PJL ENTER LANGUAGE=POSTSCRIPT\n(a) deletefile\n" UEL), "ps-deletefile", 0},
