@@ -19,7 +19,9 @@ struct ps_string {
 
 struct ps {
     struct ps_names names;
-    const char *begin, *p, *end;
+    const char *p, *end;
+    bool quoted; /* as TBCP sends it: see char_at() */
+    char last;   /* the character before |p| */
     /* The readings that there are; the string that began last at the end. */
     bool code, comment, ascii85;
     struct ps_string strings[STRINGS_MAX];
@@ -71,42 +73,67 @@ static bool is_line_end(char c)
     return c == '\n' || c == '\r' || c == '\f';
 }
 
-static bool is_line_start(const struct ps *l, const char *p)
+/* The Tagged Binary Communications Protocol and the untagged one send a character that means
+ * something to the channel as SOH and that character with bit 6 turned over, and some receivers do
+ * so with any character. */
+#define SOH   '\x01'
+#define QUOTE '\x40'
+
+/* What the channel keeps for itself: interrupts, flow control, questions. */
+static bool is_channel(char c)
 {
-    return p == l->begin || is_line_end(p[-1]) || p[-1] == '\x04';
+    return c == '\x03' || c == '\x05' || c == '\x11' || c == '\x13' || c == '\x14';
 }
 
-static struct span rest_of(const struct ps *l)
+static bool is_pair(const struct ps *l, const char *p)
 {
-    return (struct span){l->p, (size_t)(l->end - l->p)};
+    return l->quoted && *p == SOH && l->end - p > 1;
+}
+
+/* The character that begins at |p| < |end|. */
+static char char_at(const struct ps *l, const char *p)
+{
+    return is_pair(l, p) ? (char)(p[1] ^ QUOTE) : *p;
+}
+
+/* Where the next one begins. */
+static const char *behind(const struct ps *l, const char *p)
+{
+    p += is_pair(l, p) ? 2 : 1;
+    while (l->quoted && p < l->end && is_channel(*p))
+        p++;
+    return p;
+}
+
+static void step(struct ps *l)
+{
+    l->last = char_at(l, l->p);
+    l->p = behind(l, l->p);
+}
+
+static bool is_at(const struct ps *l, char c)
+{
+    return l->p < l->end && char_at(l, l->p) == c;
+}
+
+static bool starts(const struct ps *l, struct span s)
+{
+    const char *p = l->p;
+
+    for (size_t i = 0; i < s.n; i++, p = behind(l, p))
+        if (p == l->end || char_at(l, p) != s.p[i])
+            return false;
+    return true;
+}
+
+static bool is_line_start(const struct ps *l)
+{
+    return is_line_end(l->last) || l->last == '\x04';
 }
 
 /* ---- names ---- */
 
-static struct span take_regular(struct ps *l)
-{
-    struct span name = {l->p, 0};
-
-    while (l->p < l->end && class_of(*l->p) == REGULAR)
-        l->p++;
-    name.n = (size_t)(l->p - name.p);
-    return name;
-}
-
-/* /name stays a name; //name is what it stands for, at once. */
-static void take_literal(struct ps *l)
-{
-    l->p++;
-    if (l->p < l->end && *l->p == '/') {
-        l->p++;
-        ps_names_name(&l->names, take_regular(l));
-    } else {
-        ps_names_literal(&l->names, take_regular(l));
-    }
-}
-
-/* ---- strings ---- */
-
+/* The beginning of a name or of a string. */
 struct ps_head {
     char bytes[PS_HEAD_MAX];
     size_t n;
@@ -118,48 +145,146 @@ static void head_add(struct ps_head *h, char c)
         h->bytes[h->n++] = c;
 }
 
-static void string_end(struct ps *l, const struct ps_head *h, const char *at)
+static struct span head_span(const struct ps_head *h)
 {
-    ps_names_string(&l->names, (struct span){h->bytes, h->n}, at);
+    return (struct span){h->bytes, h->n};
 }
 
-/* |rest|: behind a backslash. */
-static void take_escape(struct span *rest, struct ps_head *h)
+static struct ps_head take_regular(struct ps *l)
+{
+    struct ps_head name = {.n = 0};
+
+    for (; l->p < l->end && class_of(char_at(l, l->p)) == REGULAR; step(l))
+        head_add(&name, char_at(l, l->p));
+    return name;
+}
+
+static void take_name(struct ps *l)
+{
+    const char *at = l->p;
+    struct ps_head name = take_regular(l);
+
+    ps_names_name(&l->names, head_span(&name), at);
+}
+
+/* ---- is a name let go? ---- */
+
+#define LET_GO_MAX 256u /* bytes that are looked at behind it */
+
+/* In every reading the same: neither string nor comment, and nothing that ends one or a job. */
+static bool is_plain(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' ||
+           (c > ' ' && c <= '~' && !strchr("()<>%~", c));
+}
+
+/* The next word, a brace being one; empty where something is not plain, or too far away. */
+static struct span plain_word(struct span *rest)
+{
+    size_t from = 0, to;
+
+    while (from < rest->n && is_plain(rest->p[from]) && is_space(rest->p[from]))
+        from++;
+    for (to = from; to < rest->n && is_plain(rest->p[to]) && class_of(rest->p[to]) == REGULAR;)
+        to++;
+    if (to < rest->n && !is_plain(rest->p[to]))
+        return SPAN_NONE;
+    to += to == from && to < rest->n;
+    struct span word = span_sub(*rest, from, to - from);
+
+    *rest = span_sub(*rest, to, SIZE_MAX);
+    return word;
+}
+
+/* Behind "{": words, "}", perhaps "bind", "def". */
+static bool is_defined(struct span *rest)
+{
+    struct span word;
+
+    do
+        word = plain_word(rest);
+    while (word.n && word.p[0] != '{' && word.p[0] != '}');
+    if (!span_eq(word, SPAN("}")))
+        return false;
+    word = plain_word(rest);
+    if (span_eq(word, SPAN("bind")))
+        word = plain_word(rest);
+    return span_eq(word, SPAN("def"));
+}
+
+/* Behind /name: is it only asked for (known, where), or given a procedure of the document's own? It
+ * is gone then, and nothing can take hold of it later. */
+static bool is_let_go(const struct ps *l)
+{
+    struct span all = {l->p, (size_t)(l->end - l->p)}, rest = span_sub(all, 0, LET_GO_MAX);
+    struct span word = plain_word(&rest);
+    bool gone = span_eq(word, SPAN("known")) || span_eq(word, SPAN("where")) ||
+                (span_eq(word, SPAN("{")) && is_defined(&rest));
+
+    return gone && (rest.n || all.n <= LET_GO_MAX); /* else the word may be longer */
+}
+
+/* /name stays a name; //name is what it stands for, at once. */
+static void take_literal(struct ps *l)
+{
+    struct ps_head name;
+
+    step(l);
+    if (is_at(l, '/')) {
+        step(l);
+        take_name(l);
+        return;
+    }
+    name = take_regular(l);
+    ps_names_literal(&l->names, head_span(&name), is_let_go(l));
+}
+
+/* ---- strings ---- */
+
+static void string_end(struct ps *l, const struct ps_head *h, const char *at)
+{
+    ps_names_string(&l->names, head_span(h), at);
+}
+
+/* |p|: behind a backslash. Returns what is behind the escape. */
+static const char *take_escape(const struct ps *l, const char *p, const char *end,
+                               struct ps_head *h)
 {
     static const char names[] = "nrtbf", bytes[] = "\n\r\t\b\f";
-    unsigned v = 0;
-    size_t n = 0;
+    unsigned v = 0, n = 0;
 
-    for (; n < 3 && n < rest->n && rest->p[n] >= '0' && rest->p[n] <= '7'; n++)
-        v = v * 8 + (unsigned)(rest->p[n] - '0');
+    for (; n < 3 && p < end && char_at(l, p) >= '0' && char_at(l, p) <= '7'; n++) {
+        v = v * 8 + (unsigned)(char_at(l, p) - '0');
+        p = behind(l, p);
+    }
     if (n) {
         head_add(h, (char)v);
-    } else if (rest->n) {
-        char c = rest->p[n++];
+    } else if (p < end) {
+        char c = char_at(l, p);
         const char *name = memchr(names, c, sizeof names - 1);
 
+        p = behind(l, p);
         if (name)
             head_add(h, bytes[name - names]);
-        else if (c == '\r' && rest->n > 1 && rest->p[1] == '\n')
-            n++; /* the line goes on */
+        else if (c == '\r' && p < end && char_at(l, p) == '\n')
+            p = behind(l, p); /* the line goes on */
         else if (c != '\n' && c != '\r')
             head_add(h, c);
     }
-    *rest = span_sub(*rest, n, SIZE_MAX);
+    return p;
 }
 
 static void close_string(struct ps *l, const char *end)
 {
     const char *at = l->strings[--l->n_strings].at;
-    struct span rest = {at + 1, (size_t)(end - at - 1)};
     struct ps_head head = {.n = 0};
 
-    while (rest.n && head.n < sizeof head.bytes) {
-        char c = rest.p[0];
+    for (const char *p = behind(l, at); p < end && head.n < sizeof head.bytes;) {
+        char c = char_at(l, p);
 
-        rest = span_sub(rest, 1, SIZE_MAX);
+        p = behind(l, p);
         if (c == '\\')
-            take_escape(&rest, &head);
+            p = take_escape(l, p, end, &head);
         else
             head_add(&head, c);
     }
@@ -170,9 +295,13 @@ static void close_string(struct ps *l, const char *end)
 /* In words: perhaps the beginning of a string, of which the rest is read as words. */
 static void take_paren(struct ps *l)
 {
-    const char *at = l->p++;
+    const char *at = l->p;
+    struct ps_head head = {.n = 0};
 
-    ps_names_string(&l->names, span_sub(rest_of(l), 0, PS_HEAD_MAX), at);
+    step(l);
+    for (const char *p = l->p; p < l->end && head.n < sizeof head.bytes; p = behind(l, p))
+        head_add(&head, char_at(l, p));
+    string_end(l, &head, at);
 }
 
 /* In code a backslash before a parenthesis means nothing: for this reading one more is open, for
@@ -189,7 +318,8 @@ static void open_string(struct ps *l)
             l->strings[i].level++;
         l->level++;
     }
-    l->strings[l->n_strings++] = (struct ps_string){.at = l->p++, .level = l->level - l->escaped};
+    l->strings[l->n_strings++] = (struct ps_string){.at = l->p, .level = l->level - l->escaped};
+    step(l);
     l->code = false;
 }
 
@@ -204,9 +334,12 @@ static void take_hex(struct ps *l, const char *at)
     struct ps_head head = {.n = 0};
     int high = -1;
 
-    for (; l->p < l->end && (is_space(*l->p) || char_hex(*l->p) >= 0); l->p++) {
-        int digit = char_hex(*l->p);
+    for (; l->p < l->end; step(l)) {
+        char c = char_at(l, l->p);
+        int digit = char_hex(c);
 
+        if (digit < 0 && !is_space(c))
+            break;
         if (digit < 0)
             continue;
         if (high < 0) {
@@ -216,11 +349,12 @@ static void take_hex(struct ps *l, const char *at)
             high = -1;
         }
     }
-    if (l->p == l->end || *l->p != '>') {
-        l->p = at + 1; /* once more, as names */
+    if (!is_at(l, '>')) { /* once more, as names */
+        l->p = at;
+        step(l);
         return;
     }
-    l->p++;
+    step(l);
     if (high >= 0)
         head_add(&head, (char)(high << 4));
     string_end(l, &head, at);
@@ -228,11 +362,13 @@ static void take_hex(struct ps *l, const char *at)
 
 static void take_angle(struct ps *l)
 {
-    const char *at = l->p++;
-    char next = l->p < l->end ? *l->p : '\0';
+    const char *at = l->p;
+    char next;
 
+    step(l);
+    next = l->p < l->end ? char_at(l, l->p) : '\0';
     if (next == '<' || next == '~')
-        l->p++;
+        step(l);
     if (next == '<') {
         ps_names_push(&l->names, PS_OTHER);
     } else if (next == '~') {
@@ -291,11 +427,13 @@ static void structure(struct ps *l, struct span line)
 
 static void take_comment(struct ps *l)
 {
-    struct span line = {l->p++, 0};
+    struct span line = {l->p, 0};
+    bool first = is_line_start(l);
 
+    step(l);
     l->code = false;
     l->comment = true;
-    if (l->p == l->end || *l->p != '%' || !is_line_start(l, line.p))
+    if (!first || !is_at(l, '%'))
         return;
     while (line.p + line.n < l->end && !is_line_end(line.p[line.n]))
         line.n++;
@@ -306,7 +444,7 @@ static void take_comment(struct ps *l)
 
 static void take_delimiter(struct ps *l)
 {
-    char c = *l->p;
+    char c = char_at(l, l->p);
 
     if (c == '/') {
         take_literal(l);
@@ -319,16 +457,16 @@ static void take_delimiter(struct ps *l)
     } else if (c == '%' && !l->words) {
         take_comment(l);
     } else {
-        l->p++;
+        step(l);
         ps_names_push(&l->names, c == '}' ? PS_SEEN : PS_OTHER);
     }
 }
 
 static void take_token(struct ps *l)
 {
-    switch (class_of(*l->p)) {
-    case SPACE: l->p++; break;
-    case REGULAR: ps_names_name(&l->names, take_regular(l)); break;
+    switch (class_of(char_at(l, l->p))) {
+    case SPACE: step(l); break;
+    case REGULAR: take_name(l); break;
     case DELIMITER: take_delimiter(l); break;
     }
 }
@@ -337,12 +475,14 @@ static void take_token(struct ps *l)
 static void read_words(struct ps *l)
 {
     const char *to = l->p;
+    char last = l->last;
 
     l->words = true;
     for (l->p = l->dark; l->p < to;)
         take_token(l);
     l->words = false;
     l->p = to;
+    l->last = last;
     l->dark = to;
 }
 
@@ -351,16 +491,17 @@ static void read_words(struct ps *l)
 /* They go over what is passed since |from|; a parenthesis is that alone. */
 static void follow(struct ps *l, const char *from)
 {
-    for (; from < l->p; from++) {
+    for (; from < l->p; from = behind(l, from)) {
         bool escaped = l->escaped;
+        char c = char_at(l, from);
 
-        l->escaped = *from == '\\' && !escaped;
-        if (is_line_end(*from)) {
+        l->escaped = c == '\\' && !escaped;
+        if (is_line_end(c)) {
             l->code |= l->comment;
             l->comment = false;
-        } else if (*from == '(' && !escaped) {
+        } else if (c == '(' && !escaped) {
             l->level++;
-        } else if (*from == ')' && !escaped) {
+        } else if (c == ')' && !escaped) {
             l->level--;
             while (l->n_strings && l->strings[l->n_strings - 1].level == l->level)
                 close_string(l, from);
@@ -371,7 +512,7 @@ static void follow(struct ps *l, const char *from)
 /* At the end of ASCII85, or at what does not belong into it; either way it has ended. */
 static bool ends_ascii85(struct ps *l, bool mark)
 {
-    if (!l->ascii85 || (!mark && is_ascii85(*l->p)))
+    if (!l->ascii85 || (!mark && is_ascii85(char_at(l, l->p))))
         return false;
     l->ascii85 = false;
     if (mark && l->n_strings == 0)
@@ -384,27 +525,31 @@ static bool ends_ascii85(struct ps *l, bool mark)
  * interpreters take a string that is so long. */
 static void perhaps_end(struct ps *l)
 {
-    bool mark = span_starts(rest_of(l), SPAN("~>")), ended = ends_ascii85(l, mark);
+    bool mark = starts(l, SPAN("~>")), ended = ends_ascii85(l, mark);
 
     if (l->code)
         return;
-    ended |= mark || *l->p == '\x04' || l->p - l->dark > (ptrdiff_t)STRING_MAX;
-    ended |= span_starts(rest_of(l), SPAN("%!")) && is_line_start(l, l->p);
-    if (!ended && !span_starts(rest_of(l), SPAN("%%End")))
+    ended |= mark || is_at(l, '\x04') || l->p - l->dark > (ptrdiff_t)STRING_MAX;
+    ended |= starts(l, SPAN("%!")) && is_line_start(l);
+    if (!ended && !starts(l, SPAN("%%End")))
         return;
     read_words(l);
     l->code = true;
 }
 
-uint32_t print_postscript(struct print_scan *s, struct span text)
+/* Returns the pages. */
+static uint32_t read_text(struct print_scan *s, struct span text, bool quoted)
 {
     struct ps l = {.names.scan = s,
-                   .begin = text.p,
                    .p = text.p,
                    .end = text.p + text.n,
+                   .quoted = quoted,
+                   .last = '\n',
                    .code = true,
                    .dark = text.p};
 
+    while (quoted && l.p < l.end && is_channel(*l.p))
+        l.dark = ++l.p;
     while (l.p < l.end) {
         const char *from = l.p;
 
@@ -412,11 +557,28 @@ uint32_t print_postscript(struct print_scan *s, struct span text)
         if (l.code)
             take_token(&l);
         else
-            l.p++;
+            step(&l);
         follow(&l, from);
         if (l.code || l.comment)
             l.dark = l.p;
     }
     read_words(&l);
     return l.claimed > l.counted ? l.claimed : l.counted;
+}
+
+static bool may_be_quoted(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (text.p[i] == SOH || is_channel(text.p[i]))
+            return true;
+    return false;
+}
+
+/* By a channel that quotes, and by one that does not: nobody knows which it will be. */
+uint32_t print_postscript(struct print_scan *s, struct span text)
+{
+    uint32_t pages = read_text(s, text, false);
+    uint32_t quoted = may_be_quoted(text) ? read_text(s, text, true) : 0;
+
+    return quoted > pages ? quoted : pages;
 }

@@ -3,11 +3,14 @@
 
 #include <assert.h>
 
-#define NEAR        4u /* tokens */
+/* Tokens. Strings are text as a rule, and text may say anything. */
+#define NEAR        4u
+#define NEAR_STRING 64u
 #define PS_NAME_MIN 3u
 #define PS_NAME_MAX 18u
 
 static_assert(PS_NAME_MAX < PS_HEAD_MAX, "a string that is a name is seen whole");
+static_assert(PRINT_FINDS <= 64, "each has its bit");
 
 enum ps_op {
     OP_FOUND, /* what it is found as, wherever it stands */
@@ -90,13 +93,11 @@ static void push(struct ps_names *n, enum ps_kind kind, const struct ps_row *row
     n->before = n->last;
     n->last = (struct ps_token){kind, row};
     n->near_systemdict -= n->near_systemdict > 0;
-    n->near_named -= n->near_named > 0;
+    n->near_string -= n->near_string > 0;
+    if (n->near_string == 0)
+        n->lately = 0;
     if (is_op(n->last, OP_SYSTEMDICT))
         n->near_systemdict = NEAR;
-    if (is_naming(n->last) && row && row->op == OP_FOUND) {
-        n->named = row;
-        n->near_named = NEAR;
-    }
 }
 
 void ps_names_push(struct ps_names *n, enum ps_kind kind)
@@ -124,14 +125,29 @@ static void judge_run(struct ps_names *n, const char *at)
     print_found(n->scan, n->last.kind == PS_STRING ? PRINT_PS_RUN : PRINT_PS_RUN_UNSEEN, at);
 }
 
+static uint64_t bit_of(const struct ps_row *row)
+{
+    return row && row->op == OP_FOUND ? UINT64_C(1) << row->find : 0;
+}
+
+/* Whichever of those that were named is meant. */
+static void judge_held(const struct ps_names *n, const char *at)
+{
+    for (unsigned i = 0; i < PRINT_FINDS; i++)
+        if ((n->held | n->lately) >> i & 1)
+            print_found(n->scan, (enum print_find)i, at);
+}
+
 /* An operator is taken hold of, to be called by another name: /deletefile load, systemdict
- * (deletefile) get, also with a few tokens between: /deletefile dup pop load. Or one that nobody
- * can read here: systemdict exch get. */
+ * (deletefile) get, also with tokens between: /deletefile dup pop load. Or one that nobody can read
+ * here: systemdict exch get. */
 static void judge_taken(struct ps_names *n, enum ps_op by, const char *at)
 {
     bool named = is_naming(n->last);
-    const struct ps_row *row = named ? n->last.row : n->near_named ? n->named : NULL;
+    const struct ps_row *row = named ? n->last.row : NULL;
 
+    if (!named)
+        judge_held(n, at);
     if (row && row->op == OP_FOUND)
         print_found(n->scan, row->find, at);
     else if (row && row->op == OP_FILE)
@@ -170,18 +186,22 @@ static const struct ps_row *row_of(struct span name)
     return NULL;
 }
 
-void ps_names_name(struct ps_names *n, struct span name)
+void ps_names_name(struct ps_names *n, struct span name, const char *at)
 {
     const struct ps_row *row = row_of(name);
 
     if (row)
-        judge(n, row, name.p);
+        judge(n, row, at);
     push(n, row ? PS_NAME : PS_OTHER, row);
 }
 
-void ps_names_literal(struct ps_names *n, struct span name)
+void ps_names_literal(struct ps_names *n, struct span name, bool let_go)
 {
-    push(n, PS_LITERAL, row_of(name));
+    const struct ps_row *row = row_of(name);
+
+    push(n, PS_LITERAL, row);
+    if (!let_go)
+        n->held |= bit_of(row);
 }
 
 /* ---- strings ---- */
@@ -224,4 +244,8 @@ void ps_names_string(struct ps_names *n, struct span head, const char *at)
     if (span_starts(head, SPAN("%pipe")))
         print_found(n->scan, PRINT_PS_PIPE, at);
     push(n, kind_of(head), row_of(head));
+    if (bit_of(n->last.row)) {
+        n->lately |= bit_of(n->last.row);
+        n->near_string = NEAR_STRING;
+    }
 }

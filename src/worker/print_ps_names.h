@@ -25,14 +25,18 @@ struct ps_token {
 struct ps_names {
     struct print_scan *scan;
     struct ps_token last, before; /* the two that came last */
-    const struct ps_row *named;   /* the last to be found that a literal or a string named */
-    unsigned near_named;          /* for so many tokens that was lately */
-    unsigned near_systemdict;     /* for so many tokens it was named lately */
+    /* What is to be found of what literals named that are not let go, and strings lately: a bit for
+     * each enum print_find. */
+    uint64_t held, lately;
+    unsigned near_string;     /* for so many tokens |lately| holds */
+    unsigned near_systemdict; /* for so many tokens it was named lately */
 };
 
-/* Each takes the next token. Names are where they stand in the body. */
-void ps_names_name(struct ps_names *n, struct span name);
-void ps_names_literal(struct ps_names *n, struct span name);
+/* Each takes the next token. |name|: its first bytes, PS_HEAD_MAX at most. |at|: where it stands in
+ * the body. */
+void ps_names_name(struct ps_names *n, struct span name, const char *at);
+/* |let_go|: nothing takes hold of it but what comes next. */
+void ps_names_literal(struct ps_names *n, struct span name, bool let_go);
 /* |head|: its first bytes, PS_HEAD_MAX at most, decoded. |at|: where it begins. */
 void ps_names_string(struct ps_names *n, struct span head, const char *at);
 /* OTHER, SEEN. */

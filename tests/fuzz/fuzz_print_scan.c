@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_print_scan.c - documents as printers read them. Whatever the input is, what is found lies in
  * it, the same bytes get the same report, and nothing in front of them hides commands behind UEL,
- * PostScript behind what may end data or a job, an object of a PDF, or its trailer. */
+ * PostScript behind what may end data or a job, also in quoted characters, or where the head of an
+ * EPS says that it is, an object of a PDF, or its trailer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,19 +33,36 @@ static void check_same(const struct print_report *a, const struct print_report *
 }
 
 /* |in| between |head| and |tail|, of which |f| is found. */
-static void check_not_hidden(const char *head, struct span in, const char *tail, enum print_find f)
+static void check_not_hidden_behind(struct span head, struct span in, const char *tail,
+                                    enum print_find f)
 {
     struct print_report r;
     struct buf b;
 
     buf_init(&b, 0);
-    buf_text(&b, head);
+    buf_add(&b, head);
     buf_add(&b, in);
     buf_text(&b, tail);
     check(b.err == OK);
     scan(buf_span(&b), PRINT_OTHER, &r);
     check(r.find[f].there);
     buf_done(&b);
+}
+
+static void check_not_hidden(const char *head, struct span in, const char *tail, enum print_find f)
+{
+    check_not_hidden_behind(span_of(head), in, tail, f);
+}
+
+/* Whatever stands between the head of an EPS file and what it says is PostScript. */
+static void check_eps(struct span in)
+{
+    char head[8] = "\xc5\xd0\xd3\xc6";
+
+    for (unsigned i = 0; i < 4; i++)
+        head[4 + i] = (char)((sizeof head + in.n) >> 8 * i);
+    check_not_hidden_behind((struct span){head, sizeof head}, in, "(a) deletefile",
+                            PRINT_PS_DELETEFILE);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -63,6 +81,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 4096)
         check_not_hidden("", in, "\n%!PS\n(a) deletefile", PRINT_PS_DELETEFILE);
     check_not_hidden("%!PS\n", in, "\x04(a) deletefile", PRINT_PS_DELETEFILE);
+    /* behind SOH a line's end would be another character, and ^D, too */
+    check_not_hidden("%!PS\n", in, "\n\x04(a) delete\x01&ile", PRINT_PS_DELETEFILE);
+    check_eps(in);
     check_not_hidden("%!PS\n", in, "\n~> (a) deletefile", PRINT_PS_DELETEFILE);
     check_not_hidden("%!PS\n", in, "\n%%EndData\n(a) deletefile", PRINT_PS_DELETEFILE);
     check_not_hidden("%PDF-1.7\n", in, "\n5 0 obj<</S/Launch>>", PRINT_PDF_LAUNCH);
