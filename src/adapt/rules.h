@@ -42,6 +42,9 @@ enum pipeline_engine {
 };
 extern const struct config_names pipeline_names;
 
+/* All engines that may run: those of |pipeline|, and those that a rule puts in their place. */
+unsigned rules_engines(unsigned pipeline, const struct rule_settings *v, size_t n);
+
 struct rules;
 /* Borrows |v| and |lists| (NULL: there are none), which must outlive it. ERR_CONFIG for a list that
  * there is not; |why| says which. */

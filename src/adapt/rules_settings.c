@@ -161,3 +161,11 @@ const struct config_block rule_block =
                 .help = "Rules of a service, asked in order; the first one that matches decides. "
                         "All conditions of a rule must hold; the values of one condition are "
                         "alternatives. A rule without conditions matches everything.");
+
+unsigned rules_engines(unsigned pipeline, const struct rule_settings *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (v[i].then == RULE_PIPELINE)
+            pipeline |= v[i].pipeline;
+    return pipeline;
+}

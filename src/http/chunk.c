@@ -299,6 +299,21 @@ enum err chunk_next(struct chunk_decoder *d, const struct chunk_limits *lim, str
     return OK;
 }
 
+enum err chunk_next_slice(struct chunk_decoder *d, const struct chunk_limits *lim, struct slice *in,
+                          struct slice *ret_data, struct chunk_event *ret, struct fault *reterr)
+{
+    const struct slice was = *in;
+    struct span bytes = slice_span(was);
+    size_t used;
+
+    TRY(chunk_next(d, lim, bytes, &used, ret, reterr));
+    *in = slice_sub(was, (uint32_t)used, was.len - (uint32_t)used);
+    *ret_data = slice_sub(was, 0, 0);
+    if (ret->kind == CHUNK_DATA)
+        *ret_data = slice_sub(was, (uint32_t)(ret->data.p - bytes.p), (uint32_t)ret->data.n);
+    return OK;
+}
+
 size_t chunk_size_line(uint64_t size, char dst[CHUNK_SIZE_LINE_MAX])
 {
     unsigned digits = 1;

@@ -5,6 +5,7 @@
 #ifndef HTTP_CHUNK_H
 #define HTTP_CHUNK_H
 
+#include "base/block.h"
 #include "base/buf.h"
 #include "base/span.h"
 
@@ -61,6 +62,11 @@ void chunk_decoder_done(struct chunk_decoder *d);
 NODISCARD enum err chunk_next(struct chunk_decoder *d, const struct chunk_limits *lim,
                               struct span in, size_t *ret_used, struct chunk_event *ret,
                               struct fault *reterr);
+/* The same on received bytes: what was used is taken off |*in|, and *ret_data is the part of it
+ * that CHUNK_DATA is about (it borrows the block), or empty. */
+NODISCARD enum err chunk_next_slice(struct chunk_decoder *d, const struct chunk_limits *lim,
+                                    struct slice *in, struct slice *ret_data,
+                                    struct chunk_event *ret, struct fault *reterr);
 struct span chunk_trailers(const struct chunk_decoder *d);
 
 #define CHUNK_SIZE_LINE_MAX 18 /* 16 hex digits, CRLF */

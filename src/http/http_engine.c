@@ -360,15 +360,12 @@ static enum err read_chunked(struct http_engine *e, struct slice *left, struct f
 {
     const struct chunk_limits lim = {e->lim->chunk_line_max, e->lim->trailer_max,
                                      e->lim->fields_max, e->lim->chunk_overhead_max};
-    struct slice was = *left;
-    struct span in = slice_span(was);
     struct chunk_event ev;
-    size_t used;
+    struct slice data;
 
-    TRY(chunk_next(&e->chunks, &lim, in, &used, &ev, f));
-    *left = slice_sub(was, (uint32_t)used, was.len - (uint32_t)used);
+    TRY(chunk_next_slice(&e->chunks, &lim, left, &data, &ev, f));
     if (ev.kind == CHUNK_DATA)
-        body_data(e, slice_sub(was, (uint32_t)(ev.data.p - in.p), (uint32_t)ev.data.n));
+        body_data(e, data);
     else if (ev.kind == CHUNK_END)
         request_over(e);
     return OK;

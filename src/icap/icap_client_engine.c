@@ -359,20 +359,16 @@ static enum err read_body(struct icap_client_engine *e, struct slice *left, stru
 {
     const struct chunk_limits lim = {e->lim->chunk_line_max, e->lim->trailer_max,
                                      e->lim->fields_max, e->lim->chunk_overhead_max};
-    struct slice was = *left;
-    struct span in = slice_span(was);
     struct chunk_event ev;
-    size_t used;
+    struct slice data;
 
-    TRY(chunk_next(&e->chunks, &lim, in, &used, &ev, f));
-    *left = slice_sub(was, (uint32_t)used, was.len - (uint32_t)used);
+    TRY(chunk_next_slice(&e->chunks, &lim, left, &data, &ev, f));
     switch (ev.kind) {
     case CHUNK_NEED:
     case CHUNK_LAST: break;
     case CHUNK_DATA:
-        was = slice_sub(was, (uint32_t)(ev.data.p - in.p), (uint32_t)ev.data.n);
-        (void)block_ref(was.block);
-        push(e, ICAP_CLIENT_EV_BODY, was, 0);
+        (void)block_ref(data.block);
+        push(e, ICAP_CLIENT_EV_BODY, data, 0);
         break;
     case CHUNK_END: return body_end(e, &ev, f);
     }

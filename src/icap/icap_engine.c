@@ -446,17 +446,13 @@ static enum err read_body(struct icap_engine *e, struct slice *left, struct faul
 {
     const struct chunk_limits lim = {e->lim->chunk_line_max, e->lim->trailer_max,
                                      e->lim->fields_max, e->lim->chunk_overhead_max};
-    struct slice was = *left;
-    struct span in = slice_span(was);
     struct chunk_event ev;
-    size_t used;
+    struct slice data;
 
-    TRY(chunk_next(&e->chunks, &lim, in, &used, &ev, f));
-    *left = slice_sub(was, (uint32_t)used, was.len - (uint32_t)used);
+    TRY(chunk_next_slice(&e->chunks, &lim, left, &data, &ev, f));
     switch (ev.kind) {
     case CHUNK_NEED: break;
-    case CHUNK_DATA:
-        return body_data(e, slice_sub(was, (uint32_t)(ev.data.p - in.p), (uint32_t)ev.data.n), f);
+    case CHUNK_DATA: return body_data(e, data, f);
     case CHUNK_LAST: /* `ieof` means something in a preview only (RFC 3507 4.5) */
         e->ieof = ev.ieof && e->rq == RQ_PREVIEW;
         break;

@@ -15,12 +15,9 @@ static const uint64_t time_bounds_us[] = {1000,    2500,     5000,    10000,  25
 /* The engines that the service may run, by itself or because a rule says so. */
 static unsigned service_engines(const struct icap_service_settings *set)
 {
-    unsigned engines = set->type == ICAP_SERVICE_INSPECT ? set->pipeline : 0;
+    unsigned pipeline = set->type == ICAP_SERVICE_INSPECT ? set->pipeline : 0;
 
-    for (size_t i = 0; i < set->n_rules; i++)
-        if (set->rules[i].then == RULE_PIPELINE)
-            engines |= set->rules[i].pipeline;
-    return engines;
+    return rules_engines(pipeline, set->rules, set->n_rules);
 }
 
 static bool uses_url_lists(const struct icap_service *s)
@@ -88,74 +85,49 @@ static NODISCARD enum err service_istag(struct icap_service *s,
     return e;
 }
 
-static metric_id service_counter(struct metrics *m, const struct icap_service *s, const char *name,
-                                 const char *label, const char *value, const char *help)
-{
-    struct buf labels;
-    metric_id id;
-
-    buf_init(&labels, 0);
-    metrics_label(&labels, "service", span_of(s->set->name));
-    if (label)
-        metrics_label(&labels, label, span_of(value));
-    id = metrics_counter(m, name, buf_cstr(&labels), help);
-    buf_done(&labels);
-    return id;
-}
-
-static metric_id service_histogram(struct metrics *m, const struct icap_service *s,
-                                   const char *name, const char *help)
-{
-    struct buf labels;
-    metric_id id;
-
-    buf_init(&labels, 0);
-    metrics_label(&labels, "service", span_of(s->set->name));
-    id = metrics_histogram(m, name, buf_cstr(&labels), help, time_bounds_us,
-                           ARRAY_LEN(time_bounds_us));
-    buf_done(&labels);
-    return id;
-}
-
 static void service_metrics(struct metrics *m, struct icap_service *s)
 {
+    const struct metrics_owner o = {m, "service", s->set->name};
+
     for (unsigned i = 0; i < ICAP_METHODS; i++)
         s->metrics.requests[i] =
-            service_counter(m, s, "sallyport_icap_requests_total", "method",
-                            icap_method_name((enum icap_method)i), "ICAP requests.");
+            metrics_counter_of(&o, "sallyport_icap_requests_total", "method",
+                               icap_method_name((enum icap_method)i), "ICAP requests.");
     for (unsigned i = 0; i < ACTIONS; i++)
         s->metrics.actions[i] =
-            service_counter(m, s, "sallyport_icap_actions_total", "action",
-                            action_name((enum action)i), "What was done with messages.");
+            metrics_counter_of(&o, "sallyport_icap_actions_total", "action",
+                               action_name((enum action)i), "What was done with messages.");
     for (unsigned i = CAUSE_NONE + 1; i < CAUSES; i++)
-        s->metrics.causes[i] =
-            service_counter(m, s, "sallyport_icap_causes_total", "cause", cause_name((enum cause)i),
-                            "Messages that were not simply passed, by cause; one that had "
-                            "several counts for each.");
-    s->metrics.bytes_in = service_counter(m, s, "sallyport_icap_received_bytes_total", NULL, NULL,
-                                          "Bytes of ICAP requests.");
-    s->metrics.bytes_out = service_counter(m, s, "sallyport_icap_sent_bytes_total", NULL, NULL,
-                                           "Bytes of ICAP answers.");
+        s->metrics.causes[i] = metrics_counter_of(
+            &o, "sallyport_icap_causes_total", "cause", cause_name((enum cause)i),
+            "Messages that were not simply passed, by cause; one that had "
+            "several counts for each.");
+    s->metrics.bytes_in = metrics_counter_of(&o, "sallyport_icap_received_bytes_total", NULL, NULL,
+                                             "Bytes of ICAP requests.");
+    s->metrics.bytes_out = metrics_counter_of(&o, "sallyport_icap_sent_bytes_total", NULL, NULL,
+                                              "Bytes of ICAP answers.");
     s->metrics.total_time =
-        service_histogram(m, s, "sallyport_icap_transaction_seconds",
-                          "From the first byte of a request to the end of its answer.");
+        metrics_histogram_of(&o, "sallyport_icap_transaction_seconds",
+                             "From the first byte of a request to the end of its answer.",
+                             time_bounds_us, ARRAY_LEN(time_bounds_us));
     if (s->set->type != ICAP_SERVICE_INSPECT)
         return;
-    s->metrics.rules = service_counter(m, s, "sallyport_icap_rule_decisions_total", NULL, NULL,
-                                       "Messages that a rule decided about.");
-    s->metrics.exceptions = service_counter(m, s, "sallyport_icap_exceptions_used_total", NULL,
-                                            NULL, "Messages that passed by an exception.");
-    s->metrics.bypassed = service_counter(m, s, "sallyport_icap_bypassed_total", NULL, NULL,
-                                          "Messages that passed uninspected by a bypass.");
-    s->metrics.cached = service_counter(m, s, "sallyport_icap_cached_verdicts_total", NULL, NULL,
-                                        "Verdicts of an earlier or concurrent scan of the same "
-                                        "file.");
-    s->metrics.out_of_steps =
-        service_counter(m, s, "sallyport_icap_out_of_steps_total", NULL, NULL,
-                        "Messages about whose types or rules nothing was decided, because it was "
-                        "more work than limits.decision-steps allows.");
-    s->metrics.scan_time = service_histogram(m, s, "sallyport_scan_seconds",
-                                             "From handing a file over to its verdict.");
+    s->metrics.rules = metrics_counter_of(&o, "sallyport_icap_rule_decisions_total", NULL, NULL,
+                                          "Messages that a rule decided about.");
+    s->metrics.exceptions = metrics_counter_of(&o, "sallyport_icap_exceptions_used_total", NULL,
+                                               NULL, "Messages that passed by an exception.");
+    s->metrics.bypassed = metrics_counter_of(&o, "sallyport_icap_bypassed_total", NULL, NULL,
+                                             "Messages that passed uninspected by a bypass.");
+    s->metrics.cached = metrics_counter_of(&o, "sallyport_icap_cached_verdicts_total", NULL, NULL,
+                                           "Verdicts of an earlier or concurrent scan of the same "
+                                           "file.");
+    s->metrics.out_of_steps = metrics_counter_of(
+        &o, "sallyport_icap_out_of_steps_total", NULL, NULL,
+        "Messages about whose types or rules nothing was decided, because it was "
+        "more work than limits.decision-steps allows.");
+    s->metrics.scan_time = metrics_histogram_of(&o, "sallyport_scan_seconds",
+                                                "From handing a file over to its verdict.",
+                                                time_bounds_us, ARRAY_LEN(time_bounds_us));
 }
 
 static enum err services_compile(struct icap_snapshot *s, const struct icap_snapshot_source *src,

@@ -82,60 +82,38 @@ static NODISCARD enum err read_backend(struct ipp_printer *p, struct buf *why)
     return ipp_uri_format(&told, &w);
 }
 
-static metric_id counter(struct metrics *m, const struct ipp_printer *p, const char *name,
-                         const char *label, const char *value, const char *help)
-{
-    struct buf labels;
-    metric_id id;
-
-    buf_init(&labels, 0);
-    metrics_label(&labels, "printer", span_of(p->set->name));
-    if (label)
-        metrics_label(&labels, label, span_of(value));
-    id = metrics_counter(m, name, buf_cstr(&labels), help);
-    buf_done(&labels);
-    return id;
-}
-
-static metric_id histogram(struct metrics *m, const struct ipp_printer *p, const char *name,
-                           const char *help)
-{
-    struct buf labels;
-    metric_id id;
-
-    buf_init(&labels, 0);
-    metrics_label(&labels, "printer", span_of(p->set->name));
-    id = metrics_histogram(m, name, buf_cstr(&labels), help, time_bounds_us,
-                           ARRAY_LEN(time_bounds_us));
-    buf_done(&labels);
-    return id;
-}
-
 static void register_metrics(struct metrics *m, struct ipp_printer *p)
 {
+    const struct metrics_owner o = {m, "printer", p->set->name};
+
     p->metrics.requests =
-        counter(m, p, "sallyport_ipp_requests_total", NULL, NULL, "IPP requests.");
-    p->metrics.jobs =
-        counter(m, p, "sallyport_ipp_jobs_total", NULL, NULL, "Jobs that the printer took.");
-    p->metrics.refused = counter(m, p, "sallyport_ipp_refused_total", NULL, NULL,
-                                 "Requests that were refused here.");
-    p->metrics.errors = counter(m, p, "sallyport_ipp_printer_errors_total", NULL, NULL,
-                                "Requests that the printer did not answer, or not legally.");
-    p->metrics.documents = counter(m, p, "sallyport_ipp_documents_total", NULL, NULL, "Documents.");
-    p->metrics.bytes =
-        counter(m, p, "sallyport_ipp_document_bytes_total", NULL, NULL, "Bytes of documents.");
+        metrics_counter_of(&o, "sallyport_ipp_requests_total", NULL, NULL, "IPP requests.");
+    p->metrics.jobs = metrics_counter_of(&o, "sallyport_ipp_jobs_total", NULL, NULL,
+                                         "Jobs that the printer took.");
+    p->metrics.refused = metrics_counter_of(&o, "sallyport_ipp_refused_total", NULL, NULL,
+                                            "Requests that were refused here.");
+    p->metrics.errors =
+        metrics_counter_of(&o, "sallyport_ipp_printer_errors_total", NULL, NULL,
+                           "Requests that the printer did not answer, or not legally.");
+    p->metrics.documents =
+        metrics_counter_of(&o, "sallyport_ipp_documents_total", NULL, NULL, "Documents.");
+    p->metrics.bytes = metrics_counter_of(&o, "sallyport_ipp_document_bytes_total", NULL, NULL,
+                                          "Bytes of documents.");
     for (unsigned i = 0; i < ACTIONS; i++)
         p->metrics.actions[i] =
-            counter(m, p, "sallyport_ipp_actions_total", "action", action_name((enum action)i),
-                    "What was done with documents.");
+            metrics_counter_of(&o, "sallyport_ipp_actions_total", "action",
+                               action_name((enum action)i), "What was done with documents.");
     for (unsigned i = CAUSE_NONE + 1; i < CAUSES; i++)
         p->metrics.causes[i] =
-            counter(m, p, "sallyport_ipp_causes_total", "cause", cause_name((enum cause)i),
-                    "Documents that were not simply printed, by cause.");
-    p->metrics.scan_time = histogram(m, p, "sallyport_ipp_scan_seconds",
-                                     "From handing a document over to its verdict.");
-    p->metrics.total_time = histogram(m, p, "sallyport_ipp_request_seconds",
-                                      "From the first byte of a request to the end of its answer.");
+            metrics_counter_of(&o, "sallyport_ipp_causes_total", "cause", cause_name((enum cause)i),
+                               "Documents that were not simply printed, by cause.");
+    p->metrics.scan_time = metrics_histogram_of(&o, "sallyport_ipp_scan_seconds",
+                                                "From handing a document over to its verdict.",
+                                                time_bounds_us, ARRAY_LEN(time_bounds_us));
+    p->metrics.total_time =
+        metrics_histogram_of(&o, "sallyport_ipp_request_seconds",
+                             "From the first byte of a request to the end of its answer.",
+                             time_bounds_us, ARRAY_LEN(time_bounds_us));
 }
 
 static enum err compile(struct ipp_snapshot *s, const struct ipp_snapshot_source *src,
@@ -146,10 +124,7 @@ static enum err compile(struct ipp_snapshot *s, const struct ipp_snapshot_source
 
         p->set = &src->printers[i];
         p->demand = ipp_printer_demand(p->set);
-        p->engines = p->set->pipeline;
-        for (size_t k = 0; k < p->set->n_rules; k++)
-            if (p->set->rules[k].then == RULE_PIPELINE)
-                p->engines |= p->set->rules[k].pipeline;
+        p->engines = rules_engines(p->set->pipeline, p->set->rules, p->set->n_rules);
         p->known = ipp_backend_known_new();
         if (!p->known)
             return ERR_NOMEM;

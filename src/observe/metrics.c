@@ -245,6 +245,38 @@ void metrics_label(struct buf *labels, const char *name, struct span v)
     buf_char(labels, '"');
 }
 
+static void owner_label(const struct metrics_owner *o, struct buf *labels)
+{
+    buf_init(labels, 0);
+    metrics_label(labels, o->kind, span_of(o->name));
+}
+
+metric_id metrics_counter_of(const struct metrics_owner *o, const char *name, const char *label,
+                             const char *word, const char *help)
+{
+    struct buf labels;
+    metric_id id;
+
+    owner_label(o, &labels);
+    if (label)
+        metrics_label(&labels, label, span_of(word));
+    id = metrics_counter(o->metrics, name, buf_cstr(&labels), help);
+    buf_done(&labels);
+    return id;
+}
+
+metric_id metrics_histogram_of(const struct metrics_owner *o, const char *name, const char *help,
+                               const uint64_t *bounds_us, unsigned n_bounds)
+{
+    struct buf labels;
+    metric_id id;
+
+    owner_label(o, &labels);
+    id = metrics_histogram(o->metrics, name, buf_cstr(&labels), help, bounds_us, n_bounds);
+    buf_done(&labels);
+    return id;
+}
+
 /* ---- values ---- */
 
 /* One thread writes a row: a load and a store, no locked instruction. */

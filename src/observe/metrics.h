@@ -33,6 +33,17 @@ bool metrics_is_full(const struct metrics *m);
 /* Adds `name="value"` to |labels|, with a comma where one is needed; escapes \, " and LF. */
 void metrics_label(struct buf *labels, const char *name, struct span value);
 
+/* Metrics of one of several things of a kind carry its name: service="echo". */
+struct metrics_owner {
+    struct metrics *metrics;
+    const char *kind, *name;
+};
+/* With the label |label|="|word|", too, unless it is NULL. */
+metric_id metrics_counter_of(const struct metrics_owner *o, const char *name, const char *label,
+                             const char *word, const char *help);
+metric_id metrics_histogram_of(const struct metrics_owner *o, const char *name, const char *help,
+                               const uint64_t *bounds_us, unsigned n_bounds);
+
 /* From loop |loop|'s thread only; relaxed. */
 void metrics_add(struct metrics *m, unsigned loop, metric_id id, uint64_t n);
 void metrics_observe(struct metrics *m, unsigned loop, metric_id id, uint64_t us);

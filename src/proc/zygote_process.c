@@ -52,26 +52,18 @@ unsigned zygote_magic(const struct settings_loaded *l, const char **ret)
     (1u << PIPELINE_YARA | 1u << PIPELINE_FILETYPE | 1u << PIPELINE_PRINTING | \
      1u << PIPELINE_CLAMAV)
 
-static bool looks_into_bodies(unsigned engines, const struct rule_settings *rules, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (rules[i].then == RULE_PIPELINE)
-            engines |= rules[i].pipeline;
-    return engines & BODY_ENGINES;
-}
-
 bool zygote_is_needed(const struct settings_loaded *l)
 {
     const struct settings *s = &l->settings;
 
     for (size_t i = 0; i < s->n_services; i++)
         if (s->services[i].type == ICAP_SERVICE_INSPECT &&
-            looks_into_bodies(s->services[i].pipeline, s->services[i].rules,
-                              s->services[i].n_rules))
+            rules_engines(s->services[i].pipeline, s->services[i].rules, s->services[i].n_rules) &
+                BODY_ENGINES)
             return true;
     for (size_t i = 0; i < s->n_printers; i++)
-        if (looks_into_bodies(s->printers[i].pipeline, s->printers[i].rules,
-                              s->printers[i].n_rules))
+        if (rules_engines(s->printers[i].pipeline, s->printers[i].rules, s->printers[i].n_rules) &
+            BODY_ENGINES)
             return true;
     return false;
 }

@@ -165,6 +165,25 @@ static void test_labels(void **state)
     }
 }
 
+/* Each of several things has its own. */
+static void test_owners(void **state)
+{
+    static const uint64_t bounds[] = {1};
+    struct metrics *m = new_metrics(1, 20);
+    const struct metrics_owner a = {m, "service", "a\"b"}, b = {m, "service", "b"};
+    metric_id id = metrics_counter_of(&a, "c", NULL, NULL, "");
+
+    (void)state;
+    assert_int_equal(metrics_counter(m, "c", "service=\"a\\\"b\"", ""), id);
+    assert_int_not_equal(metrics_counter_of(&b, "c", NULL, NULL, ""), id);
+    id = metrics_counter_of(&b, "d", "action", "pass", "");
+    assert_int_equal(metrics_counter(m, "d", "service=\"b\",action=\"pass\"", ""), id);
+    id = metrics_histogram_of(&b, "h", "", bounds, 1);
+    assert_int_equal(metrics_histogram(m, "h", "service=\"b\"", "", bounds, 1), id);
+    assert_false(metrics_is_full(m));
+    metrics_free(m);
+}
+
 static void test_full_table(void **state)
 {
     static const uint64_t bounds[] = {1, 2};
@@ -257,13 +276,10 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_histograms),
-        cmocka_unit_test(test_totals),
-        cmocka_unit_test(test_gauges),
-        cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_full_table),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_counters),   cmocka_unit_test(test_histograms),
+        cmocka_unit_test(test_totals),     cmocka_unit_test(test_gauges),
+        cmocka_unit_test(test_labels),     cmocka_unit_test(test_owners),
+        cmocka_unit_test(test_full_table), cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_threads),
     };
 
