@@ -101,8 +101,8 @@ typedef struct {
  *
  * A resumed session is as strong as the handshake that it goes back to, at most. Of a client's, the
  * first report notes that in the SSL_SESSION (as ex_data): make it before you give the session
- * away. A session that has nothing noted, as one that was written to a file, is weak; but for a TLS
- * 1.3 server's whose client showed no certificate, where nothing that counts is gone. */
+ * away. Where nothing is noted, as in a session that was read from a file, it is weak at most; but
+ * for a TLS 1.3 server's whose client showed no certificate, where nothing that counts is gone. */
 int sallyport_report_new(const void *ssl, sallyport_report **ret_report);
 /* NULL is fine. */
 void sallyport_report_free(sallyport_report *report);
