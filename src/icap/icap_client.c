@@ -627,10 +627,7 @@ static void on_timer(struct timer *t)
             client_pump(c);
         return;
     }
-    if (c->ticket)
-        upstream_cancel(c->ticket);
-    c->ticket = NULL;
-    client_fail(c, ERR_TIMEOUT, "no whole answer within the time that was given");
+    icap_client_give_up(c, ERR_TIMEOUT, "no whole answer within the time that was given");
 }
 
 /* ---- connecting ---- */
@@ -732,6 +729,16 @@ void icap_client_free(struct icap_client *c)
     c->dead = true;
     if (!c->telling)
         free(c);
+}
+
+void icap_client_give_up(struct icap_client *c, enum err err, const char *why)
+{
+    if (c->state == CLIENT_IDLE) /* or the result is being told */
+        return;
+    if (c->ticket)
+        upstream_cancel(c->ticket);
+    c->ticket = NULL;
+    client_fail(c, err, why);
 }
 
 static void ref_release(struct file_ref *f)

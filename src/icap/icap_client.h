@@ -78,5 +78,8 @@ NODISCARD enum err icap_client_scan(struct icap_client *c, const struct icap_cli
 /* Asks OPTIONS alone: PASS for a 2xx answer, with its |status| and |istag|; ERROR otherwise. Like
  * icap_client_scan() in everything else. */
 NODISCARD enum err icap_client_ask(struct icap_client *c, icap_client_fn done, void *arg);
+/* Ends what is under way, if anything is: its connection is closed, and |done| hears |err| and
+ * |why|, unless it has a result already. */
+void icap_client_give_up(struct icap_client *c, enum err err, const char *why);
 
 #endif

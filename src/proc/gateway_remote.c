@@ -12,6 +12,7 @@
 #define LANES      8u  /* files at once at one service */
 #define QUEUE_MAX  64u /* files that wait for one */
 #define CONNECT_MS 10000u
+#define IDLE_MS    30000u /* connections, and pools that nobody asks any more */
 
 /* A service, with clients that take one file each. */
 struct pool {
@@ -26,7 +27,8 @@ struct pool {
         struct remote_scan *scan; /* NULL: free */
     } lanes[LANES];
     struct remote_scan *waiting; /* list */
-    unsigned n_waiting;
+    unsigned n_waiting, n_scans; /* n_scans: with those in lanes */
+    struct timer idle;
 };
 
 struct remote_scan {
@@ -51,9 +53,14 @@ static void serve(struct pool *p);
 
 static void scan_free(struct remote_scan *s)
 {
-    timer_clear(s->pool->remote->loop, &s->timer);
+    struct pool *p = s->pool;
+    struct loop *l = p->remote->loop;
+
+    timer_clear(l, &s->timer);
     (void)close(s->file.fd);
     free(s);
+    if (--p->n_scans == 0)
+        timer_set(l, &p->idle, loop_now_ms(l) + IDLE_MS);
 }
 
 static void tell(struct remote_scan *s, const struct scan_result *r)
@@ -117,6 +124,20 @@ static void on_answer(void *arg, const struct icap_client_result *from)
     serve(lane->pool);
 }
 
+/* Nobody waits for |s| any more: nor does a lane, whose connection ends with it. */
+static void drop(struct remote_scan *s)
+{
+    struct pool *p = s->pool;
+
+    if (s->lane) {
+        icap_client_give_up(s->lane->client, ERR_ABORTED, ""); /* on_answer() does the rest */
+        return;
+    }
+    DL_DELETE(p->waiting, s);
+    p->n_waiting--;
+    scan_free(s);
+}
+
 static void on_deadline(struct timer *t)
 {
     struct remote_scan *s = CONTAINER_OF(t, struct remote_scan, timer);
@@ -125,11 +146,7 @@ static void on_deadline(struct timer *t)
     scan_result_judge(&r, VERDICT_ERROR, CAUSE_TIMEOUT, ERR_TIMEOUT,
                       "the scanner did not answer in time");
     tell(s, &r);
-    if (s->lane)
-        return; /* its client has the file until it gives up */
-    DL_DELETE(s->pool->waiting, s);
-    s->pool->n_waiting--;
-    scan_free(s);
+    drop(s);
 }
 
 /* ---- files on their way ---- */
@@ -174,11 +191,22 @@ static void serve(struct pool *p)
 
 static void pool_free(struct pool *p)
 {
+    timer_clear(p->remote->loop, &p->idle);
     for (unsigned i = 0; i < LANES; i++)
         icap_client_free(p->lanes[i].client);
     tls_context_unref(p->tls);
     arena_done(&p->mem);
     free(p);
+}
+
+/* Each reload makes other TLS contexts, and so other pools: those of before end here, and with them
+ * the last reference to their context. */
+static void on_idle(struct timer *t)
+{
+    struct pool *p = CONTAINER_OF(t, struct pool, idle);
+
+    LL_DELETE(p->remote->pools, p);
+    pool_free(p);
 }
 
 static enum err make_names(struct pool *p, struct icap_uri *uri, const char *url)
@@ -212,7 +240,7 @@ static enum err make_lanes(struct pool *p, const struct icap_uri *uri)
                      .tls = uri->secure ? p->tls : NULL,
                      .policy = {.require = uri->secure ? SALLYPORT_STRONG : SALLYPORT_NONE},
                      .connect_ms = CONNECT_MS,
-                     .idle_ms = 30000,
+                     .idle_ms = IDLE_MS,
                      .idle_max = 1},
         .uri = p->url,
         .host_header = p->host_header,
@@ -235,6 +263,8 @@ static enum err pool_new(struct gateway_remote *remote, const struct remote_scan
     if (!p)
         return ERR_NOMEM;
     p->remote = remote;
+    p->idle.fire = on_idle;
+    p->idle.at_ms = UINT64_MAX;
     arena_init(&p->mem, 65536);
     p->tls = r->tls ? tls_context_ref(r->tls) : NULL;
     enum err e = make_names(p, &uri, r->url);
@@ -289,8 +319,10 @@ static enum err start(void *scanner, const struct remote_scan_request *r, struct
     s->arg = r->arg;
     s->timer.fire = on_deadline;
     timer_set(remote->loop, &s->timer, r->deadline_ms);
+    timer_clear(remote->loop, &p->idle);
     DL_APPEND(p->waiting, s);
     p->n_waiting++;
+    p->n_scans++;
     *ret = s;
     serve(p);
     return OK;
@@ -300,11 +332,7 @@ static void cancel(struct remote_scan *s)
 {
     s->told = true;
     timer_clear(s->pool->remote->loop, &s->timer);
-    if (s->lane)
-        return; /* its client has the file until it gives up */
-    DL_DELETE(s->pool->waiting, s);
-    s->pool->n_waiting--;
-    scan_free(s);
+    drop(s);
 }
 
 enum err gateway_remote_new(struct loop *l, struct gateway_remote **ret)
