@@ -20,11 +20,24 @@ void buf_init_on(struct buf *b, char *room, size_t cap, size_t max)
     *b = (struct buf){.p = room, .cap = cap, .max = max, .borrowed = true};
 }
 
-void buf_done(struct buf *b)
+void buf_init_secret(struct buf *b, size_t max)
 {
+    *b = (struct buf){.max = max, .secret = true};
+}
+
+/* Gives back what |b| stands on. */
+static void leave(const struct buf *b)
+{
+    if (b->secret && b->p)
+        explicit_bzero(b->p, b->cap);
     if (!b->borrowed)
         free(b->p);
-    *b = (struct buf){.max = b->max};
+}
+
+void buf_done(struct buf *b)
+{
+    leave(b);
+    *b = (struct buf){.max = b->max, .secret = b->secret};
 }
 
 void buf_reset(struct buf *b)
@@ -46,11 +59,14 @@ static char *move_to(const struct buf *b, size_t cap)
 
     if (mem_fail_now())
         return NULL;
-    if (!b->borrowed)
+    if (!b->borrowed && !b->secret)
         return realloc(b->p, cap);
     p = malloc(cap);
-    if (p && b->p)
+    if (!p)
+        return NULL;
+    if (b->p)
         memcpy(p, b->p, b->n);
+    leave(b);
     return p;
 }
 

@@ -14,12 +14,16 @@ struct buf {
     size_t max;    /* 0: no limit */
     enum err err;  /* OK, ERR_LIMIT or ERR_NOMEM; sticky: later calls do nothing */
     bool borrowed; /* |p| is the caller's, see buf_init_on() */
+    bool secret;   /* see buf_init_secret() */
 };
 
 void buf_init(struct buf *b, size_t max);
 /* Begins in |room|, |cap| bytes of the caller's that outlive the buf, and moves to the heap only
  * when they do not do: for small texts of every request. buf_done() as for any other. */
 void buf_init_on(struct buf *b, char *room, size_t cap, size_t max);
+/* For what nobody else may read later: wherever it was is wiped when it grows, and by buf_done().
+ */
+void buf_init_secret(struct buf *b, size_t max);
 /* Frees the memory; usable again (on the heap). */
 void buf_done(struct buf *b);
 /* Empties, keeps the memory, clears the error. */

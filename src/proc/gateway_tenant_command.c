@@ -163,8 +163,6 @@ static void job_put(struct job *j, const char *space, const char *key, struct bu
     struct store *s = j->gateway->keeper.store;
     enum err e = text->err ? text->err : s ? store_put(s, space, &put, &by, NULL) : ERR_ABORTED;
 
-    if (text->p)
-        explicit_bzero(text->p, text->cap);
     buf_done(text);
     if (e)
         job_fail_store(j, e);
@@ -174,7 +172,7 @@ static void job_put_tenant(struct job *j, const struct tenant_record *r, job_fn 
 {
     struct buf text;
 
-    buf_init(&text, 0);
+    buf_init_secret(&text, 0);
     tenant_record_format(r, &text);
     job_put(j, TENANTS_SPACE, r->name, &text, r->version, next);
 }
@@ -183,7 +181,7 @@ static void job_put_user(struct job *j, const struct credential *c, job_fn next)
 {
     struct buf text;
 
-    buf_init(&text, 0);
+    buf_init_secret(&text, 0);
     credential_format(c, &text);
     job_put(j, USERS_SPACE, c->user, &text, c->version, next);
 }

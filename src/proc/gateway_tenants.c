@@ -447,7 +447,7 @@ static enum err row_put(struct tenants_load *l, const char *name)
     if (!p)
         return ERR_NOMEM;
     p->load = l;
-    buf_init(&text, 0);
+    buf_init_secret(&text, 0);
     enum err e = gateway_tenants_record(name, &p->record);
 
     tenant_record_format(&p->record, &text);
@@ -457,8 +457,6 @@ static enum err row_put(struct tenants_load *l, const char *name)
         e = text.err;
     if (!e)
         e = t->store ? store_put(t->store, TENANTS_SPACE, &put, &by, NULL) : ERR_ABORTED;
-    if (text.p)
-        explicit_bzero(text.p, text.cap);
     buf_done(&text);
     if (e)
         forget(p, sizeof *p);
@@ -533,7 +531,7 @@ void gateway_tenants_upgrade(struct gateway_core *g, const struct credential *c)
 
     if (!t->store)
         return;
-    buf_init(&text, 0);
+    buf_init_secret(&text, 0);
     credential_format(c, &text);
     const struct store_put put = {
         .key = span_of(c->user), .value = buf_span(&text), .version = c->version};
@@ -544,8 +542,6 @@ void gateway_tenants_upgrade(struct gateway_core *g, const struct credential *c)
     else
         log_info("tenants", "user '%s' logged in: its verifier has %u rounds now", c->user,
                  c->rounds);
-    if (text.p)
-        explicit_bzero(text.p, text.cap);
     buf_done(&text);
 }
 

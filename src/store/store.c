@@ -9,8 +9,6 @@
 /* Values may be secrets: nothing of them stays in memory that others get. */
 static void op_free(struct store_op *op)
 {
-    if (op->text.p)
-        explicit_bzero(op->text.p, op->text.cap);
     buf_done(&op->text);
     free(op->items);
     explicit_bzero(op->bytes, op->n_bytes);
@@ -188,7 +186,7 @@ static struct store_op *op_new(struct store *s, struct span space, const struct 
     op->version = w->version;
     op->expires_wall_ms = w->expires_wall_ms;
     op->number = w->number;
-    buf_init(&op->text, 0);
+    buf_init_secret(&op->text, 0);
     return op;
 }
 

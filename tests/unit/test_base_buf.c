@@ -41,6 +41,45 @@ static void test_text_of_every_kind(void **state)
     buf_done(&b);
 }
 
+static bool is_wiped(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != 0)
+            return false;
+    return true;
+}
+
+/* Where a secret was nothing is left: neither when it grows nor at its end. */
+static void test_secrets_leave_nothing(void **state)
+{
+    char room[16], text[] = "0123456789abcdef";
+    struct buf b;
+
+    (void)state;
+    buf_init_secret(&b, 0);
+    b.p = room;
+    b.cap = sizeof room;
+    b.borrowed = true;
+    buf_text(&b, text);
+    assert_ptr_equal(b.p, room);
+    buf_char(&b, 'g');
+    assert_ptr_not_equal(b.p, room);
+    assert_true(is_wiped(room, sizeof room));
+    assert_string_equal(buf_cstr(&b), "0123456789abcdefg");
+    for (unsigned i = 0; i < 2000; i++) /* from the heap to the heap */
+        buf_text(&b, text);
+    assert_int_equal(b.n, 17 + 2000 * 16);
+    buf_done(&b);
+
+    b.p = room;
+    b.cap = sizeof room;
+    b.borrowed = true;
+    buf_text(&b, "secret");
+    buf_done(&b);
+    assert_true(is_wiped(room, sizeof room));
+    assert_true(b.secret);
+}
+
 /* A flat model grows beside it. */
 static void test_growth(void **state)
 {
@@ -172,11 +211,9 @@ static void test_failing_allocator(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_of_every_kind),
-        cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_huge_requests),
-        cmocka_unit_test(test_failing_allocator),
+        cmocka_unit_test(test_text_of_every_kind),    cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_secrets_leave_nothing), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_huge_requests),         cmocka_unit_test(test_failing_allocator),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
