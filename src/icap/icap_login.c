@@ -378,9 +378,8 @@ enum icap_login_step icap_login_begin(struct icap_transaction *tx, struct fault 
 
     tx->login_timer.fire = on_login_timer;
     if (may_ask_options(tx, certified_as)) {
-        tx->tenant = certified_as;
         tx->anonymous = !certified_as;
-        return ICAP_LOGIN_DONE;
+        return certified_as ? admit(tx, certified_as, f) : ICAP_LOGIN_DONE;
     }
     if (policy_of(tx)->by != LOGIN_BY_CERTIFICATE)
         return by_password(tx, f);

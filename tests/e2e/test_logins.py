@@ -397,6 +397,21 @@ class TestIsolation:
         assert metrics['sallyport_tenant_over_quota_total{tenant="acme"}'] > 0
         assert metrics['sallyport_tenant_over_quota_total{tenant="other"}'] == 0
 
+    def test_quota_counts_options_of_a_certificate(self, own):
+        """Whoever is known by its certificate alone is a tenant, too."""
+        tenants = own(requests="5")
+
+        def options(client):
+            return tenants.status("both", client=client, method="OPTIONS", http=[], encapsulated="", body=None)
+
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            flood = {f.result() for f in [pool.submit(options, "acme") for _ in range(40)]}
+        assert flood == {200, 503}
+        assert options("other") == 200
+        metrics = tenants.gateway.metrics()
+        assert metrics['sallyport_tenant_over_quota_total{tenant="acme"}'] > 0
+        assert metrics['sallyport_tenant_over_quota_total{tenant="other"}'] == 0
+
 
 class TestTime:
     def test_the_end_of_a_session(self, own):
