@@ -41,13 +41,22 @@ static void add_require(const json_t *printer, struct buf *out)
     }
 }
 
+/* null: the gateway had no time left for it. */
+static const char *state_of(const json_t *p)
+{
+    const json_t *answers = json_object_get(p, "answers");
+
+    if (json_is_null(answers))
+        return "  (was not asked: too many others do not answer)";
+    return json_is_true(answers) ? "" : "  (does not answer)";
+}
+
 static void add_printer(const json_t *p, struct buf *out)
 {
     json_int_t ipp = ask_number(p, "ipp_port"), ipps = ask_number(p, "ipps_port");
 
     buf_fmt(out, "%s\n  path      %s\n  backend   %s%s\n  requires  ", ask_text(p, "name"),
-            ask_text(p, "path"), ask_text(p, "backend"),
-            json_is_true(json_object_get(p, "answers")) ? "" : "  (does not answer)");
+            ask_text(p, "path"), ask_text(p, "backend"), state_of(p));
     add_require(p, out);
     buf_text(out, "\n  reached  ");
     if (ipps)

@@ -6,6 +6,7 @@
 #include "ipp/ipp_server_int.h"
 
 struct announcement {
+    struct task untold; /* of one that is not asked */
     struct ipp_snapshot *snapshot;
     const struct ipp_printer *printer;
     struct ipp_errand *errand;
@@ -14,25 +15,40 @@ struct announcement {
     void *arg;
 };
 
-static void on_answer(void *arg, const struct ipp_backend_answer *answer)
+static void announcement_free(struct announcement *n)
 {
-    struct announcement *n = arg;
+    buf_done(&n->request);
+    ipp_snapshot_unref(n->snapshot);
+    free(n);
+}
+
+/* NULL: it said nothing. */
+static void announce(struct announcement *n, const struct ipp_message *attributes)
+{
     const struct ipp_advertisement a = {
         .set = n->printer->set,
         .uuid = n->printer->uuid,
         .port = n->snapshot->port,
         .secure_port = n->snapshot->secure_port,
-        .attributes = answer->message,
+        .attributes = attributes,
     };
     struct buf txt;
 
     buf_init(&txt, 65536);
     ipp_advertise_txt(&a, &txt);
-    n->done(n->arg, n->printer, answer->message != NULL, buf_span(&txt));
+    n->done(n->arg, n->printer, attributes != NULL, buf_span(&txt));
     buf_done(&txt);
-    buf_done(&n->request);
-    ipp_snapshot_unref(n->snapshot);
-    free(n);
+    announcement_free(n);
+}
+
+static void on_answer(void *arg, const struct ipp_backend_answer *answer)
+{
+    announce(arg, answer->message);
+}
+
+static void tell_without(struct task *t)
+{
+    announce(CONTAINER_OF(t, struct announcement, untold), NULL);
 }
 
 static enum err make_request(const struct ipp_printer *p, struct buf *out)
@@ -50,30 +66,39 @@ static enum err make_request(const struct ipp_printer *p, struct buf *out)
     return ipp_write_end(&w);
 }
 
-enum err ipp_server_announce(struct ipp_server *s, size_t i, ipp_announced_fn done, void *arg)
+static enum err ask(struct ipp_server *s, struct announcement *n, uint64_t deadline_ms)
+{
+    TRY(make_request(n->printer, &n->request));
+    const struct ipp_backend_request r = {.attributes = buf_span(&n->request),
+                                          .deadline_ms = deadline_ms,
+                                          .done = on_answer,
+                                          .arg = n};
+
+    return ipp_backend_ask(ipp_server_backend(s, n->printer), &r, &n->errand);
+}
+
+enum err ipp_server_announce(struct ipp_server *s, size_t i, uint64_t deadline_ms,
+                             ipp_announced_fn done, void *arg)
 {
     struct announcement *n;
+    enum err e = OK;
 
     if (i >= s->snapshot->n_printers)
         return ERR_MISSING;
     n = calloc(1, sizeof *n);
     if (!n)
         return ERR_NOMEM;
+    n->untold.run = tell_without;
     n->snapshot = ipp_snapshot_ref(s->snapshot);
     n->printer = &s->snapshot->printers[i];
     n->done = done;
     n->arg = arg;
     buf_init(&n->request, 4096);
-    enum err e = make_request(n->printer, &n->request);
-    const struct ipp_backend_request r = {
-        .attributes = buf_span(&n->request), .done = on_answer, .arg = n};
-
-    if (e == OK)
-        e = ipp_backend_ask(ipp_server_backend(s, n->printer), &r, &n->errand);
-    if (e) {
-        buf_done(&n->request);
-        ipp_snapshot_unref(n->snapshot);
-        free(n);
-    }
+    if (deadline_ms)
+        e = ask(s, n, deadline_ms);
+    else
+        loop_defer(s->env.loop, &n->untold);
+    if (e)
+        announcement_free(n);
     return e;
 }

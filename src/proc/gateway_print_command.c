@@ -10,19 +10,38 @@
 #include "proc/gateway_int.h"
 
 #define JOBS_DEFAULT 100u
+#define PRINTERS_MS  4000u /* for all: those who ask over the control socket wait for 5 s */
+#define ANSWER_MS    2000u /* at least, for each that is asked */
+#define AHEAD        64u   /* printers that are asked at once */
+
+struct question;
+
+/* What is told of one printer. */
+struct printer_answer {
+    struct question *question;
+    bool asked;
+    struct buf object;
+};
 
 struct question {
     struct gateway_core *gateway;
     struct control_ticket *ticket;
     struct ipp_jobs_list list;
     char printer[IPP_JOB_PRINTER_MAX + 1]; /* "": all */
-    size_t at;
+    struct printer_answer *answers;        /* in the order of the configuration */
+    size_t n_answers, at;                  /* |at|: the next one to be asked */
+    unsigned waiting;
+    uint64_t until_ms;
+    enum err err;
     struct buf out;
     struct json json;
 };
 
 static void question_free(struct question *q)
 {
+    for (size_t i = 0; i < q->n_answers; i++)
+        buf_done(&q->answers[i].object);
+    free(q->answers);
     buf_done(&q->out);
     free(q);
 }
@@ -129,7 +148,7 @@ static void ask_jobs(struct question *q, const json_t *command)
 
 /* ---- printers ---- */
 
-static void next_printer(struct question *q);
+static void ask_more(struct question *q);
 
 static void require_json(const struct ipp_printer_settings *set, struct json *j)
 {
@@ -143,17 +162,26 @@ static void require_json(const struct ipp_printer_settings *set, struct json *j)
     json_close(j, ']');
 }
 
+/* One that was not asked may be well: too many others were silent. */
+static void answers_json(const struct printer_answer *a, bool answered, struct json *j)
+{
+    if (a->asked)
+        json_bool(j, "answers", answered);
+    else
+        json_put_null(j, SPAN("answers"));
+}
+
 static void on_announced(void *arg, const struct ipp_printer *p, bool answered, struct span txt)
 {
-    struct question *q = arg;
-    const struct ipp_snapshot *s = q->gateway->print.snapshot;
-    struct json *j = &q->json;
+    struct printer_answer *a = arg;
+    const struct ipp_snapshot *s = a->question->gateway->print.snapshot;
+    struct json to = json_to(&a->object), *j = &to;
 
     json_open(j, NULL, '{');
     json_text(j, "name", p->set->name);
     json_text(j, "path", p->set->path);
     json_text(j, "backend", p->set->backend);
-    json_bool(j, "answers", answered);
+    answers_json(a, answered, j);
     require_json(p->set, j);
     json_u64(j, "ipp_port", s->port);
     json_u64(j, "ipps_port", s->secure_port);
@@ -166,35 +194,83 @@ static void on_announced(void *arg, const struct ipp_printer *p, bool answered, 
     }
     json_close(j, ']');
     json_close(j, '}');
-    q->at++;
-    next_printer(q);
+    a->question->waiting--;
+    ask_more(a->question);
 }
 
-static void next_printer(struct question *q)
+static void tell_printers(struct question *q)
+{
+    bool first = true;
+
+    if (q->err) {
+        fail(q, "no memory to ask the printers");
+        return;
+    }
+    for (size_t i = 0; i < q->n_answers; i++) {
+        const struct printer_answer *a = &q->answers[i];
+
+        if (a->object.n == 0)
+            continue; /* not asked about */
+        if (!first)
+            buf_char(&q->out, ',');
+        buf_add(&q->out, buf_span(&a->object));
+        first = false;
+    }
+    finish(q);
+}
+
+static void ask_one(struct question *q, size_t i)
+{
+    struct printer_answer *a = &q->answers[i];
+    struct ipp_server *server = q->gateway->loops[0].ipp;
+    uint64_t now = loop_now_ms(q->gateway->loops[0].loop);
+
+    a->asked = now + ANSWER_MS <= q->until_ms;
+    enum err e = ipp_server_announce(server, i, a->asked ? q->until_ms : 0, on_announced, a);
+
+    if (e == OK)
+        q->waiting++;
+    else if (e != ERR_MISSING) /* a configuration with fewer came meanwhile */
+        q->err = e;
+}
+
+static void ask_more(struct question *q)
 {
     const struct ipp_snapshot *s = q->gateway->print.snapshot;
 
-    while (q->at < s->n_printers && q->printer[0] &&
-           strcmp(q->printer, s->printers[q->at].set->name) != 0)
-        q->at++;
-    if (q->at >= s->n_printers) {
-        finish(q);
-        return;
-    }
-    if (ipp_server_announce(q->gateway->loops[0].ipp, q->at, on_announced, q) != OK)
-        fail(q, "no memory to ask the printers");
+    if (!q->gateway->loops[0].ipp)
+        q->at = q->n_answers; /* the gateway ends */
+    for (; q->at < q->n_answers && q->waiting < AHEAD; q->at++)
+        if (!q->printer[0] ||
+            (q->at < s->n_printers && strcmp(q->printer, s->printers[q->at].set->name) == 0))
+            ask_one(q, q->at);
+    if (q->waiting == 0 && q->at == q->n_answers)
+        tell_printers(q);
 }
 
 static void ask_printers(struct question *q, const json_t *command)
 {
+    const struct ipp_snapshot *s = q->gateway->print.snapshot;
+
     (void)command;
-    if (q->printer[0] && !ipp_snapshot_named(q->gateway->print.snapshot, span_of(q->printer))) {
+    if (q->printer[0] && !ipp_snapshot_named(s, span_of(q->printer))) {
         fail(q, "there is no such printer");
         return;
     }
+    q->answers = calloc(s->n_printers + 1, sizeof *q->answers);
+    if (!q->answers) {
+        fail(q, "no memory to ask the printers");
+        return;
+    }
+    q->n_answers = s->n_printers;
+    for (size_t i = 0; i < q->n_answers; i++) {
+        q->answers[i].question = q;
+        buf_init(&q->answers[i].object, 0);
+    }
+    q->until_ms = loop_now_ms(q->gateway->loops[0].loop) + PRINTERS_MS;
     json_open(&q->json, NULL, '{');
     json_open(&q->json, "printers", '[');
-    next_printer(q);
+    ask_more(q);
 }
 
 /* ---- in and out ---- */

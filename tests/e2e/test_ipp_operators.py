@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operators see of printing, printers that are reached within TLS, and scanners on other machines."""
+import contextlib
 import json
 import re
+import socket
 
 import pytest
 
@@ -74,6 +76,33 @@ class TestPrinters:
     def test_wrong(self, gateway, arguments, code, complaint):
         done = self.ask(gateway, *arguments)
         assert done.returncode == code and complaint in done.stderr
+
+
+    def test_silent_printers_hold_up_no_answer(self, tmp_path, certificates, cupsd):
+        """Who asks waits for five seconds at the control socket, however long printers may take to print."""
+        with contextlib.ExitStack() as stack:
+            deaf = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64)).getsockname()[1] for _ in range(3)]
+            printers = [printer(f"deaf{i}", f"ipp://127.0.0.1:{port}/ipp/print", require="[]", backend_timeout="60s")
+                        for i, port in enumerate(deaf)]
+            printers.insert(1, printer("acct", cupsd.uri(), require="[]"))
+            gateway = stack.enter_context(PrintGateway(tmp_path, certificates, printers))
+            done = self.ask(gateway, "--json")
+            assert done.returncode == 0, done.stderr
+            found = [(p["name"], p["answers"]) for p in json.loads(done.stdout)["printers"]]
+            assert found == [("deaf0", False), ("acct", True), ("deaf1", False), ("deaf2", False)]
+            done = self.ask(gateway, "deaf2")
+            assert done.returncode == 0 and "(does not answer)" in done.stdout
+
+    def test_many_silent_printers(self, tmp_path, certificates):
+        """Those for which no time is left are not called silent."""
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as deaf:
+            uri = f"ipp://127.0.0.1:{deaf.getsockname()[1]}/ipp/print"
+            printers = [printer(f"p{i}", uri, require="[]", backend_timeout="60s") for i in range(70)]
+            with PrintGateway(tmp_path, certificates, printers) as gateway:
+                done = self.ask(gateway, "--json")
+                assert done.returncode == 0, done.stderr
+                assert [p["answers"] for p in json.loads(done.stdout)["printers"]] == [False] * 64 + [None] * 6
+                assert self.ask(gateway).stdout.count("(was not asked: too many others do not answer)") == 6
 
 
 class TestJobs:
