@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include <jansson.h>
+#include <openssl/crypto.h>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "proc/gateway_int.h"
+
+#define CONFIRMS_MAX 16u /* each that fails is another one's change of the same tenant */
 
 /* ---- one change ---- */
 
@@ -28,6 +31,10 @@ struct job {
     bool digest_removed;        /* what was kept for Digest is of the old password */
     job_fn next;
     struct task in_force;
+    /* of add: the tenant that the user is for */
+    struct tenant_record record;
+    uint64_t user_version;
+    unsigned confirmed; /* so often it was tried */
     /* of remove: users of the tenant */
     char after[STORE_KEY_MAX + 1];
     unsigned removing, removed;
@@ -255,6 +262,86 @@ static void set_verifier(struct job *j, struct credential *c)
     c->changed_wall_ms = clock_wall_ms(&clock_system);
 }
 
+static void add_confirm(struct job *j);
+
+/* The user is in the store and must not stay there: |j->err| says why. */
+static void add_taken_back(struct job *j, const struct store_reply *r)
+{
+    (void)r; /* if it is gone already, that is what was wanted */
+    job_fail_store(j, j->err);
+}
+
+static void add_take_back(struct job *j, enum err why)
+{
+    j->err = why;
+    job_del(j, USERS_SPACE, j->user, j->user_version, add_taken_back);
+}
+
+/* One that was made anew under its name has another key. */
+static bool is_same_tenant(const struct tenant_record *a, const struct tenant_record *b)
+{
+    return CRYPTO_memcmp(a->key, b->key, sizeof a->key) == 0;
+}
+
+static void add_look_again(struct job *j, const struct store_reply *r)
+{
+    struct tenant_record now = {0};
+
+    if (r->err || tenant_record_parse(span_of(j->tenant), r->items[0].value, &now) != OK ||
+        !is_same_tenant(&now, &j->record)) {
+        add_take_back(j, ERR_CONFLICT);
+    } else {
+        j->record = now;
+        j->record.version = r->items[0].version;
+        add_confirm(j);
+    }
+    explicit_bzero(&now, sizeof now);
+}
+
+static void on_confirmed(void *arg, const struct store_reply *r)
+{
+    struct job *j = arg;
+
+    if (r->err == OK)
+        job_done(j);
+    else if (r->err == ERR_CONFLICT && ++j->confirmed < CONFIRMS_MAX)
+        job_get(j, TENANTS_SPACE, j->tenant, add_look_again);
+    else
+        add_take_back(j, r->err);
+}
+
+/* Writes the tenant as it is. Who removes it looks for its users first, and then removes it on the
+ * condition that it is as it was before that look: either that fails now, or this does, and no user
+ * stays without a tenant, for the next one of its name. */
+static void add_confirm(struct job *j)
+{
+    const struct store_asker by = {.loop = j->gateway->keeper.loop, .done = on_confirmed, .arg = j};
+    struct store *s = j->gateway->keeper.store;
+    struct buf text;
+
+    buf_init_secret(&text, 0);
+    tenant_record_format(&j->record, &text);
+    const struct store_put put = {
+        .key = span_of(j->tenant), .value = buf_span(&text), .version = j->record.version};
+    enum err e = text.err ? text.err
+                 : s      ? store_put(s, TENANTS_SPACE, &put, &by, NULL)
+                          : ERR_ABORTED;
+
+    buf_done(&text);
+    if (e)
+        add_take_back(j, e);
+}
+
+static void add_made_user(struct job *j, const struct store_reply *r)
+{
+    if (r->err) {
+        after_last(j, r);
+        return;
+    }
+    j->user_version = r->version;
+    add_confirm(j);
+}
+
 static void add_user(struct job *j)
 {
     struct credential c = {0};
@@ -262,7 +349,7 @@ static void add_user(struct job *j)
     (void)span_copy(span_of(j->user), c.user, sizeof c.user);
     (void)span_copy(span_of(j->tenant), c.tenant, sizeof c.tenant);
     set_verifier(j, &c);
-    job_put_user(j, &c, after_last);
+    job_put_user(j, &c, add_made_user);
     explicit_bzero(&c, sizeof c);
 }
 
@@ -273,22 +360,21 @@ static void add_made_tenant(struct job *j, const struct store_reply *r)
         return;
     }
     log_info("tenants", "tenant '%s' was added by=%s uid=%u", j->tenant, j->by, j->uid);
+    j->record.version = r->version;
     add_user(j);
 }
 
 static void add_with_tenant(struct job *j, const struct store_reply *r)
 {
-    struct tenant_record fresh;
-
     if (r->err == OK && j->user[0]) {
-        add_user(j);
+        if (take_tenant(j, r, &j->record))
+            add_user(j);
     } else if (r->err == OK) {
         job_fail(j, "there is a tenant '%s' already", j->tenant);
-    } else if (gateway_tenants_record(j->tenant, &fresh) != OK) {
+    } else if (gateway_tenants_record(j->tenant, &j->record) != OK) {
         job_fail(j, "no randomness for a key");
     } else {
-        job_put_tenant(j, &fresh, add_made_tenant);
-        explicit_bzero(&fresh, sizeof fresh);
+        job_put_tenant(j, &j->record, add_made_tenant);
     }
 }
 

@@ -312,6 +312,43 @@ class TestWrongInput:
         for answer in answers:
             assert answer.get("ok") or re.search("already|same moment", answer["error"])
 
+    def test_user_of_a_tenant_that_is_being_removed(self, operator):
+        """Either it has a tenant, or it is not there: it must not be the next tenant's of that name."""
+        def both(user):
+            lines = [{"command": "tenant-add", "tenant": "gamma", "user": user, **verifier()},
+                     {"command": "tenant-remove", "tenant": "gamma"}]
+            with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+                for s in (one, other):
+                    s.settimeout(20)
+                    s.connect(str(operator.gateway.state / "control.sock"))
+                for s, line in zip((one, other), lines):
+                    s.sendall(json.dumps(line).encode() + b"\n")
+                return [json.loads(s.makefile("rb").readline()) for s in (one, other)]
+
+        for i in range(30):
+            operator.ask(command="tenant-add", tenant="gamma")
+            added, removed = both(f"user-{i}")
+            again = operator.ask(command="tenant-add", tenant="gamma")
+            users = [u["user"] for t in operator.ask(command="tenant-list")["tenants"] if t["name"] == "gamma" for u in t["users"]]
+            if again.get("ok"):  # it was not there any more
+                assert users == [], (i, added, removed)
+            else:
+                assert not removed.get("ok") or added.get("ok"), (i, added, removed)
+                assert users in ([], [f"user-{i}"]) and (added.get("ok") or not users), (i, added, removed, users)
+            operator.ask(command="tenant-remove", tenant="gamma")
+
+    def test_users_of_one_tenant_at_once(self, operator):
+        """Others who add to the same tenant are no reason to add none."""
+        answers = []
+        threads = [threading.Thread(target=lambda name=f"user-{i}": answers.append(
+            operator.ask(command="tenant-add", tenant="acme", user=name, **verifier()))) for i in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert all(a.get("ok") for a in answers), answers
+        assert sorted(operator.users("acme")) == [f"user-{i}" for i in range(8)]
+
     def test_several_commands_of_one_client(self, operator):
         """Answers come in order, also when all was said at once; a client that leaves harms nobody."""
         lines = [{"command": "tenant-add", "tenant": "gamma"}, {"command": "tenant-list"},
