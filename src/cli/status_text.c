@@ -73,11 +73,25 @@ static void warn_certificates(const json_t *root, struct buf *out)
     }
 }
 
+static void warn_files(const json_t *root, struct buf *out)
+{
+    size_t i;
+    const json_t *f;
+
+    json_array_foreach(json_object_get(root, "files"), i, f)
+    {
+        if (is_true(f, "refused"))
+            buf_fmt(out, "CHANGED FILES (%s) ARE NOT IN USE: %s\n", ask_text(f, "name"),
+                    ask_text(f, "why"));
+    }
+}
+
 static void add_warnings(const json_t *root, struct buf *out)
 {
     const json_t *clamd = json_object_get(json_object_get(root, "inspection"), "clamd");
 
     warn_certificates(root, out);
+    warn_files(root, out);
     warn_bypasses(root, out);
     if (clamd && !is_true(clamd, "up"))
         buf_fmt(out, "CLAMAV IS DOWN since %s: %s\n", ask_text(clamd, "since"),

@@ -5,6 +5,7 @@
  *   gateway_build.c    from a set to a gateway that serves
  *   gateway_config.c   a configuration made ready for use
  *   gateway_certificates.c   what is said about certificates, and which listeners wait for theirs
+ *   gateway_files.c    what is said about the other files that are reloaded by themselves
  *   gateway_order.c    what one loop has another one do
  *   gateway_memory.c   gives memory back to the system
  *   gateway_live.c     messages of the supervisor, live changes
@@ -106,6 +107,11 @@ struct gateway_certificate {
     unsigned reloads;
 };
 
+/* Files of one kind; on loop 0 only. */
+struct gateway_files {
+    char why[1024]; /* those on the disk are not in use; "": they are */
+};
+
 struct gateway_loop {
     struct gateway_core *gateway;
     struct loop *loop;
@@ -142,6 +148,7 @@ struct gateway_core {
     unsigned n_sockets;
     struct gateway_config *config;
     struct gateway_certificate *certificates;
+    struct gateway_files files[FILES_KINDS];
     struct icap_snapshot *snapshot;
     char engines[1024]; /* of the workers */
     struct gateway_policy policy;
@@ -208,6 +215,14 @@ void gateway_certificates_hear(struct gateway_core *g, struct span text, bool re
 bool gateway_certificates_are_there(const struct gateway_core *g, struct buf *why);
 /* The array "tls" of the status. */
 void gateway_certificates_json(const struct gateway_core *g, struct json *j);
+
+/* ---- gateway_files.c ---- */
+
+void gateway_files_metrics(struct gateway_core *g);
+/* A PROC_FILES. */
+void gateway_files_hear(struct gateway_core *g, unsigned kind, struct span why);
+/* The array "files" of the status. */
+void gateway_files_json(const struct gateway_core *g, struct json *j);
 
 /* ---- gateway_build.c ---- */
 

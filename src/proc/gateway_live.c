@@ -227,6 +227,8 @@ static void on_message(struct gateway_core *g, const struct proc_message *m, int
         record_log_reopen(g->records, fd);
     else if (m->kind == PROC_CERTIFICATE)
         gateway_certificates_hear(g, span_of(m->text), m->live, m->number);
+    else if (m->kind == PROC_FILES)
+        gateway_files_hear(g, m->number, span_of(m->text));
     else if (m->kind == PROC_DRAIN)
         gateway_core_drain(g, m->ms, m->live);
     if (fd >= 0)

@@ -294,6 +294,7 @@ void gateway_status_json(void *arg, struct buf *out)
     json_text(&j, "engines", g->engines);
     status_listeners(&j, g);
     gateway_certificates_json(g, &j);
+    gateway_files_json(g, &j);
     status_services(&j, g);
     status_engines(&j, g);
     json_u64(&j, "exceptions", exceptions_count(g->policy.exceptions));

@@ -8,6 +8,14 @@
 #include "config/config.h"
 #include "proc/generation_text.h"
 
+const char *files_kind_name(enum files_kind k)
+{
+    static const char *const names[FILES_KINDS] = {
+        [FILES_POLICY] = "policy", [FILES_LISTS] = "lists", [FILES_PRINTER_CA] = "printer-ca"};
+
+    return names[k];
+}
+
 void generation_init(struct generation *g)
 {
     *g = (struct generation){
@@ -177,6 +185,7 @@ static enum err add(struct generation *g, const struct proc_message *m, int *fd,
     case PROC_WORKERS: return add_workers(g, m, fd);
     case PROC_END: return add_end(g, ret_done);
     case PROC_CERTIFICATE:
+    case PROC_FILES:
     case PROC_DRAIN:
     case PROC_READY:
     case PROC_FAILED:

@@ -20,14 +20,17 @@
  *     CERTIFICATE {number, live, text}  alone: of the tls entry that is the first word of |text|;
  *                                     number: sets taken over so far; live: the files on the disk
  *                                     are not in use, and the rest of |text| says why
+ *     FILES {number, text}            alone: what is wrong with the files on the disk of |number|
+ *                                     (enum files_kind), so that those from before stay in use;
+ *                                     without a text they are in use
  *     DRAIN {ms, live}                stop accepting, finish, exit 0; live: no other gateway takes
  *                                     over, so the admin listener answers to the end
  *   gateway -> supervisor
  *     READY {number} | FAILED {number, text} | DRAINED
  *
  * A live set has no SOCKET, SPOOL, RECORDS, EXCEPTIONS, STORE or WORKERS; it changes what may
- * change without them. The single messages (RECORDS, WORKERS, CERTIFICATE, DRAIN) never come
- * between a BEGIN and its END. */
+ * change without them. The single messages (RECORDS, WORKERS, CERTIFICATE, FILES, DRAIN) never
+ * come between a BEGIN and its END. */
 #ifndef PROC_GENERATION_H
 #define PROC_GENERATION_H
 
@@ -46,6 +49,7 @@ enum proc_kind {
     PROC_WORKERS,
     PROC_END,
     PROC_CERTIFICATE,
+    PROC_FILES,
     PROC_DRAIN,
     PROC_READY,
     PROC_FAILED,
@@ -56,6 +60,12 @@ enum proc_kind {
  * and outlives generations; and verification flags (decimal) from its environment. */
 #define GENERATION_TICKET_SECRET "ticket-secret"
 #define GENERATION_FLAGS         "verification-flags"
+
+/* Files beside those of tls entries that are taken over, or kept, by themselves. */
+enum files_kind { FILES_POLICY, FILES_LISTS, FILES_PRINTER_CA };
+#define FILES_KINDS 3u
+/* "policy", "lists", "printer-ca". */
+const char *files_kind_name(enum files_kind k);
 
 #define PROC_TEXT_MAX   4096u
 #define PROC_PACKET_MAX (PROC_TEXT_MAX + 64u)

@@ -398,7 +398,7 @@ static enum err keep_file(struct settings_loaded *l, unsigned owner,
     return OK;
 }
 
-/* Those that are there already stay: the policy was looked at before the lists. */
+/* Those that are there already stay: policy and CAs were looked at before the lists. */
 static enum err keep_files(struct settings_loaded *l, unsigned owner,
                            const struct settings_loaded *old, unsigned old_owner)
 {
@@ -660,14 +660,47 @@ static void check_printer_trust(struct settings_loaded *l, struct config_report 
     buf_done(&why);
 }
 
-static void check_printers(struct settings_loaded *l, struct config_report *r)
+/* Each file for itself. |refused|: what was complained of so far. */
+static enum err check_or_keep_trust(struct settings_loaded *l, const struct loading *how,
+                                    const struct ipp_printer_settings *p, const char *key,
+                                    const char *path, struct config_report *r, struct buf *refused)
 {
-    for (size_t i = 0; i < l->settings.n_printers; i++) {
+    struct config_mark mark = config_report_mark(r);
+    unsigned n_files = l->n_files;
+
+    check_printer_trust(l, r, p, key, path);
+    if (!how->again || r->n_errors == mark.n_errors)
+        return OK;
+    const struct settings_file *old = file_find(how->old, 0, path);
+    const char *why = config_report_since(r, &mark);
+
+    buf_fmt(refused, "%sprinter '%s': %s", refused->n ? "; " : "", p->name,
+            why ? why : "unknown fault");
+    config_report_rewind(r, &mark);
+    files_drop(l, n_files);
+    return old && !file_find(l, 0, path) ? keep_file(l, 0, old) : OK;
+}
+
+static enum err check_printers(struct settings_loaded *l, const struct loading *how,
+                               struct config_report *r)
+{
+    struct buf refused;
+    enum err e = OK;
+
+    buf_init(&refused, 0);
+    for (size_t i = 0; i < l->settings.n_printers && !e; i++) {
         const struct ipp_printer_settings *p = &l->settings.printers[i];
 
-        check_printer_trust(l, r, p, "backend-ca", p->backend_ca);
-        check_printer_trust(l, r, p, "icap-ca", p->icap_ca);
+        e = check_or_keep_trust(l, how, p, "backend-ca", p->backend_ca, r, &refused);
+        if (!e)
+            e = check_or_keep_trust(l, how, p, "icap-ca", p->icap_ca, r, &refused);
     }
+    if (!e && refused.n) {
+        l->trust_refused = arena_text(&l->mem, buf_span(&refused));
+        e = l->trust_refused ? OK : ERR_NOMEM;
+    }
+    buf_done(&refused);
+    return e;
 }
 
 static void check_user(struct settings_loaded *l, struct config_report *r)
@@ -691,6 +724,22 @@ static void check_user(struct settings_loaded *l, struct config_report *r)
     l->gid = pw->pw_gid;
 }
 
+/* What files alone cannot change, or what is another change's, holds up no file. */
+static void check_others(struct settings_loaded *l, const struct loading *how,
+                         struct config_report *r)
+{
+    const struct settings *s = &l->settings;
+
+    if (how->again) {
+        l->uid = how->old->uid;
+        l->gid = how->old->gid;
+        return;
+    }
+    check_readable(&s->engines.yara, "rules", &s->engines.yara.rules, r);
+    check_readable(&s->engines.filetype, "magic", &s->engines.filetype.magic, r);
+    check_user(l, r);
+}
+
 static enum err check_machine(struct settings_loaded *l, const struct loading *how,
                               struct config_report *r)
 {
@@ -708,11 +757,9 @@ static enum err check_machine(struct settings_loaded *l, const struct loading *h
     check_environment(l, r);
     TRY(check_sets(l, how, r));
     TRY(check_or_keep_policy(l, how, r));
+    TRY(check_printers(l, how, r));
     TRY(check_or_keep_lists(l, how, r));
-    check_printers(l, r);
-    check_readable(&s->engines.yara, "rules", &s->engines.yara.rules, r);
-    check_readable(&s->engines.filetype, "magic", &s->engines.filetype.magic, r);
-    check_user(l, r);
+    check_others(l, how, r);
     return r->n_errors ? ERR_CONFIG : OK;
 }
 

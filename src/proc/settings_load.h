@@ -36,6 +36,7 @@ struct settings_loaded {
     bool has_policy;            /* of the machine, among |files| */
     const char *lists_refused;  /* settings_load_again(): why those of before are kept; NULL: not */
     const char *policy_refused; /* the same of the policy */
+    const char *trust_refused;  /* the same of CAs of printers and of their scanners */
     int directory_fd;           /* of the set that is being read; -1: none */
     /* From CERTIFICATE__VerificationFlags and the like in the environment, for tls entries that say
      * nothing of flags: the gateway gets them with the files. */
@@ -55,7 +56,8 @@ NODISCARD enum err settings_reload(const struct settings_loaded *old, const char
                                    struct settings_loaded **ret);
 /* The same text again, with the files as they are now: for a certificate that was renewed while the
  * configuration is being edited. A tls entry whose files cannot be used keeps those of |old|, and
- * so do the lists together. */
+ * so do the policy, the lists together, and each CA file of a printer. What belongs to other
+ * changes (rule files, the user) is not looked at. */
 NODISCARD enum err settings_load_again(const struct settings_loaded *old, struct config_report *r,
                                        struct settings_loaded **ret);
 /* Has each listener that is open in |old| what it needs in |l|? ERR_CONFIG and complaints. */

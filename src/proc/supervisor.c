@@ -497,8 +497,8 @@ static void done(struct supervisor *s)
             (void)close(fd);
     }
     certificates_free(s);
-    free(s->lists_told);
-    free(s->policy_told);
+    for (unsigned i = 0; i < FILES_KINDS; i++)
+        free(s->files_told[i]);
     text_free(&s->ticket_secret);
     free(s->files_tried);
     free(s->rules_tried);

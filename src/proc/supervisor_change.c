@@ -319,6 +319,7 @@ static void commit_settings(struct supervisor *s)
     log_set_level(s->loaded->settings.log.level);
     certificates_taken(s, old, s->loaded);
     certificates_look(s, s->loaded);
+    files_look(s, s->loaded);
     settings_loaded_free(old);
 }
 
@@ -483,20 +484,8 @@ static bool loaded_is_same(const struct settings_loaded *a, const struct setting
     return same;
 }
 
-/* Once for each mistake. */
-static void tell(char **told, const char *refused, const char *what)
-{
-    if (*told && refused && strcmp(*told, refused) == 0)
-        return;
-    free(*told);
-    *told = refused ? span_dup(span_of(refused)) : NULL;
-    if (refused)
-        log_error(AREA, "changed files: the changed files cannot be used yet: %s; %s as before",
-                  refused, what);
-}
-
-/* Certificates, keys, lists and the policy, with the configuration as it was read: it may be half
- * edited by now. A tls entry whose files are wrong keeps what it has, and holds up no other. */
+/* Certificates, keys, CAs of printers, lists and the policy, with the configuration as it was read:
+ * it may be half edited by now. What is wrong keeps what it has, and holds up nothing else. */
 static void reload_files(struct supervisor *s)
 {
     struct settings_loaded *l;
@@ -517,8 +506,7 @@ static void reload_files(struct supervisor *s)
         return;
     }
     certificates_look(s, l);
-    tell(&s->policy_told, l->policy_refused, "the policy of the machine holds");
-    tell(&s->lists_told, l->lists_refused, "the lists stay");
+    files_look(s, l);
     if (same)
         settings_loaded_free(l);
     else

@@ -287,24 +287,24 @@ static void directory_key(const struct tls_config *t, const struct tls_file *fil
         (void)close(dir);
 }
 
-/* One that need not be there, and is not, has no line in the key of those that were read. */
-static bool policy_is_looked_at(const struct settings_loaded *l)
+/* One that need not be there was not among the files that were read, and is there now. */
+static bool policy_is_new(const struct settings_loaded *l)
 {
-    return l->has_policy || access(settings_policy_path(&l->settings), F_OK) == 0;
+    return !l->has_policy && access(settings_policy_path(&l->settings), F_OK) == 0;
 }
 
 void files_disk_key(const struct settings_loaded *l, struct buf *out)
 {
-    const struct url_settings *u = &l->settings.engines.url;
     struct tls_file files[TLS_FILES_MAX];
 
     for (size_t i = 0; i < l->settings.n_tls; i++)
         directory_key(&l->settings.tls[i], files, settings_tls_files(&l->settings.tls[i], files),
                       out);
-    if (policy_is_looked_at(l))
+    if (policy_is_new(l))
         files_key(settings_policy_path(&l->settings), out);
-    for (size_t i = 0; i < u->n_lists; i++)
-        files_key(u->lists[i].file, out);
+    for (unsigned i = 0; i < l->n_files; i++)
+        if (l->files[i].owner == 0)
+            files_key(l->files[i].path, out);
 }
 
 static void on_file(void *arg)
@@ -409,12 +409,42 @@ void files_watch(struct supervisor *s)
     files_unwatch(s);
     for (size_t i = 0; i < set->n_tls; i++)
         watch_tls(s, &set->tls[i]);
-    if (policy_is_looked_at(s->loaded))
+    if (policy_is_new(s->loaded))
         watch_links(s, settings_policy_path(set), on_file);
-    for (size_t i = 0; i < set->engines.url.n_lists; i++)
-        watch_links(s, set->engines.url.lists[i].file, on_file);
+    for (unsigned i = 0; i < s->loaded->n_files; i++)
+        if (s->loaded->files[i].owner == 0)
+            watch_links(s, s->loaded->files[i].path, on_file);
     for (unsigned i = 0; i < n; i++)
         watch_path(s, rules[i], on_rules);
+}
+
+/* ---- files that are wrong ---- */
+
+/* Once for each mistake. */
+static void tell(struct supervisor *s, enum files_kind k, const char *refused, const char *what)
+{
+    char **told = &s->files_told[k];
+
+    if (*told && refused ? strcmp(*told, refused) == 0 : *told == refused)
+        return;
+    free(*told);
+    *told = refused ? span_dup(span_of(refused)) : NULL;
+    if (refused)
+        log_error(AREA, "changed files: the changed files cannot be used yet: %s; %s as before",
+                  refused, what);
+    else
+        log_info(AREA, "changed files: the files are good again: %s", files_kind_name(k));
+    for (struct gateway *g = s->gateways; g; g = g->next)
+        if (gateway_send_files(g, k) != OK)
+            log_warn(AREA, "cannot tell a gateway about files: %s pid=%d", files_kind_name(k),
+                     (int)g->pid);
+}
+
+void files_look(struct supervisor *s, const struct settings_loaded *l)
+{
+    tell(s, FILES_POLICY, l->policy_refused, "the policy of the machine holds");
+    tell(s, FILES_LISTS, l->lists_refused, "the lists stay");
+    tell(s, FILES_PRINTER_CA, l->trust_refused, "these CAs are trusted");
 }
 
 /* A certificate that is not valid yet needs no change of its files, only time. */

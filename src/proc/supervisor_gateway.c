@@ -244,6 +244,7 @@ static void gateway_hear(struct gateway *g, const struct proc_message *m)
     case PROC_WORKERS:
     case PROC_END:
     case PROC_CERTIFICATE:
+    case PROC_FILES:
     case PROC_DRAIN: break;
     }
     log_error("gateway", "broke the control protocol and is killed pid=%d", (int)g->pid);
@@ -338,6 +339,9 @@ static enum err gateway_fill(struct gateway *g, const struct gateway_parts *p, s
         e = queue_set(g, p);
     for (const struct certificate *c = g->sup->certificates; c && !e; c = c->next)
         e = gateway_send_certificate(g, c);
+    for (unsigned i = 0; i < FILES_KINDS && !e; i++)
+        if (g->sup->files_told[i])
+            e = gateway_send_files(g, (enum files_kind)i);
     if (e) {
         buf_fmt(why, "cannot hand the configuration to a gateway: %s", err_text(e));
         (void)kill(g->pid, SIGKILL);
@@ -377,6 +381,17 @@ enum err gateway_send_certificate(struct gateway *g, const struct certificate *c
     struct writer w = writer_of(m.text, sizeof m.text - 1);
 
     write_fmt(&w, "%s %s", c->name, c->told ? c->told : "");
+    TRY(gateway_queue(g, &m, -1));
+    gateway_flush(g);
+    return OK;
+}
+
+enum err gateway_send_files(struct gateway *g, enum files_kind k)
+{
+    struct proc_message m = {.kind = PROC_FILES, .number = k};
+    const char *why = g->sup->files_told[k];
+
+    (void)span_copy(span_of(why), m.text, sizeof m.text);
     TRY(gateway_queue(g, &m, -1));
     gateway_flush(g);
     return OK;

@@ -135,6 +135,7 @@ NODISCARD enum err gateway_send_live(struct gateway *g, const struct settings_lo
 NODISCARD enum err gateway_send_workers(struct gateway *g, struct zygote *z);
 struct certificate;
 NODISCARD enum err gateway_send_certificate(struct gateway *g, const struct certificate *c);
+NODISCARD enum err gateway_send_files(struct gateway *g, enum files_kind k);
 NODISCARD enum err gateway_send_records(struct gateway *g, int fd);
 void gateway_drain(struct gateway *g, uint64_t ms);
 void gateway_kill(struct gateway *g);
@@ -226,6 +227,9 @@ void files_loaded_key(const struct settings_loaded *l, struct buf *out);
 /* The files that the configuration of |l| names, as they are on the disk by now: equal to
  * files_loaded_key() when all are in use. */
 void files_disk_key(const struct settings_loaded *l, struct buf *out);
+/* What |l| found on the disk beside certificates: who did not know it is told, in the log and by
+ * way of the gateways. */
+void files_look(struct supervisor *s, const struct settings_loaded *l);
 /* Watches the files of the current configuration, and no others any more. */
 void files_watch(struct supervisor *s);
 /* Looks at them from time to time, too: often while certificate files are missing or wrong. */
@@ -265,7 +269,7 @@ struct supervisor {
     struct certificate *certificates;
     struct timer settle;             /* certificate files that are wrong since a moment ago */
     unsigned polls_while_bad;        /* what is wrong may pass with time alone */
-    char *lists_told, *policy_told;  /* the last mistake in a list, and in the policy */
+    char *files_told[FILES_KINDS];   /* the last mistake in each; NULL: all is well */
     char *files_tried, *rules_tried; /* keys of the last attempt: a broken file is tried once */
     bool reload_waits;               /* for the end of a gateway: there are GATEWAYS_MAX */
     bool started, stopping, finished;

@@ -2,12 +2,16 @@
 """What operators see of printing, printers that are reached within TLS, and scanners on other machines."""
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
+import types
 
 import pytest
 
 from testenv import ipp, wait
+from testenv.certs import Certificates
 from testenv.cups import Cupsd, client_environment, ipptool
 from testenv.printing import PrintGateway, printer
 from testenv.samples import EICAR
@@ -165,6 +169,49 @@ class TestBackends:
         record = behind.wait_record(lambda r: r["print"].get("operation") == "Print-Job", since=since)
         assert record["print"]["channel"] == channel and record["body_len"] == len(PDF)
 
+    def test_bad_ca_holds_up_nothing(self, behind, certificates, start_gateway, tmp_path):
+        """Operators see it, the server's certificate is renewed all the same, the printer is reached as before, and
+        what is mended is taken over."""
+        authority = tmp_path / "backend-ca.pem"
+        served = certificates.issue("front-0")
+        names = types.SimpleNamespace(server=[tmp_path / "front.pem", tmp_path / "front.key"])
+        metric = 'sallyport_files_reload_failed{files="printer-ca"}'
+
+        def put(path, source):
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+            fresh.rename(path)
+
+        def answers():
+            done = gateway.command_line("printers", "--state", gateway.state, "--json")
+            return [p["answers"] for p in json.loads(done.stdout)["printers"]]
+
+        put(authority, certificates.ca)
+        for path, source in zip(names.server, served):
+            put(path, source)
+        gateway = start_gateway([printer("front", f"'{behind.uri('acct', 'ipps', host='localhost')}'", require="[]",
+                                         backend_ca=authority)], certificates_of=names)
+        assert answers() == [True] and gateway.metrics()[metric] == 0
+        put(authority, b"this is no certificate\n")
+        wait.until(lambda: gateway.metrics()[metric] == 1, "the metric", 20)
+        gateway.wait_log("printer 'front': ", 10)
+        entry, = [f for f in gateway.status()["files"] if f["refused"]]
+        assert entry["name"] == "printer-ca" and str(authority) in entry["why"]
+        assert "CHANGED FILES (printer-ca) ARE NOT IN USE: " in gateway.command_line("status", "--state", gateway.state).stdout
+        for path, source in zip(names.server, certificates.issue("front-1")):
+            put(path, source)
+        gateway.wait_log("another certificate is in use subject='CN=front-1'", 20)
+        assert answers() == [True]
+        os.kill(gateway.gateway_pid(), signal.SIGKILL)
+        gateway.wait_ready(30)
+        assert answers() == [True] and gateway.metrics()[metric] == 1
+        other = Certificates(tmp_path / "other", "another CA")
+        put(authority, other.ca)
+        wait.until(lambda: gateway.metrics()[metric] == 0, "the metric", 20)
+        wait.until(lambda: answers() == [False], "the other CA", 20)
+        put(authority, certificates.ca)
+        wait.until(lambda: answers() == [True], "the CA of before", 20)
+
     @pytest.mark.parametrize("auth", ["", ";AUTH=TLS", ";AUTH=TLS,SSL3"])
     def test_lists_are_not_the_printer_s(self, certificates, start_gateway, auth):
         """Neither the one of the configuration nor that of a client: it may take them for a part of its name."""
@@ -193,8 +240,8 @@ class TestBackends:
 def start_gateway(tmp_path, certificates):
     started = []
 
-    def start(printers, **options):
-        started.append(PrintGateway(tmp_path / f"gateway-{len(started)}", certificates, printers, **options))
+    def start(printers, certificates_of=certificates, **options):
+        started.append(PrintGateway(tmp_path / f"gateway-{len(started)}", certificates_of, printers, **options))
         return started[-1]
 
     yield start

@@ -324,6 +324,7 @@ static const struct wrong wrongs[] = {
     {"no config",                 false, {PROC_END},                         "",    true },
     {"drain inside",              false, {PROC_DRAIN},                       "",    true },
     {"a certificate inside",      false, {PROC_CERTIFICATE},                 "a b", true },
+    {"files inside",              false, {PROC_FILES},                       "a",   true },
     {"what a gateway says",       false, {PROC_READY},                       "",    true },
     {"live with a socket",        true,  {PROC_SOCKET},                      "x",   false},
     {"live with workers",         true,  {PROC_WORKERS},                     "x",   false},

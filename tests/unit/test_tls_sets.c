@@ -525,6 +525,63 @@ static void policy_and_lists_are_apart(void **state)
     assert_int_equal(p->loaded->n_files, 5);
 }
 
+/* Nor do CAs of printers and of their scanners: each file for itself. */
+static void trust_of_printers_is_apart(void **state)
+{
+    struct place *p = *state;
+    char top[1024];
+
+    (void)snprintf(top, sizeof top,
+                   LISTENERS
+                   "engines: {url: {lists: [{name: l, file: %s/list, action: deny}]}}\n"
+                   "printers:\n"
+                   "  - {name: one, path: /ipp/one, require: [], backend: \"ipps://one.test/q\", "
+                   "backend-ca: %s/ca1}\n"
+                   "  - {name: two, path: /ipp/two, require: [], backend: \"ipps://two.test/q\", "
+                   "backend-ca: %s/ca2, icap: \"icaps://scan.test/s\", icap-ca: %s/ca1}\n",
+                   p->dir, p->dir, p->dir, p->dir);
+    configure_with(p, top, "directory: @/certs");
+    put_set(p, "certs", &p->first);
+    put(p, "list", "a.test\n");
+    put(p, "ca1", p->first.cert_pem);
+    put(p, "ca2", p->first.cert_pem);
+    assert_int_equal(load(p, START), OK);
+    assert_null(p->loaded->trust_refused);
+    assert_int_equal(p->loaded->n_files, 6);
+
+    put_set(p, "certs", &p->second);
+    put(p, "list", "b.test\n");
+    put(p, "ca1", "no certificate\n");
+    put(p, "ca2", p->second.cert_pem);
+    assert_int_equal(load(p, AGAIN), OK);
+    assert_non_null(strstr(p->loaded->trust_refused, "printer 'one': "));
+    assert_non_null(strstr(p->loaded->trust_refused, "/ca1'"));
+    assert_null(strstr(p->loaded->trust_refused, "/ca2"));
+    expect_beside(p, "ca1", p->first.cert_pem);
+    expect_beside(p, "ca2", p->second.cert_pem);
+    expect_beside(p, "list", "b.test\n");
+    expect_text(p, "certs/tls-server-cert", p->second.cert_pem);
+    assert_int_equal(p->loaded->n_files, 6);
+
+    (void)unlink(path_of(p, "ca1"));
+    put(p, "list", "~(\n"); /* nor do lists hold up CAs */
+    put(p, "ca2", p->first.cert_pem);
+    assert_int_equal(load(p, AGAIN), OK);
+    assert_non_null(strstr(p->loaded->trust_refused, "ca1': No such file"));
+    assert_non_null(p->loaded->lists_refused);
+    expect_beside(p, "ca1", p->first.cert_pem);
+    expect_beside(p, "ca2", p->first.cert_pem);
+
+    put(p, "ca1", p->second.cert_pem);
+    assert_int_equal(load(p, AGAIN), OK);
+    assert_null(p->loaded->trust_refused);
+    expect_beside(p, "ca1", p->second.cert_pem);
+    put(p, "ca1", "no certificate\n");
+    put(p, "list", "b.test\n");
+    assert_int_equal(load(p, RELOAD), ERR_CONFIG); /* who asks for it is told */
+    assert_non_null(strstr(buf_cstr(&p->said), "there is no certificate among those to trust"));
+}
+
 static void names_in_a_directory(void **state)
 {
     static const struct {
@@ -565,6 +622,7 @@ int main(void)
         TEST(also_tls_is_waited_for),
         TEST(issuer_counts_without_clients),
         TEST(policy_and_lists_are_apart),
+        TEST(trust_of_printers_is_apart),
         cmocka_unit_test(names_in_a_directory),
     };
 
