@@ -86,12 +86,24 @@ static void warn_files(const json_t *root, struct buf *out)
     }
 }
 
+static void warn_store(const json_t *root, struct buf *out)
+{
+    const json_t *store = json_object_get(root, "store");
+
+    if (store && !is_true(store, "up"))
+        buf_fmt(out,
+                "THE STORE CANNOT BE READ OR WRITTEN: full %lld times, failed %lld times; nothing "
+                "about tenants, users and print jobs can be changed\n",
+                number(store, "full"), number(store, "failed"));
+}
+
 static void add_warnings(const json_t *root, struct buf *out)
 {
     const json_t *clamd = json_object_get(json_object_get(root, "inspection"), "clamd");
 
     warn_certificates(root, out);
     warn_files(root, out);
+    warn_store(root, out);
     warn_bypasses(root, out);
     if (clamd && !is_true(clamd, "up"))
         buf_fmt(out, "CLAMAV IS DOWN since %s: %s\n", ask_text(clamd, "since"),

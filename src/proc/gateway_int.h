@@ -6,6 +6,7 @@
  *   gateway_config.c   a configuration made ready for use
  *   gateway_certificates.c   what is said about certificates, and which listeners wait for theirs
  *   gateway_files.c    what is said about the other files that are reloaded by themselves
+ *   gateway_store.c    what is said about the store
  *   gateway_order.c    what one loop has another one do
  *   gateway_memory.c   gives memory back to the system
  *   gateway_live.c     messages of the supervisor, live changes
@@ -223,6 +224,12 @@ void gateway_files_metrics(struct gateway_core *g);
 void gateway_files_hear(struct gateway_core *g, unsigned kind, struct span why);
 /* The array "files" of the status. */
 void gateway_files_json(const struct gateway_core *g, struct json *j);
+
+/* ---- gateway_store.c ---- */
+
+void gateway_store_metrics(struct gateway_core *g);
+/* The object "store" of the status. */
+void gateway_store_json(const struct gateway_core *g, struct json *j);
 
 /* ---- gateway_build.c ---- */
 

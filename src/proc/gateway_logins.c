@@ -141,6 +141,7 @@ void gateway_logins_json(const struct gateway_core *g, struct json *j)
     json_u64(j, "verified", c.verified);
     json_u64(j, "refused", c.refused);
     json_u64(j, "throttled", c.throttled);
+    json_u64(j, "queue_full", c.queue_full);
     json_u64(j, "renewed", c.renewed);
     json_u64(j, "ended", c.ended);
     json_close(j, '}');
@@ -165,6 +166,7 @@ LOGINS_READ(total_derived, derived)
 LOGINS_READ(total_rounds, rounds)
 LOGINS_READ(total_refused, refused)
 LOGINS_READ(total_throttled, throttled)
+LOGINS_READ(total_queue_full, queue_full)
 LOGINS_READ(total_renewed, renewed)
 LOGINS_READ(total_ended, ended)
 
@@ -173,29 +175,31 @@ static const struct {
     double (*read)(void *arg);
     bool total;
 } login_metrics[] = {
-    {"sallyport_login_sessions",              "",                               "Logins that are good.",                                       gauge_sessions,  false},
+    {"sallyport_login_sessions",              "",                               "Logins that are good.",                                       gauge_sessions,   false},
     {"sallyport_login_waiting",               "",                               "Passwords that wait for a derivation, or are being derived.",
-     gauge_waiting,                                                                                                                                             false},
+     gauge_waiting,                                                                                                                                              false},
     {"sallyport_login_answers_total",         "from=\"table\"",                 "Logins, by what it took to answer them.",
-     total_hits,                                                                                                                                                true },
+     total_hits,                                                                                                                                                 true },
     {"sallyport_login_answers_total",         "from=\"derivation\"",
-     "Logins, by what it took to answer them.",                                                                                                total_misses,    true },
+     "Logins, by what it took to answer them.",                                                                                                total_misses,     true },
     {"sallyport_login_answers_total",         "from=\"derivation-of-another\"",
-     "Logins, by what it took to answer them.",                                                                                                total_waits,     true },
+     "Logins, by what it took to answer them.",                                                                                                total_waits,      true },
     {"sallyport_login_derivations_total",     "of=\"verifier\"",
-     "PBKDF2 derivations; one of each kind for a session.",                                                                                    total_verified,  true },
+     "PBKDF2 derivations; one of each kind for a session.",                                                                                    total_verified,   true },
     {"sallyport_login_derivations_total",     "of=\"session-key\"",
-     "PBKDF2 derivations; one of each kind for a session.",                                                                                    total_derived,   true },
+     "PBKDF2 derivations; one of each kind for a session.",                                                                                    total_derived,    true },
     {"sallyport_login_verifier_rounds_total", "",
-     "PBKDF2 rounds of verifiers, the same for every password.",                                                                               total_rounds,    true },
-    {"sallyport_login_refused_total",         "",                               "Wrong passwords.",                                            total_refused,   true },
+     "PBKDF2 rounds of verifiers, the same for every password.",                                                                               total_rounds,     true },
+    {"sallyport_login_refused_total",         "",                               "Wrong passwords.",                                            total_refused,    true },
     {"sallyport_login_throttled_total",       "",
      "Passwords that nobody looked at, because too many before them were wrong.",                                                              total_throttled,
-     true                                                                                                                                                            },
+     true                                                                                                                                                             },
+    {"sallyport_login_queue_full_total",      "",
+     "Passwords that nobody looked at, because too many others waited (login.queue).",                                                         total_queue_full, true },
     {"sallyport_login_renewed_total",         "",                               "Sessions that were renewed before their end.",
-     total_renewed,                                                                                                                                             true },
+     total_renewed,                                                                                                                                              true },
     {"sallyport_login_ended_total",           "",
-     "Sessions that ended early, with their user, password or tenant.",                                                                        total_ended,     true },
+     "Sessions that ended early, with their user, password or tenant.",                                                                        total_ended,      true },
 };
 
 void gateway_logins_metrics(struct gateway_core *g)

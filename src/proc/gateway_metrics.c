@@ -234,6 +234,7 @@ void gateway_status_metrics(struct gateway_core *g)
                         total_records_lost, g);
     add_readings(g, policy_readings, ARRAY_LEN(policy_readings));
     gateway_files_metrics(g);
+    gateway_store_metrics(g);
     gateway_logins_metrics(g);
     if (g->policy.clamd_health)
         add_readings(g, clamd_readings, ARRAY_LEN(clamd_readings));

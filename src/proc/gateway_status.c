@@ -305,6 +305,7 @@ void gateway_status_json(void *arg, struct buf *out)
     json_close(&j, '}');
     status_loops(&j, g);
     status_records(&j, g);
+    gateway_store_json(g, &j);
     gateway_logins_json(g, &j);
     status_troubles(&j, g);
     json_close(&j, '}');

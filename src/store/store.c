@@ -77,6 +77,49 @@ static void op_done(struct task *t)
     op_free(op);
 }
 
+/* ---- numbers ---- */
+
+static void count(_Atomic uint64_t *n)
+{
+    atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
+}
+
+/* Of the outcomes those that are no fault of the store say that it works. */
+static void count_answer(struct store *s, const struct store_op *op, enum err e)
+{
+    bool failed = e == ERR_FULL || e == ERR_IO || e == ERR_NOMEM;
+
+    if (e == ERR_ABORTED)
+        return;
+    count(op->kind == STORE_GET ? &s->gets : op->kind == STORE_LIST ? &s->lists : &s->changes);
+    if (failed)
+        count(e == ERR_FULL ? &s->full : &s->failed);
+    atomic_store_explicit(store_is_change(op) ? &s->cannot_change : &s->cannot_read, failed,
+                          memory_order_relaxed);
+}
+
+static uint64_t counted(const _Atomic uint64_t *n)
+{
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+void store_count(const struct store *s, struct store_counts *ret)
+{
+    *ret = (struct store_counts){
+        .waiting = atomic_load_explicit(&s->waiting, memory_order_relaxed),
+        .gets = counted(&s->gets),
+        .lists = counted(&s->lists),
+        .changes = counted(&s->changes),
+        .full = counted(&s->full),
+        .busy = counted(&s->busy),
+        .failed = counted(&s->failed),
+        .up = !atomic_load_explicit(&s->cannot_read, memory_order_relaxed) &&
+              !atomic_load_explicit(&s->cannot_change, memory_order_relaxed),
+    };
+}
+
+/* ---- the way back ---- */
+
 void store_answer(struct store_op *op, enum err e)
 {
     if (e || op->reply.err) {
@@ -86,6 +129,7 @@ void store_answer(struct store_op *op, enum err e)
         op->reply.err = first;
     }
     items_settle(op);
+    count_answer(op->store, op, op->reply.err);
     atomic_fetch_sub_explicit(&op->store->waiting, 1, memory_order_relaxed);
     loop_post(op->by.loop, &op->task);
 }
@@ -199,6 +243,7 @@ static enum err ask(struct store *s, const char *space_name, const struct wish *
         return ERR_LIMIT;
     if (atomic_fetch_add_explicit(&s->waiting, 1, memory_order_relaxed) >= STORE_WAITING_MAX) {
         atomic_fetch_sub_explicit(&s->waiting, 1, memory_order_relaxed);
+        count(&s->busy);
         return ERR_BUSY;
     }
     struct store_op *op = op_new(s, space, w, by);

@@ -94,6 +94,15 @@ void store_cancel(struct store_op *op);
 /* A number that is another one after anything was written, by whichever process; cheap, any thread.
  * It may change when nothing did. */
 uint64_t store_changes(struct store *s);
+struct store_counts {
+    unsigned waiting;              /* operations, now */
+    uint64_t gets, lists, changes; /* that were answered since the start */
+    uint64_t full, busy, failed; /* of those asked for: there was no room; too many waited; disk or
+                                    memory failed */
+    bool up; /* the last reading and the last change went well, so far as the store is concerned */
+};
+/* Any thread. */
+void store_count(const struct store *s, struct store_counts *ret);
 /* Begins to work on what was asked for, now and later: threads are made here, after whatever covers
  * only threads that come later. ERR_NOMEM. */
 NODISCARD enum err store_start(struct store *s);

@@ -52,7 +52,14 @@ struct store_backend {
 struct store {
     const struct store_backend *backend;
     _Atomic unsigned waiting;
+    _Atomic uint64_t gets, lists, changes, full, busy, failed;
+    _Atomic bool cannot_read, cannot_change;
 };
+
+static inline bool store_is_change(const struct store_op *op)
+{
+    return op->kind != STORE_GET && op->kind != STORE_LIST;
+}
 
 /* Forgets what was gathered for an answer: the operation is tried again. */
 void store_reply_reset(struct store_op *op);

@@ -139,11 +139,6 @@ static int view_close(struct lmdb_view *v, bool writes, int rc)
 
 /* ---- batches ---- */
 
-static bool is_change(const struct store_op *op)
-{
-    return op->kind != STORE_GET && op->kind != STORE_LIST;
-}
-
 /* All of |v| or, when it returns something else than 0, none. |outcomes|: one each. */
 static int batch_try(struct lmdb_store *s, struct store_op *const *v, size_t n, enum err *outcomes)
 {
@@ -151,7 +146,7 @@ static int batch_try(struct lmdb_store *s, struct store_op *const *v, size_t n, 
     bool writes = false;
 
     for (size_t i = 0; i < n; i++)
-        writes |= is_change(v[i]);
+        writes |= store_is_change(v[i]);
     int rc = view_open(s, writes, &view);
 
     if (rc != 0)

@@ -544,6 +544,7 @@ void logins_count(struct logins *l, struct logins_counts *ret)
         .refused = counted(&l->refused),
         .throttled = counted(&l->throttled),
         .ended = counted(&l->n_ended),
+        .queue_full = pool.refused,
     };
     for (unsigned i = 0; i < LOGIN_SHARDS; i++) {
         (void)pthread_mutex_lock(&l->shards[i].lock);

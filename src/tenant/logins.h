@@ -110,6 +110,7 @@ struct logins_counts {
                                              session keys */
     uint64_t rounds;                      /* of verifiers, all together */
     uint64_t upgraded, renewed, refused, throttled, ended;
+    uint64_t queue_full; /* passwords that nobody looked at: too many waited */
 };
 void logins_count(struct logins *l, struct logins_counts *ret);
 

@@ -642,7 +642,13 @@ class TestKept:
             t.join()
         assert all("full" in e for e in errors), errors
         assert sorted(own.tenants()) == sorted(added) and len(added) > 100
+        metrics = own.gateway.metrics()
+        assert metrics["sallyport_store_up"] == 0
+        assert metrics['sallyport_store_errors_total{error="full"}'] >= len(errors)
+        said = own.gateway.command_line("status", "--state", own.gateway.state).stdout
+        assert "THE STORE CANNOT BE READ OR WRITTEN: full " in said
         own.run("remove", added[0], "--yes")
+        assert own.gateway.metrics()["sallyport_store_up"] == 1 and own.gateway.status()["store"]["full"] >= len(errors)
         assert sorted(own.tenants()) == sorted(added[1:])
 
 

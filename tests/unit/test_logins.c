@@ -484,6 +484,7 @@ static void test_a_full_queue(void **state)
     }
     assert_int_equal(busy + refused, ARRAY_LEN(v));
     assert_true(busy > 0 && refused >= 8); /* as many as wait, at least */
+    assert_int_equal(counts(w).queue_full, busy);
 }
 
 static void test_not_base64(void **state)

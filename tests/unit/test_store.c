@@ -277,6 +277,12 @@ static void test_full(void **state)
         e = wait_for(f, ask_put(f, &p))->err;
     } while (e == OK && ++n < 100000);
     assert_int_equal(e, ERR_FULL);
+    struct store_counts c;
+
+    store_count(f->store, &c);
+    assert_int_equal(c.full, 1);
+    assert_int_equal(c.changes, n + 1);
+    assert_false(c.up);
     assert_true(n > 100);
     assert_int_equal(get(f, "00000")->err, OK); /* nothing was thrown out */
     assert_int_equal(get(f, key)->err, ERR_MISSING);
@@ -285,6 +291,9 @@ static void test_full(void **state)
         assert_int_equal(del(f, key, STORE_ANY)->err, OK);
     }
     assert_int_equal(put(f, "a", "v", 0)->err, OK);
+    store_count(f->store, &c);
+    assert_true(c.up);
+    assert_int_equal(c.failed + c.busy + c.waiting, 0);
 }
 
 static void test_changes(void **state)
