@@ -24,6 +24,8 @@ struct tenants_load {
     struct gateway_tenants *keeper;
     const char *space; /* being listed */
     uint64_t changes;
+    uint64_t marks[2]; /* of |spaces|: looked at before these are read */
+    unsigned n_marks;
     uint64_t seen; /* a hash of what is read */
     bool quiet;    /* nobody asked for it: it is published only if something is new */
     unsigned rounds;
@@ -40,6 +42,8 @@ struct tenants_load {
     enum err row_err;  /* of a record for a row */
     struct task *then; /* who waits for this one */
 };
+
+static const char *const spaces[] = {TENANTS_SPACE, USERS_SPACE};
 
 /* One record for a row, on its way. */
 struct row_put {
@@ -210,8 +214,10 @@ static void load_end(struct tenants_load *l, enum err e)
         complain(t, e, "the store cannot be read; tenants and users stay as they were");
     else if (l->row_err)
         complain(t, l->row_err, "a tenant of the configuration cannot be added to the store");
-    if (!e)
+    if (!e) {
         t->changes = l->changes;
+        memcpy(t->marks, l->marks, sizeof t->marks);
+    }
     t->retry_ms = loop_now_ms(t->loop) + RETRY_MS;
     t->first_err = e ? e : l->row_err;
     t->loaded |= t->first_err == OK;
@@ -346,6 +352,60 @@ static void load_ask(struct tenants_load *l)
         load_end(l, e);
 }
 
+/* ---- has anything changed? ---- */
+
+/* Jobs of printers are written into the store, too, and change nothing here. */
+static bool is_unchanged(const struct tenants_load *l)
+{
+    const struct gateway_tenants *t = l->keeper;
+
+    return l->quiet && !l->then && t->loaded && !t->first_err && l->marks[0] && l->marks[1] &&
+           l->marks[0] == t->marks[0] && l->marks[1] == t->marks[1];
+}
+
+static void load_marks(struct tenants_load *l);
+
+/* Without a mark everything is read each time. */
+static void on_mark(void *arg, const struct store_reply *r)
+{
+    struct tenants_load *l = arg;
+    uint64_t mark = r->n_items ? r->items[0].version : r->version; /* of get; of put */
+
+    l->marks[l->n_marks++] = r->err ? 0 : mark;
+    load_marks(l);
+}
+
+static void on_old_mark(void *arg, const struct store_reply *r)
+{
+    struct tenants_load *l = arg;
+    struct gateway_tenants *t = l->keeper;
+    const struct store_asker by = {.loop = t->loop, .done = on_mark, .arg = l};
+    const struct store_put fresh = {.key = span_of(spaces[l->n_marks])};
+
+    if (r->err != ERR_MISSING || !t->store ||
+        store_put(t->store, STORE_MARKS, &fresh, &by, NULL) != OK)
+        on_mark(l, r);
+}
+
+static void load_marks(struct tenants_load *l)
+{
+    struct gateway_tenants *t = l->keeper;
+    const struct store_asker by = {.loop = t->loop, .done = on_old_mark, .arg = l};
+    enum err e = OK;
+
+    if (l->n_marks < ARRAY_LEN(spaces)) {
+        e = t->store ? store_get(t->store, STORE_MARKS, span_of(spaces[l->n_marks]), &by, NULL)
+                     : ERR_ABORTED;
+        if (e)
+            load_end(l, e);
+    } else if (is_unchanged(l)) {
+        l->seen = t->seen;
+        load_end(l, OK);
+    } else {
+        load_ask(l);
+    }
+}
+
 static void load_read(struct tenants_load *l)
 {
     l->space = TENANTS_SPACE;
@@ -355,8 +415,9 @@ static void load_read(struct tenants_load *l)
     l->next_row = 0;
     l->again = false;
     l->row_err = OK;
+    l->n_marks = 0;
     l->changes = store_changes(l->keeper->store);
-    load_ask(l);
+    load_marks(l);
 }
 
 static void load_begin(struct gateway_tenants *t)

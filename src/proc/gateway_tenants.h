@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gateway_tenants.h - the store, what it holds of tenants and users, and the set that is made of
  * that and of the configuration. Another gateway may write to the same store: so it is looked at
- * once a second. Nothing here is changed without being on the disk first.
+ * once a second, and read again when tenants or users have changed. Nothing here is changed without
+ * being on the disk first.
  *
  * Threads: loop 0's. */
 #ifndef PROC_GATEWAY_TENANTS_H
@@ -31,6 +32,7 @@ struct gateway_tenants {
     struct task begin;         /* |run| NULL: not queued */
     bool wanted;               /* one more, when this one has ended */
     uint64_t changes;          /* of the store, when what is below was read */
+    uint64_t marks[2];         /* of tenants and users then; 0: unknown */
     uint64_t seen;             /* a hash of that */
     bool loaded;
     enum err first_err; /* why the last load failed, or a row has no record */

@@ -23,6 +23,10 @@
 #define STORE_VALUE_MAX 65536u     /* bytes */
 #define STORE_LIST_MAX  1000u      /* entries of one answer */
 #define STORE_ANY       UINT64_MAX /* as a version: whatever is there */
+/* A namespace of marks: an entry in it that is called as another namespace, without a value, has
+ * another version after each change there, in the same commit (what expires is no change). Whoever
+ * wants to know whether anything changed makes it, once and for all. */
+#define STORE_MARKS "marks"
 
 struct store;
 struct store_op;

@@ -60,6 +60,11 @@ static inline bool store_is_change(const struct store_op *op)
 {
     return op->kind != STORE_GET && op->kind != STORE_LIST;
 }
+/* May its namespace have a mark? */
+static inline bool store_is_marked(const struct store_op *op)
+{
+    return store_is_change(op) && !span_eq(op->space, SPAN(STORE_MARKS));
+}
 
 /* Forgets what was gathered for an answer: the operation is tried again. */
 void store_reply_reset(struct store_op *op);

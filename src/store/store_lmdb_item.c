@@ -39,15 +39,20 @@ static struct span name_span(const struct name *name)
     return (struct span){name->bytes + 8, name->n};
 }
 
-/* |key| in the namespace of |op|; empty: where the namespace begins. */
-static void name_make(const struct store_op *op, struct span key, struct name *ret)
+static void name_in(struct span space, struct span key, struct name *ret)
 {
     struct writer w = writer_of(ret->bytes + 8, NAME);
 
-    write_span(&w, op->space);
+    write_span(&w, space);
     write_u8(&w, 0);
     write_span(&w, key);
     ret->n = w.n;
+}
+
+/* |key| in the namespace of |op|; empty: where the namespace begins. */
+static void name_make(const struct store_op *op, struct span key, struct name *ret)
+{
+    name_in(op->space, key, ret);
 }
 
 /* The key in "expiry": a big-endian time sorts as the time does. */
@@ -260,6 +265,29 @@ static int run_list(struct lmdb_view *v, struct store_op *op, enum err *ret_err)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* Its namespace has changed: so has the mark of that, if there is one. */
+static int mark_change(struct lmdb_view *v, const struct store_op *op)
+{
+    struct name name;
+    struct found f;
+
+    name_in(SPAN(STORE_MARKS), op->space, &name);
+    int rc = entry_get(v, &name, &f);
+
+    if (rc != 0 || f.version == 0)
+        return rc;
+    MDB_val key = val_of(name.bytes + 8, name.n), data = {.mv_size = HEAD};
+
+    rc = mdb_put(v->txn, v->items, &key, &data, MDB_RESERVE);
+    if (rc != 0)
+        return rc;
+    struct writer w = writer_of(data.mv_data, data.mv_size);
+
+    write_u64(&w, v->version++);
+    write_u64(&w, 0);
+    return 0;
+}
+
 int lmdb_run(struct lmdb_view *v, struct store_op *op, enum err *ret_err)
 {
     static int (*const runs[])(struct lmdb_view * v, struct store_op * op, enum err * ret_err) = {
@@ -269,7 +297,9 @@ int lmdb_run(struct lmdb_view *v, struct store_op *op, enum err *ret_err)
 
     *ret_err = OK;
     store_reply_reset(op);
-    return runs[op->kind](v, op, ret_err);
+    int rc = runs[op->kind](v, op, ret_err);
+
+    return rc == 0 && !*ret_err && store_is_marked(op) ? mark_change(v, op) : rc;
 }
 
 /* ---- what is over ---- */

@@ -55,12 +55,18 @@ static void entry_remove(struct memory *m, struct entry *e)
     free(e);
 }
 
+static size_t name_in(struct span space, struct span key,
+                      char ret[STORE_SPACE_MAX + 1 + STORE_KEY_MAX])
+{
+    memcpy(ret, space.p, space.n);
+    ret[space.n] = '\0';
+    memcpy(ret + space.n + 1, key.p, key.n);
+    return space.n + 1 + key.n;
+}
+
 static size_t name_make(const struct store_op *op, char ret[STORE_SPACE_MAX + 1 + STORE_KEY_MAX])
 {
-    memcpy(ret, op->space.p, op->space.n);
-    ret[op->space.n] = '\0';
-    memcpy(ret + op->space.n + 1, op->key.p, op->key.n);
-    return op->space.n + 1 + op->key.n;
+    return name_in(op->space, op->key, ret);
 }
 
 /* NULL: not there, or over. */
@@ -175,6 +181,18 @@ static enum err run_incr(struct memory *m, struct store_op *op, uint64_t now)
     return entry_set(m, op, e, text, e ? e->expires_wall_ms : op->expires_wall_ms, now);
 }
 
+/* The namespace of |op| has changed: so has the mark of that, if there is one. */
+static void mark_change(struct memory *m, const struct store_op *op)
+{
+    char name[STORE_SPACE_MAX + 1 + STORE_KEY_MAX];
+    size_t n = name_in(SPAN(STORE_MARKS), op->space, name);
+    struct entry *e = NULL;
+
+    HASH_FIND(hh, m->map, name, n, e);
+    if (e)
+        e->version = ++m->versions;
+}
+
 /* ---- reading ---- */
 
 static struct store_item item_of(const struct entry *e)
@@ -241,7 +259,7 @@ static void memory_submit(struct store *s, struct store_op *op)
         [STORE_INCR] = run_incr, [STORE_LIST] = run_list,
     };
     struct memory *m = CONTAINER_OF(s, struct memory, base);
-    bool changes = op->kind != STORE_GET && op->kind != STORE_LIST;
+    bool changes = store_is_change(op);
     uint64_t now = clock_wall_ms(m->clock);
 
     (void)pthread_mutex_lock(&m->lock);
@@ -249,6 +267,8 @@ static void memory_submit(struct store *s, struct store_op *op)
         sweep_some(m, now);
     enum err e = runs[op->kind](m, op, now);
 
+    if (!e && store_is_marked(op))
+        mark_change(m, op);
     if (changes && !e)
         atomic_fetch_add_explicit(&m->changes, 1, memory_order_relaxed);
     store_answer(op, e); /* under the lock: answers come in the order of what happened */

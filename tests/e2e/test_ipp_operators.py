@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import time
 import types
 
 import pytest
@@ -128,6 +129,28 @@ class TestJobs:
     def test_wrong(self, gateway, arguments, complaint):
         done = gateway.command_line("status", "jobs", "--state", gateway.state, *arguments)
         assert done.returncode == 2 and complaint in done.stderr
+
+
+class TestStore:
+    def test_jobs_are_no_change_of_tenants(self, gateway, document, tmp_path):
+        """Every job is written into the store that tenants are in: these are read again when they change, and not
+        each second that somebody prints."""
+        kinds = ("get", "list", "change")
+
+        def asked():
+            metrics = gateway.metrics()
+            return {kind: metrics[f'sallyport_store_operations_total{{kind="{kind}"}}'] for kind in kinds}
+
+        before = asked()
+        assert print_to(gateway.uri("acct"), document, tmp_path).returncode == 0
+        time.sleep(3)  # it is looked at each second
+        after = asked()
+        assert after["change"] > before["change"] and after["get"] >= before["get"] + 2
+        assert after["list"] == before["list"]
+        assert gateway.command_line("tenant", "add", "somebody", "--state", gateway.state).returncode == 0
+        assert asked()["list"] > after["list"]
+        status = gateway.status()["store"]
+        assert gateway.metrics()["sallyport_store_up"] == 1 and status["up"] and status["changes"] > 0
 
 
 class TestTroubles:

@@ -296,6 +296,52 @@ static void test_full(void **state)
     assert_int_equal(c.failed + c.busy + c.waiting, 0);
 }
 
+static uint64_t mark(struct fixture *f)
+{
+    struct answer *a = get_in(f, STORE_MARKS, SPAN(SPACE));
+
+    return a->err ? 0 : a->item_version;
+}
+
+/* A mark is another one after each change of its namespace, and of no other. */
+static void test_marks(void **state)
+{
+    struct fixture *f = *state;
+    struct answer *a = answer_new();
+    struct store_asker by = asker(f, a);
+    const struct store_put fresh = {.key = SPAN(SPACE)}, other = {.key = SPAN("a")};
+    uint64_t seen[6];
+
+    assert_int_equal(put(f, "a", "v", 0)->err, OK);
+    assert_int_equal(mark(f), 0); /* nobody wanted one */
+    assert_int_equal(store_put(f->store, STORE_MARKS, &fresh, &by, NULL), OK);
+    assert_int_equal(wait_for(f, a)->err, OK);
+    seen[0] = mark(f);
+    assert_int_equal(seen[0], a->version);
+    assert_int_equal(get(f, "a")->err, OK);
+    assert_int_equal(put(f, "a", "v", 0)->err, ERR_CONFLICT);
+    assert_int_equal(del(f, "b", STORE_ANY)->err, ERR_MISSING);
+    a = answer_new();
+    by = asker(f, a);
+    assert_int_equal(store_put(f->store, "elsewhere", &other, &by, NULL), OK);
+    assert_int_equal(wait_for(f, a)->err, OK);
+    assert_int_equal(mark(f), seen[0]);
+    assert_int_equal(put(f, "a", "w", STORE_ANY)->err, OK);
+    seen[1] = mark(f);
+    assert_int_equal(incr(f, "n", 1, 0)->err, OK);
+    seen[2] = mark(f);
+    assert_int_equal(del(f, "a", STORE_ANY)->err, OK);
+    seen[3] = mark(f);
+    uint64_t version = put(f, "a", "x", 0)->version;
+
+    seen[4] = mark(f);
+    seen[5] = version;
+    for (unsigned i = 0; i < ARRAY_LEN(seen); i++)
+        for (unsigned k = 0; k < i; k++)
+            assert_true(seen[i] != seen[k] && seen[i] != 0);
+    assert_string_equal(list(f, SPACE, "", "", 10)->keys, "a=x n=1 ");
+}
+
 static void test_changes(void **state)
 {
     struct fixture *f = *state;
@@ -490,7 +536,7 @@ int main(void)
         BOTH(test_spaces),      BOTH(test_limits),   BOTH(test_list_large),
         BOTH(test_order),       BOTH(test_cancel),   BOTH(test_full),
         BOTH(test_changes),     BOTH(test_more),     BOTH(test_model),
-        BOTH(test_threads),
+        BOTH(test_threads),     BOTH(test_marks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
