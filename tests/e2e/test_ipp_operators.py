@@ -235,6 +235,23 @@ class TestBackends:
         put(authority, certificates.ca)
         wait.until(lambda: answers() == [True], "the CA of before", 20)
 
+    def test_reloads_leave_no_connections(self, behind, certificates, start_gateway, tmp_path):
+        """Each configuration has TLS contexts of its own; what was connected with those of before ends with them."""
+        authority = tmp_path / "backend-ca.pem"
+        authority.write_bytes(certificates.ca.read_bytes())
+        uri = f"'{behind.uri('acct', 'ipps', host='localhost')}'"
+        gateway = start_gateway([printer(f"front{i}", uri, require="[]", backend_ca=authority) for i in range(3)])
+        open_ones, done = [], "changed files: done without interruption"
+        for i in range(6):
+            if i > 0:
+                before = gateway.log().count(done)
+                authority.write_bytes(certificates.ca.read_bytes() + b"\n" * i)
+                wait.until(lambda: gateway.log().count(done) > before, "the change", 20)
+            said = gateway.command_line("printers", "--state", gateway.state, "--json")
+            assert [p["answers"] for p in json.loads(said.stdout)["printers"]] == [True] * 3
+            open_ones.append(len(os.listdir(f"/proc/{gateway.gateway_pid()}/fd")))
+        assert max(open_ones) <= open_ones[0] + 2, open_ones
+
     @pytest.mark.parametrize("auth", ["", ";AUTH=TLS", ";AUTH=TLS,SSL3"])
     def test_lists_are_not_the_printer_s(self, certificates, start_gateway, auth):
         """Neither the one of the configuration nor that of a client: it may take them for a part of its name."""
