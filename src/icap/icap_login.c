@@ -87,7 +87,31 @@ static enum icap_login_step refuse_busy(struct fault *f)
                   "too many logins wait, or too many of this client's have failed lately");
 }
 
-/* The quota's, or a derivation's that has not come. */
+static const char *not_right(const struct icap_transaction *tx)
+{
+    return policy_of(tx)->by == LOGIN_BY_BOTH
+               ? "the user is not known to the tenant of the certificate, or the password wrong"
+               : "the user is not known, or the password wrong";
+}
+
+/* Nobody looked at the password, so that asking again would be free: the answer takes a moment. */
+static enum icap_login_step hold(struct icap_transaction *tx, enum login_answer a)
+{
+    struct loop *l = tx->server->env.loop;
+
+    tx->login_held = true;
+    tx->login_answer = a;
+    timer_set(l, &tx->login_timer, loop_now_ms(l) + logins_hold_ms(logins_of(tx)));
+    return ICAP_LOGIN_WAITS;
+}
+
+static enum icap_login_step let_go(struct icap_transaction *tx, struct fault *f)
+{
+    tx->login_held = false;
+    return tx->login_answer == LOGIN_REFUSED ? refuse_login(tx, f, not_right(tx)) : refuse_busy(f);
+}
+
+/* The quota's, a refusal's, or a derivation's that has not come. */
 static void on_login_timer(struct timer *t)
 {
     struct icap_transaction *tx = CONTAINER_OF(t, struct icap_transaction, login_timer);
@@ -98,6 +122,8 @@ static void on_login_timer(struct timer *t)
         logins_cancel(tx->login_waiter);
         tx->login_waiter = NULL;
         step = refuse_busy(&f);
+    } else if (tx->login_held) {
+        step = let_go(tx, &f);
     } else {
         step = ask_quota(tx, &f);
     }
@@ -269,13 +295,6 @@ static enum icap_login_step admit_session(struct icap_transaction *tx, struct se
     return admit(tx, tenant, f);
 }
 
-static const char *not_right(const struct icap_transaction *tx)
-{
-    return policy_of(tx)->by == LOGIN_BY_BOTH
-               ? "the user is not known to the tenant of the certificate, or the password wrong"
-               : "the user is not known, or the password wrong";
-}
-
 static enum icap_login_step answer(struct icap_transaction *tx, enum login_answer a,
                                    struct session *s, struct fault *f)
 {
@@ -288,7 +307,7 @@ static enum icap_login_step answer(struct icap_transaction *tx, enum login_answe
     case LOGIN_REFUSED: return refuse_login(tx, f, not_right(tx));
     case LOGIN_BUSY: break;
     }
-    return refuse_busy(f);
+    return hold(tx, a);
 }
 
 static void on_ready(void *arg, enum login_answer a, struct session *s)
@@ -327,7 +346,7 @@ static enum icap_login_step ask(struct icap_transaction *tx, struct span token, 
     struct session *s = NULL;
     enum login_answer a = logins_ask(logins_of(tx), &r, &s, &tx->login_waiter);
 
-    return answer(tx, a, s, f);
+    return a == LOGIN_REFUSED ? hold(tx, a) : answer(tx, a, s, f);
 }
 
 /* RFC 7617; draft-cameron-secure-icap-bcp-00: on the first request of a connection at the latest.

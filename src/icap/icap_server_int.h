@@ -101,6 +101,8 @@ struct icap_transaction {
     struct session *session;            /* by which it is known; NULL: none. Referenced */
     struct login_waiter *login_waiter;
     struct timer login_timer;
+    bool login_held;           /* |login_answer| waits for the timer, and nothing else */
+    enum login_answer login_answer;
     bool anonymous;            /* an OPTIONS that is answered to everybody */
     const char *istag, *scope; /* the service's, or |names| */
     struct icap_names names;

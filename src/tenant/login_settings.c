@@ -28,6 +28,10 @@ static const struct config_row login_rows[] = {
                     .fallback = "10s",
                     .help = "How long a wrong password is known to be wrong, so that sending it "
                             "again costs nothing."),
+    CONFIG_DURATION("hold-refusals", struct login_settings, hold_ms, .max = 30000, .fallback = "1s",
+                    .help = "How long the answer waits to a password that nobody looks at: one "
+                            "that is known to be wrong, or of somebody who has to wait, or when "
+                            "too many wait. Whoever guesses gets no faster by asking again."),
     CONFIG_COUNT("sessions", struct login_settings, sessions_max, .min = 16, .max = 1000000,
                  .fallback = "10000",
                  .help = "Sessions, and wrong passwords, that are kept in mind; the least recently "

@@ -360,6 +360,15 @@ uint64_t logins_session_ms(struct logins *l)
     return set.session_ms;
 }
 
+uint64_t logins_hold_ms(struct logins *l)
+{
+    struct login_settings set;
+    uint32_t rounds;
+
+    logins_settings(l, &set, &rounds);
+    return set.hold_ms;
+}
+
 struct tenants *logins_tenants(struct logins *l, uint64_t *ret_generation)
 {
     (void)pthread_mutex_lock(&l->lock);

@@ -36,6 +36,7 @@ struct login_settings {
     uint32_t session_rounds; /* of session keys; CREDENTIAL_ROUNDS_MIN at least */
     uint64_t session_ms;     /* SESSION_MS_MAX at most */
     uint64_t failure_ms;     /* how long a wrong value is known to be wrong */
+    uint64_t hold_ms;        /* a refusal that cost nothing waits that long */
     unsigned sessions_max;   /* and as many failures */
     unsigned threads, queue_max;
     struct throttle_limits per_source, per_user; /* failures */
@@ -61,6 +62,9 @@ void logins_free(struct logins *l);
 void logins_set(struct logins *l, const struct login_settings *set);
 /* How long a login lasts. */
 uint64_t logins_session_ms(struct logins *l);
+/* For how long a BUSY, or a REFUSED that came at once, is to be held back by whoever asked: there
+ * was no derivation that would have slowed the guesses down. */
+uint64_t logins_hold_ms(struct logins *l);
 /* The set in force changed: ends the sessions of which it does not know any more. Takes its own
  * reference. */
 void logins_set_tenants(struct logins *l, struct tenants *t);

@@ -195,6 +195,78 @@ static void without_lines(struct reply *r, struct buf *out)
     }
 }
 
+static void hold_refusals(struct world *w, uint32_t burst)
+{
+    struct login_settings set = settings();
+
+    set.hold_ms = 1000;
+    set.per_source.burst = burst;
+    logins_set(w->logins, &set);
+}
+
+/* Asks, and nothing comes before a second has passed. */
+static void is_held(struct world *w, struct peer *p, const char *fields, unsigned status)
+{
+    struct reply r;
+    size_t heads;
+
+    peer_ask(w, p, &(struct ask){.path = "/echo", .fields = fields, .body = "x"});
+    let_derive(w);
+    world_pass(w, 900);
+    assert_int_equal(reply_len(buf_span(&p->in), &heads), 0);
+    world_pass(w, 200);
+    r = peer_reply(w, p);
+    assert_status(&r, status);
+    reply_done(&r);
+}
+
+/* A wrong password that is derived has waited for that; one that is not looked at waits, too. */
+static void test_guessing_again_is_not_faster(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    hold_refusals(w, 1);
+    answers(w, p, "/echo", WRONG, 407);
+    is_held(w, p, WRONG, 407); /* remembered */
+    answers(w, p, "/echo", NULL, 407);
+    peer_ends(w, p);
+    p = peer_new(w);
+    answers(w, p, "/echo", NOONE, 407);
+    is_held(w, p, BOB, 503); /* too many from there; right or not */
+    answers(w, p, "/echo", NULL, 407);
+    world_pass(w, 2000);
+    answers(w, p, "/echo", BOB, 200);
+}
+
+static void test_the_client_leaves_while_it_is_held(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    hold_refusals(w, 20);
+    answers(w, p, "/echo", WRONG, 407);
+    peer_ask(w, p, &(struct ask){.path = "/echo", .fields = WRONG, .body = "x"});
+    world_settle(w);
+    peer_close(p);
+    world_pass(w, 1100);
+    expect_no_connection(w);
+}
+
+static void test_the_server_ends_while_it_is_held(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    hold_refusals(w, 20);
+    answers(w, p, "/echo", WRONG, 407);
+    peer_ask(w, p, &(struct ask){.path = "/echo", .fields = WRONG, .body = "x"});
+    world_settle(w);
+    icap_server_free(w->server);
+    w->server = NULL;
+    world_pass(w, 1100);
+}
+
 static void test_unknown_user_and_wrong_password_look_the_same(void **state)
 {
     struct world *w = *state;
@@ -627,6 +699,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_challenge),
         TEST(test_the_third_one_closes),
+        TEST(test_guessing_again_is_not_faster),
+        TEST(test_the_client_leaves_while_it_is_held),
+        TEST(test_the_server_ends_while_it_is_held),
         TEST(test_unknown_user_and_wrong_password_look_the_same),
         TEST(test_two_authorizations),
         TEST(test_a_large_body_of_nobody_is_not_read),
