@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* edge.c - libuv polls by level only, so these descriptors have an epoll(7) set of their own, which
- * libuv polls like any other descriptor. */
 #include "net/edge.h"
 
 #include <errno.h>
@@ -8,25 +6,54 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <uv.h>
-
 #include "net/loop_int.h"
 
 #define EVENTS 256 /* of one epoll_wait(2) */
 #define ROUNDS 4u  /* of one turn: what comes meanwhile shall not keep timers waiting */
 
 struct edges {
-    uv_poll_t poll;
     int fd;
-    unsigned n; /* descriptors */
+    unsigned n; /* descriptors, without the loop's own */
+    int n_found;
+    struct epoll_event found[EVENTS];
 };
+
+enum err edges_new(struct edges **ret)
+{
+    struct edges *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return ERR_NOMEM;
+    s->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (s->fd < 0) {
+        free(s);
+        return ERR_BUSY; /* no descriptors left */
+    }
+    *ret = s;
+    return OK;
+}
+
+void edges_free(struct edges *s)
+{
+    if (!s)
+        return;
+    (void)close(s->fd);
+    free(s);
+}
+
+unsigned edges_count(const struct edges *s)
+{
+    return s->n;
+}
+
+/* ---- looking ---- */
 
 static unsigned edge_events(uint32_t events)
 {
-    unsigned ret = 0;
+    unsigned ret = events & EPOLLERR ? EDGE_ERROR : 0;
 
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        return EDGE_READ | EDGE_WRITE | EDGE_SHORT;
+        return ret | EDGE_READ | EDGE_WRITE | EDGE_SHORT;
     if (events & EPOLLPRI)
         ret |= EDGE_READ | EDGE_SHORT;
     if (events & EPOLLIN)
@@ -36,82 +63,75 @@ static unsigned edge_events(uint32_t events)
     return ret;
 }
 
-static void on_news(uv_poll_t *h, int status, int uv_events)
+void edges_wait(struct edges *s, int timeout_ms)
 {
-    struct edges *s = h->data;
-    int n = EVENTS;
+    s->n_found = epoll_wait(s->fd, s->found, EVENTS, timeout_ms); /* -1: a signal */
+}
 
-    (void)status;
-    (void)uv_events;
-    for (unsigned i = 0; i < ROUNDS && n == EVENTS; i++) {
-        struct epoll_event ev[EVENTS];
+void edges_tell(struct edges *s)
+{
+    for (unsigned i = 1;; i++) {
+        for (int k = 0; k < s->n_found; k++) {
+            struct edge *e = s->found[k].data.ptr;
 
-        n = epoll_wait(s->fd, ev, EVENTS, 0);
-        for (int k = 0; k < n; k++) {
-            struct edge *e = ev[k].data.ptr;
-
-            e->fn(e, edge_events(ev[k].events));
+            e->fn(e, edge_events(s->found[k].events));
         }
+        if (s->n_found < EVENTS || i == ROUNDS)
+            return;
+        edges_wait(s, 0);
     }
 }
 
-enum err edges_new(struct loop *l, struct edges **ret)
-{
-    struct edges *s = calloc(1, sizeof *s);
-    int r;
+/* ---- what is looked at ---- */
 
-    if (!s)
-        return ERR_NOMEM;
-    s->fd = epoll_create1(EPOLL_CLOEXEC);
-    if (s->fd < 0) {
-        free(s);
-        return ERR_BUSY; /* no descriptors left */
-    }
-    r = uv_poll_init(loop_uv(l), &s->poll, s->fd);
-    if (r != 0) {
-        (void)close(s->fd);
-        free(s);
-        return err_from_errno(-r);
-    }
-    s->poll.data = s;
-    (void)uv_poll_start(&s->poll, UV_READABLE, on_news); /* fails for closing handles only */
-    uv_unref((uv_handle_t *)&s->poll);
-    *ret = s;
-    return OK;
+static enum err control(struct edges *s, int op, int fd, struct edge *e, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = e};
+
+    return epoll_ctl(s->fd, op, fd, &ev) == 0 ? OK : err_from_errno(errno);
 }
 
-static void on_closed(uv_handle_t *h)
+enum err edges_own(struct edges *s, int fd, struct edge *e, bool news_only)
 {
-    struct edges *s = h->data;
-
-    (void)close(s->fd);
-    free(s);
+    return control(s, EPOLL_CTL_ADD, fd, e, EPOLLIN | (news_only ? (uint32_t)EPOLLET : 0));
 }
 
-void edges_close(struct edges *s)
+/* Errors cannot be masked, but they can be shown once. */
+enum err edges_add(struct edges *s, int fd, struct edge *e)
 {
-    if (s)
-        uv_close((uv_handle_t *)&s->poll, on_closed);
+    return control(s, EPOLL_CTL_ADD, fd, e, (uint32_t)EPOLLET);
+}
+
+void edges_level(struct edges *s, int fd, struct edge *e, unsigned before, unsigned events)
+{
+    uint32_t wanted = events ? 0 : (uint32_t)EPOLLET;
+
+    if (events & EDGE_READ)
+        wanted |= EPOLLIN;
+    if (events & EDGE_WRITE)
+        wanted |= EPOLLOUT;
+    (void)!control(s, EPOLL_CTL_MOD, fd, e, wanted); /* fails for descriptors that are not there */
+    s->n += events != 0;
+    s->n -= before != 0;
+}
+
+void edges_remove(struct edges *s, int fd)
+{
+    (void)epoll_ctl(s->fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
 enum err edge_add(struct loop *l, int fd, struct edge *e)
 {
     struct edges *s = loop_edges(l);
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
-                             .data.ptr = e};
 
-    if (epoll_ctl(s->fd, EPOLL_CTL_ADD, fd, &ev) != 0)
-        return err_from_errno(errno);
-    if (s->n++ == 0)
-        uv_ref((uv_handle_t *)&s->poll);
+    TRY(control(s, EPOLL_CTL_ADD, fd, e,
+                EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET));
+    s->n++;
     return OK;
 }
 
 void edge_close(struct loop *l, int fd)
 {
-    struct edges *s = loop_edges(l);
-
     (void)close(fd);
-    if (--s->n == 0)
-        uv_unref((uv_handle_t *)&s->poll);
+    loop_edges(l)->n--;
 }

@@ -2,8 +2,11 @@
 #include "net/loop.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <uv.h>
 
@@ -13,7 +16,7 @@
 #include "net/loop_int.h"
 #include "net/wheel.h"
 
-/* With a test's clock the machine's timer only paces the look at that clock. */
+/* With a test's clock waiting only paces the look at that clock. */
 #define FAKE_CLOCK_PACE_MS 5
 /* How often loop_free() goes round for handles that close each other. */
 #define FREE_ROUNDS 64u
@@ -30,18 +33,20 @@ struct task_queue {
     struct task *first, *last;
 };
 
+/* A turn: timers, what was yielded or deferred, one look at descriptors, what came of that. libuv
+ * is run only when its own set has something, or it has something to do (handles that close). */
 struct loop {
-    uv_loop_t uv;
-    uv_async_t mail;
-    uv_check_t check; /* after the events of a turn: runs what they deferred */
-    uv_idle_t idle;   /* active while a queue is not empty: then poll does not wait */
-    uv_timer_t timer;
-    uint64_t timer_at_ms;          /* when |timer| wakes us; UINT64_MAX: not armed */
+    struct edges *edges;
+    uint64_t now_ms;
+    uint64_t timer_at_ms;          /* when the wheel wants to be looked at; UINT64_MAX: never */
     _Atomic(struct task *) posted; /* last in, first out; turned round when taken */
     struct task_queue deferred, yielded;
     struct fair_queue *turns;
-    struct edges *edges;
+    struct edge mail, uv_news;
+    bool has_mail, has_uv_news; /* noted, until everybody else has been told */
+    int mail_fd;                /* rung by an eventfd(2): as news, so that nobody need read it */
     _Atomic bool stop;
+    bool running; /* loop_run() */
     unsigned index;
     const struct clock *clock;
     struct wheel wheel;
@@ -49,6 +54,7 @@ struct loop {
     unsigned working; /* in the pool */
     uint64_t date_s;
     char date[HTTP_DATE_LEN + 1];
+    uv_loop_t uv;
 };
 
 static bool has_own_clock(const struct loop *l)
@@ -58,44 +64,30 @@ static bool has_own_clock(const struct loop *l)
 
 /* Timers. */
 
-static void on_uv_timer(uv_timer_t *h);
-
-static void arm_timer(struct loop *l)
-{
-    uint64_t at = wheel_next_ms(&l->wheel);
-
-    if (at == l->timer_at_ms)
-        return;
-    l->timer_at_ms = at;
-    if (at == UINT64_MAX) {
-        (void)uv_timer_stop(&l->timer);
-        return;
-    }
-    uint64_t now = loop_now_ms(l);
-    uint64_t wait = at > now ? at - now : 0;
-
-    if (has_own_clock(l) && wait > FAKE_CLOCK_PACE_MS)
-        wait = FAKE_CLOCK_PACE_MS;
-    (void)uv_timer_start(&l->timer, on_uv_timer, wait, 0);
-}
-
 static void fire_timers(struct loop *l)
 {
     wheel_advance(&l->wheel, loop_now_ms(l));
-    l->timer_at_ms = UINT64_MAX;
-    arm_timer(l);
+    l->timer_at_ms = wheel_next_ms(&l->wheel);
 }
 
-static void on_uv_timer(uv_timer_t *h)
+/* Until then, for one wait; -1: for ever. */
+static int timer_wait_ms(const struct loop *l)
 {
-    fire_timers(h->data);
+    uint64_t now = loop_now_ms(l);
+    uint64_t wait = l->timer_at_ms > now ? l->timer_at_ms - now : 0;
+
+    if (l->timer_at_ms == UINT64_MAX)
+        return -1;
+    if (has_own_clock(l) && wait > FAKE_CLOCK_PACE_MS)
+        wait = FAKE_CLOCK_PACE_MS;
+    return wait < INT_MAX ? (int)wait : INT_MAX;
 }
 
 void timer_set(struct loop *l, struct timer *t, uint64_t at_ms)
 {
-    /* An armed timer that wakes too early costs one look; moving it costs at each request. */
+    /* Waking too early costs one look; finding out when would cost at each request. */
     if (wheel_set(&l->wheel, t, at_ms, loop_now_ms(l)) && t->slot_ms < l->timer_at_ms)
-        arm_timer(l);
+        l->timer_at_ms = wheel_next_ms(&l->wheel);
 }
 
 void timer_clear(struct loop *l, struct timer *t)
@@ -141,8 +133,6 @@ static void run_deferred(struct loop *l)
 {
     for (unsigned i = 0; i < DEFER_ROUNDS && l->deferred.first; i++)
         queue_run(&l->deferred);
-    if (!has_tasks(l))
-        (void)uv_idle_stop(&l->idle);
 }
 
 static void run_all(struct loop *l)
@@ -151,29 +141,14 @@ static void run_all(struct loop *l)
     run_deferred(l);
 }
 
-static void on_idle(uv_idle_t *h)
-{
-    run_all(h->data);
-}
-
-static void on_check(uv_check_t *h)
-{
-    struct loop *l = h->data;
-
-    if (l->deferred.first)
-        run_deferred(l);
-}
-
 void loop_defer(struct loop *l, struct task *t)
 {
     queue_append(&l->deferred, t);
-    (void)uv_idle_start(&l->idle, on_idle);
 }
 
 void loop_yield(struct loop *l, struct task *t)
 {
     queue_append(&l->yielded, t);
-    (void)uv_idle_start(&l->idle, on_idle);
 }
 
 /* Mailbox. */
@@ -199,13 +174,17 @@ static void run_posted(struct loop *l)
     }
 }
 
-static void on_mail(uv_async_t *h)
+static void on_mail(struct edge *e, unsigned events)
 {
-    struct loop *l = h->data;
+    (void)events;
+    CONTAINER_OF(e, struct loop, mail)->has_mail = true;
+}
 
-    run_posted(l);
-    if (atomic_load_explicit(&l->stop, memory_order_acquire))
-        uv_stop(&l->uv);
+static void ring(struct loop *l)
+{
+    ssize_t n = write(l->mail_fd, &(uint64_t){1}, sizeof(uint64_t));
+
+    (void)n; /* cannot fail before it was rung 2^64 times */
 }
 
 void loop_post(struct loop *l, struct task *t)
@@ -218,26 +197,111 @@ void loop_post(struct loop *l, struct task *t)
                                                   memory_order_relaxed));
     /* Whoever found it empty rings; the others' tasks are taken by the same ring. */
     if (!head)
-        (void)uv_async_send(&l->mail);
+        ring(l);
+}
+
+/* Turns. */
+
+static void on_uv_news(struct edge *e, unsigned events)
+{
+    (void)events;
+    CONTAINER_OF(e, struct loop, uv_news)->has_uv_news = true;
+}
+
+/* Something that its set does not show: handles that begin or end. */
+static bool uv_is_due(const struct loop *l)
+{
+    return uv_loop_alive(&l->uv) && uv_backend_timeout(&l->uv) == 0;
+}
+
+/* Mail and libuv come last: a descriptor that they close has been told of all that was found. */
+static void look(struct loop *l, int timeout_ms)
+{
+    bool due = uv_is_due(l);
+
+    edges_wait(l->edges, due ? 0 : timeout_ms);
+    l->now_ms = clock_mono_ms(l->clock);
+    edges_tell(l->edges);
+    if (l->has_mail) {
+        l->has_mail = false;
+        run_posted(l);
+    }
+    if (due || l->has_uv_news) {
+        l->has_uv_news = false;
+        (void)uv_run(&l->uv, UV_RUN_NOWAIT);
+    }
+}
+
+/* Is there anything that could happen? Posts are waited for by loop_run() only. */
+static bool is_alive(const struct loop *l)
+{
+    return l->running || has_tasks(l) || l->timer_at_ms != UINT64_MAX || edges_count(l->edges) ||
+           uv_loop_alive(&l->uv);
+}
+
+/* |may_wait|: until something happens, if nothing does now. */
+static void turn(struct loop *l, bool may_wait)
+{
+    if (has_tasks(l))
+        run_all(l);
+    look(l, may_wait && !has_tasks(l) && is_alive(l) ? timer_wait_ms(l) : 0);
+    if (loop_now_ms(l) >= l->timer_at_ms)
+        fire_timers(l);
+    if (l->deferred.first)
+        run_deferred(l);
+}
+
+void loop_run(struct loop *l)
+{
+    l->running = true;
+    l->now_ms = clock_mono_ms(l->clock);
+    while (!atomic_load_explicit(&l->stop, memory_order_acquire))
+        turn(l, true);
+    atomic_store_explicit(&l->stop, false, memory_order_release);
+    l->running = false;
+}
+
+bool loop_turn(struct loop *l, bool wait)
+{
+    l->now_ms = clock_mono_ms(l->clock);
+    if (has_own_clock(l))
+        fire_timers(l);
+    turn(l, wait && !has_tasks(l));
+    run_posted(l);
+    if (has_own_clock(l))
+        fire_timers(l);
+    if (has_tasks(l))
+        run_all(l);
+    return is_alive(l) || atomic_load_explicit(&l->posted, memory_order_relaxed) != NULL;
 }
 
 /* Life. */
 
-static enum err init_handles(struct loop *l)
+static enum err init_mail(struct loop *l)
 {
-    if (uv_async_init(&l->uv, &l->mail, on_mail) != 0)
+    l->mail.fn = on_mail;
+    l->mail_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->mail_fd < 0)
         return ERR_BUSY; /* no descriptors left */
-    (void)uv_check_init(&l->uv, &l->check);
-    (void)uv_check_start(&l->check, on_check);
-    (void)uv_idle_init(&l->uv, &l->idle);
-    (void)uv_timer_init(&l->uv, &l->timer);
-    uv_unref((uv_handle_t *)&l->mail);
-    uv_unref((uv_handle_t *)&l->check);
-    l->mail.data = l;
-    l->check.data = l;
-    l->idle.data = l;
-    l->timer.data = l;
-    return OK;
+    return edges_own(l->edges, l->mail_fd, &l->mail, true);
+}
+
+static enum err init_parts(struct loop *l)
+{
+    TRY(fair_queue_new(l, TURN_MAX, TURN_US, &l->turns));
+    TRY(edges_new(&l->edges));
+    TRY(init_mail(l));
+    l->uv_news.fn = on_uv_news;
+    return edges_own(l->edges, uv_backend_fd(&l->uv), &l->uv_news, false);
+}
+
+static void free_parts(struct loop *l)
+{
+    fair_queue_free(l->turns);
+    edges_free(l->edges);
+    if (l->mail_fd >= 0)
+        (void)close(l->mail_fd);
+    free(l);
 }
 
 enum err loop_new(unsigned index, const struct clock *clock, struct loop **ret)
@@ -252,71 +316,36 @@ enum err loop_new(unsigned index, const struct clock *clock, struct loop **ret)
     }
     l->index = index;
     l->clock = clock;
+    l->mail_fd = -1;
     l->timer_at_ms = UINT64_MAX;
     l->date_s = UINT64_MAX;
     l->hooks.prev = &l->hooks;
     l->hooks.next = &l->hooks;
-    enum err e = fair_queue_new(l, TURN_MAX, TURN_US, &l->turns);
+    enum err e = init_parts(l);
 
-    if (e == OK)
-        e = edges_new(l, &l->edges);
-    if (e == OK)
-        e = init_handles(l);
     if (e) {
-        fair_queue_free(l->turns);
-        edges_close(l->edges);
-        (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the close callback */
         (void)uv_loop_close(&l->uv);
-        free(l);
+        free_parts(l);
         return e;
     }
-    wheel_init(&l->wheel, loop_now_ms(l));
+    l->now_ms = clock_mono_ms(clock);
+    wheel_init(&l->wheel, l->now_ms);
     *ret = l;
     return OK;
-}
-
-void loop_run(struct loop *l)
-{
-    uv_ref((uv_handle_t *)&l->mail);
-    uv_update_time(&l->uv);
-    while (!atomic_load_explicit(&l->stop, memory_order_acquire))
-        (void)uv_run(&l->uv, UV_RUN_DEFAULT);
-    atomic_store_explicit(&l->stop, false, memory_order_release);
-    uv_unref((uv_handle_t *)&l->mail);
-}
-
-bool loop_turn(struct loop *l, bool wait)
-{
-    uv_update_time(&l->uv);
-    if (has_own_clock(l))
-        fire_timers(l);
-    bool alive = uv_run(&l->uv, wait && !has_tasks(l) ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0;
-
-    run_posted(l); /* libuv looks at the mailbox only while something else is alive */
-    if (has_own_clock(l))
-        fire_timers(l);
-    if (has_tasks(l))
-        run_all(l);
-    return alive || has_tasks(l) || atomic_load_explicit(&l->posted, memory_order_relaxed) != NULL;
 }
 
 void loop_stop(struct loop *l)
 {
     atomic_store_explicit(&l->stop, true, memory_order_release);
-    (void)uv_async_send(&l->mail);
+    ring(l);
 }
 
+/* A leak of somebody's: do not wait for it. */
 static void let_go(uv_handle_t *h, void *arg)
 {
-    struct loop *l = arg;
-
-    if (uv_is_closing(h))
-        return;
-    if (h == (uv_handle_t *)&l->mail || h == (uv_handle_t *)&l->check ||
-        h == (uv_handle_t *)&l->idle || h == (uv_handle_t *)&l->timer)
-        uv_close(h, NULL);
-    else
-        uv_unref(h); /* a leak of somebody's: do not wait for it */
+    (void)arg;
+    if (!uv_is_closing(h))
+        uv_unref(h);
 }
 
 void loop_free(struct loop *l)
@@ -329,18 +358,17 @@ void loop_free(struct loop *l)
     for (unsigned i = 0; i < FREE_ROUNDS || l->working || l->yielded.first; i++) {
         run_posted(l);
         run_all(l);
-        if (!uv_run(&l->uv, l->working ? UV_RUN_ONCE : UV_RUN_NOWAIT) && !has_tasks(l))
+        look(l, l->working ? -1 : 0);
+        if (!uv_loop_alive(&l->uv) && !has_tasks(l))
             break;
     }
-    edges_close(l->edges);
     uv_walk(&l->uv, let_go, l);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the close callbacks */
-    if (uv_loop_close(&l->uv) != 0) {
+    if (uv_loop_close(&l->uv) != 0 || edges_count(l->edges)) {
         log_error("loop", "loop %u was freed with open handles", l->index);
         return;
     }
-    fair_queue_free(l->turns);
-    free(l);
+    free_parts(l);
 }
 
 struct fair_queue *loop_turns(struct loop *l)
@@ -365,8 +393,7 @@ const struct clock *loop_clock(const struct loop *l)
 
 uint64_t loop_now_ms(const struct loop *l)
 {
-    /* libuv reads the same clock once per turn, right after waiting. */
-    return has_own_clock(l) ? clock_mono_ms(l->clock) : uv_now(&l->uv);
+    return has_own_clock(l) ? clock_mono_ms(l->clock) : l->now_ms;
 }
 
 uint64_t loop_now_us(const struct loop *l)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop.h - one event loop per thread, shared nothing. libuv gives mailboxes, signals, the thread
- * pool and file watching; this header is all that the rest of the tree sees of it. Nothing may
- * block on a loop thread.
+/* loop.h - one event loop per thread, shared nothing. libuv gives signals, the thread pool and file
+ * watching; this header is all that the rest of the tree sees of it. Nothing may block on a loop
+ * thread.
  *
  * Threads: everything here belongs to the loop's own thread, except loop_post() and loop_stop(). */
 #ifndef NET_LOOP_H

@@ -1,35 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* watch.c - descriptors and signals. A libuv handle must outlive its close callback, so each one
- * frees itself there. */
+/* watch.c - descriptors and signals. What is closed may have been fetched already, or be in libuv's
+ * hands, so each one frees itself when that is over. */
 #include <stdlib.h>
 
 #include <uv.h>
 
+#include "net/edge.h"
 #include "net/loop_int.h"
 
 struct watch {
-    uv_poll_t poll;
+    struct edge edge;
+    struct task gone;
+    struct loop *loop;
+    int fd;
     watch_fn fn;
     void *arg;
-    unsigned armed;
+    unsigned armed; /* WATCH_*, which are the EDGE_* of the same names */
 };
 
-static void on_poll(uv_poll_t *h, int status, int events)
+static void on_ready(struct edge *e, unsigned events)
 {
-    struct watch *w = h->data;
-    unsigned got = 0;
+    struct watch *w = CONTAINER_OF(e, struct watch, edge);
+    unsigned got = events & w->armed;
 
-    if (status < 0) {
-        w->armed = 0; /* libuv has stopped the handle */
-        w->fn(w->arg, WATCH_READ | WATCH_WRITE);
-        return;
+    if (w->armed && (events & EDGE_ERROR)) {
+        watch_arm(w, 0);
+        got = WATCH_READ | WATCH_WRITE;
     }
-    if (events & UV_READABLE)
-        got |= WATCH_READ;
-    if (events & UV_WRITABLE)
-        got |= WATCH_WRITE;
-    if (got & w->armed)
-        w->fn(w->arg, got & w->armed);
+    if (got)
+        w->fn(w->arg, got);
 }
 
 enum err watch_new(struct loop *l, int fd, watch_fn fn, void *arg, struct watch **ret)
@@ -38,46 +37,38 @@ enum err watch_new(struct loop *l, int fd, watch_fn fn, void *arg, struct watch 
 
     if (!w)
         return ERR_NOMEM;
-    int r = uv_poll_init(loop_uv(l), &w->poll, fd);
+    *w = (struct watch){.edge.fn = on_ready, .loop = l, .fd = fd, .fn = fn, .arg = arg};
+    enum err e = edges_add(loop_edges(l), fd, &w->edge);
 
-    if (r != 0) {
+    if (e) {
         free(w);
-        return err_from_errno(-r);
+        return e;
     }
-    w->poll.data = w;
-    w->fn = fn;
-    w->arg = arg;
     *ret = w;
     return OK;
 }
 
 void watch_arm(struct watch *w, unsigned events)
 {
-    int uv_events = 0;
-
     if (events == w->armed)
         return;
+    edges_level(loop_edges(w->loop), w->fd, &w->edge, w->armed, events);
     w->armed = events;
-    if (!events) {
-        (void)uv_poll_stop(&w->poll);
-        return;
-    }
-    if (events & WATCH_READ)
-        uv_events |= UV_READABLE;
-    if (events & WATCH_WRITE)
-        uv_events |= UV_WRITABLE;
-    (void)uv_poll_start(&w->poll, uv_events, on_poll);
 }
 
-static void free_watch(uv_handle_t *h)
+static void free_watch(struct task *t)
 {
-    free(h->data);
+    free(CONTAINER_OF(t, struct watch, gone));
 }
 
 void watch_close(struct watch *w)
 {
-    if (w)
-        uv_close((uv_handle_t *)&w->poll, free_watch);
+    if (!w)
+        return;
+    watch_arm(w, 0);
+    edges_remove(loop_edges(w->loop), w->fd);
+    w->gone.run = free_watch;
+    loop_defer(w->loop, &w->gone);
 }
 
 struct signal_watch {
@@ -91,6 +82,11 @@ static void on_signal(uv_signal_t *h, int signum)
     struct signal_watch *s = h->data;
 
     s->fn(s->arg, signum);
+}
+
+static void free_signal_watch(uv_handle_t *h)
+{
+    free(h->data);
 }
 
 enum err signal_watch_new(struct loop *l, int signum, void (*fn)(void *arg, int signum), void *arg,
@@ -121,5 +117,5 @@ enum err signal_watch_new(struct loop *l, int signum, void (*fn)(void *arg, int 
 void signal_watch_close(struct signal_watch *s)
 {
     if (s)
-        uv_close((uv_handle_t *)&s->signal, free_watch);
+        uv_close((uv_handle_t *)&s->signal, free_signal_watch);
 }
