@@ -126,9 +126,10 @@ static bool starts(const struct ps *l, struct span s)
     return true;
 }
 
-static bool is_line_start(const struct ps *l)
+/* Another one begins behind it. */
+static bool ends_line(char c)
 {
-    return is_line_end(l->last) || l->last == '\x04';
+    return is_line_end(c) || c == '\x04';
 }
 
 /* ---- names ---- */
@@ -425,19 +426,35 @@ static void structure(struct ps *l, struct span line)
         l->inner -= l->inner > 0;
 }
 
+/* A line has no more, by the conventions. */
+#define DSC_LINE_MAX 255u
+
+/* Of the line that begins at |p|: it ends wherever another one may begin. */
+static void structure_at(struct ps *l, const char *p)
+{
+    char line[DSC_LINE_MAX];
+    size_t n = 0;
+
+    for (; n < sizeof line && p < l->end; p = behind(l, p)) {
+        char c = char_at(l, p);
+
+        if (ends_line(c))
+            break;
+        line[n++] = c;
+    }
+    structure(l, (struct span){line, n});
+}
+
 static void take_comment(struct ps *l)
 {
-    struct span line = {l->p, 0};
-    bool first = is_line_start(l);
+    const char *at = l->p;
+    bool first = ends_line(l->last);
 
     step(l);
     l->code = false;
     l->comment = true;
-    if (!first || !is_at(l, '%'))
-        return;
-    while (line.p + line.n < l->end && !is_line_end(line.p[line.n]))
-        line.n++;
-    structure(l, line);
+    if (first && is_at(l, '%'))
+        structure_at(l, at);
 }
 
 /* ---- the reading in code ---- */
@@ -530,7 +547,7 @@ static void perhaps_end(struct ps *l)
     if (l->code)
         return;
     ended |= mark || is_at(l, '\x04') || l->p - l->dark > (ptrdiff_t)STRING_MAX;
-    ended |= starts(l, SPAN("%!")) && is_line_start(l);
+    ended |= starts(l, SPAN("%!")) && ends_line(l->last);
     if (!ended && !starts(l, SPAN("%%End")))
         return;
     read_words(l);

@@ -43,7 +43,7 @@
 #include "base/span.h"
 
 /* Goes up whenever the same bytes would get another report: part of ISTags. */
-#define PRINT_SCAN_VERSION 2
+#define PRINT_SCAN_VERSION 3
 
 #define PRINT_FIND_ROW(id, name, blocks) PRINT_##id,
 enum print_find {

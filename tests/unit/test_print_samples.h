@@ -234,6 +234,8 @@ static const struct print_sample print_samples[] = {
     {"the end of data, quoted and held up", SPAN(PS "87c% \1>\021> (a) deletefile\n"), "ps-deletefile", 0},
     {"quoted, in a string", SPAN(PS "(the operator delete\1&ile deletes) show"), "", 0},
     {"quoted pages", SPAN("\1M" PS "%%Pages: 3\n(\1A) show"), "", 3},
+    {"quoted pages, quoted within", SPAN(PS "%%Pa\1'es: 4\1J%%Pages: 3"), "", 4},
+    {"pages until ^D", SPAN(PS "%%Pages: 3\4%%Page: 1 1\4%%Page: 2 2 %%Page: 3 3"), "", 3},
     {"SOH at the end", SPAN(PS "(a) \1"), "", 0},
     {"SOH at the end of a name", SPAN(PS "deletefile\1"), "", 0},
 
