@@ -12,6 +12,13 @@
 #define STRING_MAX  65535u /* of the language, and of most interpreters */
 #define STRINGS_MAX 64u    /* that may be open at once, each in a reading of its own */
 
+/* What the text comes through. */
+enum ps_channel {
+    CHANNEL_PLAIN,
+    CHANNEL_QUOTED, /* SOH and a character stand for another; some characters it keeps */
+    CHANNEL_BCP,    /* ^\, too */
+};
+
 struct ps_string {
     const char *at; /* its parenthesis */
     size_t level;   /* outside of it */
@@ -20,8 +27,8 @@ struct ps_string {
 struct ps {
     struct ps_names names;
     const char *p, *end;
-    bool quoted; /* as TBCP sends it: see char_at() */
-    char last;   /* the character before |p| */
+    enum ps_channel channel;
+    char last; /* the character before |p| */
     /* The readings that there are; the string that began last at the end. */
     bool code, comment, ascii85;
     struct ps_string strings[STRINGS_MAX];
@@ -79,30 +86,50 @@ static bool is_line_end(char c)
 #define SOH   '\x01'
 #define QUOTE '\x40'
 
-/* What the channel keeps for itself: interrupts, flow control, questions. */
-static bool is_channel(char c)
+/* Means nothing yet, and is reserved; behind SOH a backslash to those who do so with any. */
+#define FS '\x1c'
+
+/* What the channel keeps for itself, also behind SOH: interrupts, flow control, questions. */
+static bool is_kept(enum ps_channel channel, char c)
 {
-    return c == '\x03' || c == '\x05' || c == '\x11' || c == '\x13' || c == '\x14';
+    return c == '\x03' || c == '\x05' || c == '\x11' || c == '\x13' || c == '\x14' ||
+           (c == FS && channel == CHANNEL_BCP);
 }
 
-static bool is_pair(const struct ps *l, const char *p)
+static const char *skip_kept(const struct ps *l, const char *p)
 {
-    return l->quoted && *p == SOH && l->end - p > 1;
+    while (p < l->end && is_kept(l->channel, *p))
+        p++;
+    return p;
 }
 
-/* The character that begins at |p| < |end|. */
-static char char_at(const struct ps *l, const char *p)
+/* What SOH at |p| belongs to, or |p|: there is no pair. ^D ends the job also behind SOH. */
+static const char *partner_of(const struct ps *l, const char *p)
 {
-    return is_pair(l, p) ? (char)(p[1] ^ QUOTE) : *p;
+    const char *q = p;
+
+    if (*p == SOH)
+        q = skip_kept(l, p + 1);
+    return q < l->end && *q != '\x04' ? q : p;
+}
+
+static char quoted_at(const struct ps *l, const char *p)
+{
+    const char *q = partner_of(l, p);
+
+    return q == p ? *p : (char)(*q ^ QUOTE);
+}
+
+/* The character that begins at |p| < |end|. Most texts are plain: that has to be quick. */
+static inline char char_at(const struct ps *l, const char *p)
+{
+    return l->channel == CHANNEL_PLAIN ? *p : quoted_at(l, p);
 }
 
 /* Where the next one begins. */
-static const char *behind(const struct ps *l, const char *p)
+static inline const char *behind(const struct ps *l, const char *p)
 {
-    p += is_pair(l, p) ? 2 : 1;
-    while (l->quoted && p < l->end && is_channel(*p))
-        p++;
-    return p;
+    return l->channel == CHANNEL_PLAIN ? p + 1 : skip_kept(l, partner_of(l, p) + 1);
 }
 
 static void step(struct ps *l)
@@ -555,18 +582,18 @@ static void perhaps_end(struct ps *l)
 }
 
 /* Returns the pages. */
-static uint32_t read_text(struct print_scan *s, struct span text, bool quoted)
+static uint32_t read_text(struct print_scan *s, struct span text, enum ps_channel channel)
 {
     struct ps l = {.names.scan = s,
                    .p = text.p,
                    .end = text.p + text.n,
-                   .quoted = quoted,
+                   .channel = channel,
                    .last = '\n',
-                   .code = true,
-                   .dark = text.p};
+                   .code = true};
 
-    while (quoted && l.p < l.end && is_channel(*l.p))
-        l.dark = ++l.p;
+    if (channel != CHANNEL_PLAIN)
+        l.p = skip_kept(&l, l.p);
+    l.dark = l.p;
     while (l.p < l.end) {
         const char *from = l.p;
 
@@ -583,19 +610,27 @@ static uint32_t read_text(struct print_scan *s, struct span text, bool quoted)
     return l.claimed > l.counted ? l.claimed : l.counted;
 }
 
-static bool may_be_quoted(struct span text)
+/* The last one to which the text is not the same as to the one before. */
+static enum ps_channel last_channel(struct span text)
 {
+    if (text.n && memchr(text.p, FS, text.n))
+        return CHANNEL_BCP;
     for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] == SOH || is_channel(text.p[i]))
-            return true;
-    return false;
+        if (text.p[i] == SOH || is_kept(CHANNEL_QUOTED, text.p[i]))
+            return CHANNEL_QUOTED;
+    return CHANNEL_PLAIN;
 }
 
-/* By a channel that quotes, and by one that does not: nobody knows which it will be. */
+/* By each channel: nobody knows which it will be. */
 uint32_t print_postscript(struct print_scan *s, struct span text)
 {
-    uint32_t pages = read_text(s, text, false);
-    uint32_t quoted = may_be_quoted(text) ? read_text(s, text, true) : 0;
+    enum ps_channel last = last_channel(text);
+    uint32_t pages = 0;
 
-    return quoted > pages ? quoted : pages;
+    for (enum ps_channel c = CHANNEL_PLAIN; c <= last; c++) {
+        uint32_t n = read_text(s, text, c);
+
+        pages = n > pages ? n : pages;
+    }
+    return pages;
 }

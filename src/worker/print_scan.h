@@ -17,18 +17,19 @@
  * NULs, or begins with ^D or the binary head of an EPS file, or what PJL enters as PostScript; an
  * EPS file is also read from where its head says that PostScript begins. Where there are characters
  * that a serial channel quotes or keeps for itself (BCP, TBCP: SOH and one that stands for
- * another), the text is read once as it is and once as such a channel hands it on. Names are told
- * from strings and comments. Where a string or a comment may end earlier than it seems to (at ~> or
- * %%End of data within it, at a line that begins with %!, at ^D, after 64 KiB), both is looked at:
- * that it goes on, and that code begins there; and what seemed to lie in the string is read as
- * words, in which names count alone. Data that is announced as binary (%%BeginBinary) is read all
- * the same. An operator is found when it stands there by name, executed or taken hold of:
- * /deletefile load, also with any tokens between, unless the name was only asked for (known, where)
- * or defined anew; of a name in a string, which may be text, with up to 63 tokens between.
- * PostScript is a programming language: names that are put together while it runs, or come out of a
- * filter, eexec, an ASCII85 string or binary tokens, are not seen. Some ways to do that leave the
- * note ps-hidden; without it a document may do it, too. Where that is not good enough, do not take
- * PostScript: a service's `types` can deny it.
+ * another), the text is read once as it is and once as such a channel hands it on; where ^\ is in
+ * it, which some keep and some do not, once more. Names are told from strings and comments. Where a
+ * string or a comment may end earlier than it seems to (at ~> or %%End of data within it, at a line
+ * that begins with %!, at ^D, after 64 KiB), both is looked at: that it goes on, and that code
+ * begins there; and what seemed to lie in the string is read as words, in which names count alone.
+ * Data that is announced as binary (%%BeginBinary) is read all the same. An operator is found when
+ * it stands there by name, executed or taken hold of: /deletefile load, also with any tokens
+ * between, unless the name was only asked for (known, where) or defined anew; of a name in a
+ * string, which may be text, with up to 63 tokens between. PostScript is a programming language:
+ * names that are put together while it runs, or come out of a filter, eexec, an ASCII85 string or
+ * binary tokens, are not seen. Some ways to do that leave the note ps-hidden; without it a document
+ * may do it, too. Where that is not good enough, do not take PostScript: a service's `types` can
+ * deny it.
  *
  * PDF is what has %PDF- within its first 4 KiB. Names are read wherever an object may begin (also
  * inside of a stream, a string or a comment, since a cross-reference table may point there), with

@@ -81,8 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 4096)
         check_not_hidden("", in, "\n%!PS\n(a) deletefile", PRINT_PS_DELETEFILE);
     check_not_hidden("%!PS\n", in, "\x04(a) deletefile", PRINT_PS_DELETEFILE);
-    /* behind SOH a line's end would be another character, and ^D, too */
-    check_not_hidden("%!PS\n", in, "\n\x04(a) delete\x01&ile", PRINT_PS_DELETEFILE);
+    check_not_hidden("%!PS\n", in, "\x04(a) delete\x01&ile", PRINT_PS_DELETEFILE);
+    check_not_hidden("%!PS\n", in, "\x04(a) delete\x01\x13&i\x1cle", PRINT_PS_DELETEFILE);
     check_eps(in);
     check_not_hidden("%!PS\n", in, "\n~> (a) deletefile", PRINT_PS_DELETEFILE);
     check_not_hidden("%!PS\n", in, "\n%%EndData\n(a) deletefile", PRINT_PS_DELETEFILE);
