@@ -255,6 +255,7 @@ static bool is_let_go(const struct ps *l)
 /* /name stays a name; //name is what it stands for, at once. */
 static void take_literal(struct ps *l)
 {
+    const char *at = l->p;
     struct ps_head name;
 
     step(l);
@@ -264,7 +265,8 @@ static void take_literal(struct ps *l)
         return;
     }
     name = take_regular(l);
-    ps_names_literal(&l->names, head_span(&name), is_let_go(l));
+    if (ps_names_literal(&l->names, head_span(&name), at))
+        ps_names_keep(&l->names, is_let_go(l), at);
 }
 
 /* ---- strings ---- */

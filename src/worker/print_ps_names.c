@@ -17,8 +17,11 @@ enum ps_op {
     OP_FILE,
     OP_RUN,
     OP_GET, /* also load */
-    OP_CVN,
+    OP_CVN, /* also token, which makes names of strings, too */
     OP_CVX,
+    OP_FORALL,
+    OP_LETS_GO, /* what is_let_go() in print_postscript.c goes by */
+    OP_APART,   /* gives out what stands in a procedure, or operands whose operator failed */
     OP_EXEC,
     OP_CURRENTFILE,
     OP_SYSTEMDICT,
@@ -72,7 +75,16 @@ static const struct ps_row rows[] = {
     OPERATOR("get", OP_GET),
     OPERATOR("load", OP_GET),
     OPERATOR("cvn", OP_CVN),
+    OPERATOR("token", OP_CVN),
     OPERATOR("cvx", OP_CVX),
+    OPERATOR("forall", OP_FORALL),
+    OPERATOR("known", OP_LETS_GO),
+    OPERATOR("where", OP_LETS_GO),
+    OPERATOR("def", OP_LETS_GO),
+    OPERATOR("bind", OP_LETS_GO),
+    OPERATOR("aload", OP_APART),
+    OPERATOR("stopped", OP_APART),
+    OPERATOR("errordict", OP_APART),
     OPERATOR("exec", OP_EXEC),
     OPERATOR("currentfile", OP_CURRENTFILE),
     OPERATOR("systemdict", OP_SYSTEMDICT),
@@ -130,31 +142,86 @@ static uint64_t bit_of(const struct ps_row *row)
     return row && row->op == OP_FOUND ? UINT64_C(1) << row->find : 0;
 }
 
-/* Whichever of those that were named is meant. */
-static void judge_held(const struct ps_names *n, const char *at)
+static void found_all(const struct ps_names *n, uint64_t bits, const char *at)
 {
-    for (unsigned i = 0; i < PRINT_FINDS; i++)
-        if ((n->held | n->lately) >> i & 1)
+    for (unsigned i = 0; i < PRINT_FINDS && bits >> i; i++)
+        if (bits >> i & 1)
             print_found(n->scan, (enum print_find)i, at);
+}
+
+/* Hold is taken of something that is not seen here: of whichever of |named| is meant, or of what
+ * comes later, where this stands in a procedure. */
+static void judge_held(struct ps_names *n, uint64_t named, const char *at)
+{
+    found_all(n, named, at);
+    n->taken = true;
+}
+
+/* What literals named, to be taken hold of by anything from here on, or by what did so before. */
+static void hold(struct ps_names *n, uint64_t bits, const char *at)
+{
+    n->held |= bits;
+    if (n->taken)
+        found_all(n, bits, at);
+}
+
+/* From here on, and from here back, nothing is let go. */
+static void judge_doubt(struct ps_names *n, const char *at)
+{
+    n->doubt = true;
+    hold(n, n->let_go, at);
+    n->let_go = 0;
+}
+
+/* An operator is named, not executed: it can be called by another name now, or be another one. */
+static void judge_named(struct ps_names *n, uint64_t named, const char *at)
+{
+    switch (n->last.row ? n->last.row->op : OP_FOUND) {
+    case OP_GET:
+    case OP_CVN:
+    case OP_CVX:
+    case OP_FORALL:
+        judge_doubt(n, at);
+        judge_held(n, named | n->held, at);
+        break;
+    case OP_LETS_GO:
+    case OP_APART: judge_doubt(n, at); break;
+    case OP_FOUND:
+    case OP_FILE:
+    case OP_RUN:
+    case OP_EXEC:
+    case OP_CURRENTFILE:
+    case OP_SYSTEMDICT: break;
+    }
+}
+
+/* { ... } 0 get, /name load 0 get. */
+static bool is_of_procedure(const struct ps_names *n)
+{
+    return n->before.kind == PS_SEEN || is_op(n->before, OP_GET);
 }
 
 /* An operator is taken hold of, to be called by another name: /deletefile load, systemdict
  * (deletefile) get, also with tokens between: /deletefile dup pop load. Or one that nobody can read
- * here: systemdict exch get. */
+ * here: systemdict exch get; or, by that, one that takes hold in its turn: /load load. */
 static void judge_taken(struct ps_names *n, enum ps_op by, const char *at)
 {
     bool named = is_naming(n->last);
     const struct ps_row *row = named ? n->last.row : NULL;
 
+    if (!named && by == OP_GET && is_of_procedure(n))
+        judge_doubt(n, at);
     if (!named)
-        judge_held(n, at);
+        judge_held(n, n->held | n->lately, at);
     if (row && row->op == OP_FOUND)
         print_found(n->scan, row->find, at);
     else if (row && row->op == OP_FILE)
         print_found(n->scan, PRINT_PS_FILE_UNSEEN, at);
     else if (row && row->op == OP_RUN)
         print_found(n->scan, PRINT_PS_RUN_UNSEEN, at);
-    else if (is_op(n->last, OP_CVN) || (!named && by == OP_GET && n->near_systemdict))
+    else if (named)
+        judge_named(n, n->lately, at);
+    else if (is_op(n->last, OP_CVN) || (by == OP_GET && n->near_systemdict))
         print_found(n->scan, PRINT_PS_HIDDEN, at);
 }
 
@@ -167,10 +234,16 @@ static void judge(struct ps_names *n, const struct ps_row *row, const char *at)
     case OP_GET:
     case OP_CVN:
     case OP_CVX: judge_taken(n, row->op, at); break;
+    case OP_FORALL: /* of a procedure, or of a dictionary with names to compare */
+        judge_doubt(n, at);
+        judge_held(n, n->held | n->lately, at);
+        break;
+    case OP_APART: judge_doubt(n, at); break;
     case OP_EXEC:
         if (is_op(n->last, OP_CVX) && n->before.kind != PS_SEEN)
             print_found(n->scan, PRINT_PS_HIDDEN, at);
         break;
+    case OP_LETS_GO:
     case OP_CURRENTFILE:
     case OP_SYSTEMDICT: break;
     }
@@ -195,13 +268,19 @@ void ps_names_name(struct ps_names *n, struct span name, const char *at)
     push(n, row ? PS_NAME : PS_OTHER, row);
 }
 
-void ps_names_literal(struct ps_names *n, struct span name, bool let_go)
+bool ps_names_literal(struct ps_names *n, struct span name, const char *at)
 {
-    const struct ps_row *row = row_of(name);
+    push(n, PS_LITERAL, row_of(name));
+    judge_named(n, n->lately, at);
+    return bit_of(n->last.row) != 0;
+}
 
-    push(n, PS_LITERAL, row);
-    if (!let_go)
-        n->held |= bit_of(row);
+void ps_names_keep(struct ps_names *n, bool let_go, const char *at)
+{
+    if (let_go && !n->doubt)
+        n->let_go |= bit_of(n->last.row);
+    else
+        hold(n, bit_of(n->last.row), at);
 }
 
 /* ---- strings ---- */
@@ -244,6 +323,7 @@ void ps_names_string(struct ps_names *n, struct span head, const char *at)
     if (span_starts(head, SPAN("%pipe")))
         print_found(n->scan, PRINT_PS_PIPE, at);
     push(n, kind_of(head), row_of(head));
+    judge_named(n, 0, at);
     if (bit_of(n->last.row)) {
         n->lately |= bit_of(n->last.row);
         n->near_string = NEAR_STRING;

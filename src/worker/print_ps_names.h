@@ -25,9 +25,11 @@ struct ps_token {
 struct ps_names {
     struct print_scan *scan;
     struct ps_token last, before; /* the two that came last */
-    /* What is to be found of what literals named that are not let go, and strings lately: a bit for
-     * each enum print_find. */
-    uint64_t held, lately;
+    /* What is to be found of what literals named that are not let go, that are, and strings lately:
+     * a bit for each enum print_find. */
+    uint64_t held, let_go, lately;
+    bool taken; /* something took hold of what was not seen, perhaps to do so again later */
+    bool doubt; /* nothing is let go: what does so may be redefined, or the literal be data */
     unsigned near_string;     /* for so many tokens |lately| holds */
     unsigned near_systemdict; /* for so many tokens it was named lately */
 };
@@ -35,8 +37,10 @@ struct ps_names {
 /* Each takes the next token. |name|: its first bytes, PS_HEAD_MAX at most. |at|: where it stands in
  * the body. */
 void ps_names_name(struct ps_names *n, struct span name, const char *at);
-/* |let_go|: nothing takes hold of it but what comes next. */
-void ps_names_literal(struct ps_names *n, struct span name, bool let_go);
+/* True: it names what is to be found; say next whether it is let go. */
+bool ps_names_literal(struct ps_names *n, struct span name, const char *at);
+/* That literal. |let_go|: nothing takes hold of it but what comes next, as far as that is seen. */
+void ps_names_keep(struct ps_names *n, bool let_go, const char *at);
 /* |head|: its first bytes, PS_HEAD_MAX at most, decoded. |at|: where it begins. */
 void ps_names_string(struct ps_names *n, struct span head, const char *at);
 /* OTHER, SEEN. */

@@ -22,14 +22,23 @@
  * string or a comment may end earlier than it seems to (at ~> or %%End of data within it, at a line
  * that begins with %!, at ^D, after 64 KiB), both is looked at: that it goes on, and that code
  * begins there; and what seemed to lie in the string is read as words, in which names count alone.
- * Data that is announced as binary (%%BeginBinary) is read all the same. An operator is found when
- * it stands there by name, executed or taken hold of: /deletefile load, also with any tokens
- * between, unless the name was only asked for (known, where) or defined anew; of a name in a
- * string, which may be text, with up to 63 tokens between. PostScript is a programming language:
- * names that are put together while it runs, or come out of a filter, eexec, an ASCII85 string or
- * binary tokens, are not seen. Some ways to do that leave the note ps-hidden; without it a document
- * may do it, too. Where that is not good enough, do not take PostScript: a service's `types` can
- * deny it.
+ * Data that is announced as binary (%%BeginBinary) is read all the same.
+ *
+ * An operator is found when it stands there by name, executed, or as a literal in a text in which
+ * anything takes hold of what is not named right there (get, load, cvx, cvn, token, forall, or one
+ * of these by another name: /load load): /deletefile dup pop load, before it or behind it. Of a
+ * name in a string, which may be text, that has to come within 63 tokens behind it. A literal that
+ * is only asked for (known, where) or defined anew is let go, unless the text names known, where,
+ * def or bind to make them something else (/known), or has what gives out the literals of a
+ * procedure or the operands of what failed: } 0 get, /x load 0 get, aload, forall, get and load by
+ * another name, stopped, errordict.
+ *
+ * PostScript is a programming language: names that are put together while it runs, or come out of a
+ * filter, eexec, an ASCII85 string or binary tokens, are not seen, nor are those that were let go
+ * and are taken out of a procedure in yet another way ({/deletefile known} dup 0 get), or names in
+ * strings that are taken hold of by a procedure from further above. Some ways to do that leave the
+ * note ps-hidden; without it a document may do it, too. Where that is not good enough, do not take
+ * PostScript: a service's `types` can deny it.
  *
  * PDF is what has %PDF- within its first 4 KiB. Names are read wherever an object may begin (also
  * inside of a stream, a string or a comment, since a cross-reference table may point there), with

@@ -357,6 +357,7 @@ static const struct {
     {"PostScript, lines of data", "%!PS\n", SPAN("%%BeginData: 999999 Hex Lines\n"), SOME},
     {"PostScript, slashes", "%!PS\n", SPAN("/"), SOME},
     {"PostScript, names that may be let go", "%!PS\n", SPAN("/quit { "), SOME},
+    {"PostScript, names that are held and let go", "%!PS\n/quit 1 /x ", SPAN("/quit where /known exec "), SOME},
     {"PostScript, quoted parentheses", "%!PS\n", SPAN("\1("), SOME},
     {"PostScript, parentheses that are quoted", "%!PS\n", SPAN("\1h"), SOME},
     {"PostScript, quoted ends of data", "%!PS\n", SPAN("(\1>>"), SOME},
