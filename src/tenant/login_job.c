@@ -56,19 +56,28 @@ bool login_is_throttled(struct logins *l, const struct login_request *r)
     return throttled(l, r->source, 0);
 }
 
-static void failed(struct login_job *j)
+static void failed(struct logins *l, uint64_t source, uint64_t user)
 {
-    struct logins *l = j->l;
     uint64_t now = clock_mono_us(l->clock);
 
-    if (j->renewing)
-        return;
     (void)pthread_mutex_lock(&l->lock);
-    throttle_failed(&l->sources, j->source, &l->set.per_source, now);
-    if (!j->trusted)
-        throttle_failed(&l->users, j->user_key, &l->set.per_user, now);
+    throttle_failed(&l->sources, source, &l->set.per_source, now);
+    if (user)
+        throttle_failed(&l->users, user, &l->set.per_user, now);
     (void)pthread_mutex_unlock(&l->lock);
     login_count(&l->refused, 1);
+}
+
+bool login_is_hopeless(struct logins *l, const struct login_request *r)
+{
+    char text[BASIC_ROOM(BASIC_TOKEN_MAX)];
+    struct span user, password;
+    bool yes = r->token.n > BASIC_TOKEN_MAX || basic_decode(r->token, text, &user, &password) != OK;
+
+    OPENSSL_cleanse(text, sizeof text);
+    if (yes)
+        failed(l, r->source, 0);
+    return yes;
 }
 
 /* ---- the work ---- */
@@ -112,7 +121,8 @@ static enum login_answer look(struct login_job *j, struct session **ret)
     if (e == ERR_LOGIN && logins_generation(j->l) != j->generation)
         return LOGIN_BUSY; /* it may be right by now */
     if (e == ERR_LOGIN) {
-        failed(j);
+        if (!j->renewing)
+            failed(j->l, j->source, j->trusted ? 0 : j->user_key);
         return LOGIN_REFUSED;
     }
     return e ? LOGIN_BUSY : LOGIN_OK;

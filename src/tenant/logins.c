@@ -93,6 +93,11 @@ static struct login_kept *kept_find(struct login_shard *sh, const uint8_t key[LO
     return k;
 }
 
+static unsigned kept_max(const struct login_settings *set)
+{
+    return set->sessions_max / LOGIN_SHARDS + 1;
+}
+
 /* Without memory it is looked at again the next time. Takes |s| over (NULL: a failure, which counts
  * until |until_ms|). */
 static void keep(struct login_shard *sh, const uint8_t key[LOGIN_KEY], struct session *s,
@@ -244,9 +249,9 @@ static void land(struct logins *l, struct login_shard *sh, const uint8_t key[LOG
         login_count(&l->renewed, answer == LOGIN_OK);
     }
     if (answer == LOGIN_OK)
-        keep(sh, key, session_ref(s), 0, set.sessions_max / LOGIN_SHARDS + 1);
+        keep(sh, key, session_ref(s), 0, kept_max(&set));
     else if (answer == LOGIN_REFUSED)
-        keep(sh, key, NULL, now + set.failure_ms, set.sessions_max / LOGIN_SHARDS + 1);
+        keep(sh, key, NULL, now + set.failure_ms, kept_max(&set));
 }
 
 void logins_land(struct logins *l, const uint8_t key[LOGIN_KEY], enum login_answer answer,
@@ -284,6 +289,19 @@ static bool renews(struct login_shard *sh, struct login_kept *k, uint64_t now)
     return true;
 }
 
+/* Nobody has to derive anything to know that it is wrong; what it costs is that it is remembered,
+ * and counted, like any other. Under the shard's lock. */
+static enum login_answer refuse_hopeless(struct logins *l, struct login_shard *sh,
+                                         const uint8_t key[LOGIN_KEY], uint64_t now)
+{
+    struct login_settings set;
+    uint32_t rounds;
+
+    logins_settings(l, &set, &rounds);
+    keep(sh, key, NULL, now + set.failure_ms, kept_max(&set));
+    return LOGIN_REFUSED;
+}
+
 /* *ret_start: a flight was made, and nobody looks yet. */
 static enum login_answer look_up(struct logins *l, struct login_shard *sh,
                                  const uint8_t key[LOGIN_KEY], const struct login_request *r,
@@ -308,7 +326,12 @@ static enum login_answer look_up(struct logins *l, struct login_shard *sh,
     if (f) {
         login_count(&l->waits, 1);
     } else {
-        if (login_is_throttled(l, r) || (f = flight_new(sh, key)) == NULL)
+        if (login_is_throttled(l, r))
+            return LOGIN_BUSY;
+        if (login_is_hopeless(l, r))
+            return refuse_hopeless(l, sh, key, now);
+        f = flight_new(sh, key);
+        if (!f)
             return LOGIN_BUSY;
         *ret_start = true;
     }
@@ -336,8 +359,7 @@ enum login_answer logins_ask(struct logins *l, const struct login_request *r,
     enum err e = login_job_start(l, r, key, renewing);
 
     if (e) /* those that wait by now hear of it as of any other end */
-        logins_land(l, key, e == ERR_SYNTAX ? LOGIN_REFUSED : LOGIN_BUSY, NULL,
-                    logins_generation(l));
+        logins_land(l, key, LOGIN_BUSY, NULL, logins_generation(l));
     return answer;
 }
 

@@ -110,6 +110,8 @@ NODISCARD enum err login_job_start(struct logins *l, const struct login_request 
                                    const uint8_t key[LOGIN_KEY], bool renewing);
 /* Has it failed too often? */
 bool login_is_throttled(struct logins *l, const struct login_request *r);
+/* Is its token nobody's, with any password? Then that is a failure of its source. */
+bool login_is_hopeless(struct logins *l, const struct login_request *r);
 
 /* ---- session.c ---- */
 /* A session of |c|'s user, whose password that is: derives its key. ERR_NOMEM, ERR_IO. */

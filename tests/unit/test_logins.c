@@ -487,16 +487,44 @@ static void test_a_full_queue(void **state)
     assert_int_equal(counts(w).queue_full, busy);
 }
 
+static enum login_answer ask_token(struct world *w, struct span token)
+{
+    struct asked a = {0};
+    const struct login_request r = {
+        .loop = w->loop, .token = token, .source = 1, .ready = on_ready, .arg = &a};
+
+    a.answer = logins_ask(w->logins, &r, &a.session, &a.waiter);
+    assert_null(a.waiter);
+    return a.answer;
+}
+
 static void test_not_base64(void **state)
 {
     struct world *w = *state;
-    struct asked a = {0};
-    const struct login_request r = {
-        .loop = w->loop, .token = SPAN("????"), .source = 1, .ready = on_ready, .arg = &a};
 
-    a.answer = logins_ask(w->logins, &r, &a.session, &a.waiter);
-    assert_int_equal(answer_of(w, &a), LOGIN_REFUSED);
+    assert_int_equal(ask_token(w, SPAN("????")), LOGIN_REFUSED);
     assert_int_equal(counts(w).verified, 0);
+}
+
+/* What nobody can be called is refused at once, so that it can be held, and is a guess like any
+ * other: one each, however often it is sent. */
+static void test_what_cannot_be_right_costs(void **state)
+{
+    struct world *w = *state;
+    static const char *const tokens[] = {"bm8gY29sb24=", "bm8gY29sb24x", "OmVtcHR5",
+                                         "YTpi=", "YTpiCg=="};
+
+    for (unsigned i = 0; i < ARRAY_LEN(tokens); i++) {
+        assert_int_equal(ask_token(w, span_of(tokens[i])), LOGIN_REFUSED);
+        assert_int_equal(ask_token(w, span_of(tokens[i])), LOGIN_REFUSED);
+        assert_int_equal(counts(w).refused, i + 1);
+    }
+    assert_int_equal(counts(w).hits, ARRAY_LEN(tokens));
+    assert_int_equal(counts(w).verified, 0);
+    assert_int_equal(ask_token(w, SPAN("bm8gY29sb24y")), LOGIN_BUSY);
+    assert_int_equal(try(w, "alice:correct horse", 1), LOGIN_BUSY);
+    w->clock.now_ms += 1000;
+    assert_int_equal(try(w, "alice:correct horse", 1), LOGIN_OK);
 }
 
 static void test_verifiers_grow(void **state)
@@ -591,6 +619,7 @@ int main(void)
         TEST(test_cancel),
         TEST(test_a_full_queue),
         TEST(test_not_base64),
+        TEST(test_what_cannot_be_right_costs),
         TEST(test_verifiers_grow),
         TEST(test_seals),
         TEST(test_few_sessions),
