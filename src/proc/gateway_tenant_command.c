@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "proc/gateway_int.h"
 
-#define CONFIRMS_MAX 16u /* each that fails is another one's change of the same tenant */
+#define TRIES_MAX 16u /* each that fails is another one's change of the same tenant, or user */
 
 /* ---- one change ---- */
 
@@ -30,11 +30,12 @@ struct job {
     struct credential verifier; /* rounds, salt, hash and digest only */
     bool digest_removed;        /* what was kept for Digest is of the old password */
     job_fn next;
+    void (*failed)(struct job *j, enum err e); /* the store, on the way to |next| */
     struct task in_force;
     /* of add: the tenant that the user is for */
     struct tenant_record record;
     uint64_t user_version;
-    unsigned confirmed; /* so often it was tried */
+    unsigned confirms, takes_back; /* so often it was tried */
     /* of remove: users of the tenant */
     char after[STORE_KEY_MAX + 1];
     unsigned removing, removed;
@@ -140,7 +141,7 @@ static void on_reply(void *arg, const struct store_reply *r)
     struct job *j = arg;
 
     if (r->err && r->err != ERR_MISSING && r->err != ERR_CONFLICT)
-        job_fail_store(j, r->err);
+        j->failed(j, r->err);
     else
         j->next(j, r);
 }
@@ -158,7 +159,7 @@ static void job_get(struct job *j, const char *space, const char *key, job_fn ne
     enum err e = s ? store_get(s, space, span_of(key), &by, NULL) : ERR_ABORTED;
 
     if (e)
-        job_fail_store(j, e);
+        j->failed(j, e);
 }
 
 /* Consumes |text|. */
@@ -172,7 +173,7 @@ static void job_put(struct job *j, const char *space, const char *key, struct bu
 
     buf_done(text);
     if (e)
-        job_fail_store(j, e);
+        j->failed(j, e);
 }
 
 static void job_put_tenant(struct job *j, const struct tenant_record *r, job_fn next)
@@ -201,7 +202,7 @@ static void job_del(struct job *j, const char *space, const char *key, uint64_t 
     enum err e = s ? store_del(s, space, span_of(key), version, &by, NULL) : ERR_ABORTED;
 
     if (e)
-        job_fail_store(j, e);
+        j->failed(j, e);
 }
 
 static void after_last(struct job *j, const struct store_reply *r)
@@ -263,17 +264,50 @@ static void set_verifier(struct job *j, struct credential *c)
 }
 
 static void add_confirm(struct job *j);
+static void add_taken_back(struct job *j, const struct store_reply *r);
 
-/* The user is in the store and must not stay there: |j->err| says why. */
-static void add_taken_back(struct job *j, const struct store_reply *r)
+/* Not confirmed, and not taken back. */
+static void add_left_behind(struct job *j, enum err e)
 {
-    (void)r; /* if it is gone already, that is what was wanted */
-    job_fail_store(j, j->err);
+    log_error("tenants",
+              "user '%s' stays in the store, though nobody knows whether tenant '%s' does: %s",
+              j->user, j->tenant, err_text(e));
+    job_fail(j,
+             "user '%s' is on the disk, but whether tenant '%s' still is cannot be told, and the "
+             "user cannot be taken back: %s. Look at 'sallyport tenant list', and remove the user",
+             j->user, j->tenant, err_text(e));
 }
 
+/* Somebody else changed the user meanwhile: as long as it is of a tenant of that name it goes, as
+ * it is now. A user too few is added again; one too many may be another tenant's. */
+static void add_take_back_changed(struct job *j, const struct store_reply *r)
+{
+    struct credential now = {0};
+    bool stays = r->err || credential_parse(span_of(j->user), r->items[0].value, &now) != OK ||
+                 !span_eq(span_of(now.tenant), span_of(j->tenant));
+
+    explicit_bzero(&now, sizeof now);
+    if (stays)
+        job_fail_store(j, j->err);
+    else
+        job_del(j, USERS_SPACE, j->user, r->items[0].version, add_taken_back);
+}
+
+static void add_taken_back(struct job *j, const struct store_reply *r)
+{
+    if (r->err != ERR_CONFLICT) /* MISSING: gone already, as was wanted */
+        job_fail_store(j, j->err);
+    else if (++j->takes_back < TRIES_MAX)
+        job_get(j, USERS_SPACE, j->user, add_take_back_changed);
+    else
+        add_left_behind(j, r->err);
+}
+
+/* The user is in the store and must not stay there: |why| is what is told. */
 static void add_take_back(struct job *j, enum err why)
 {
     j->err = why;
+    j->failed = add_left_behind;
     job_del(j, USERS_SPACE, j->user, j->user_version, add_taken_back);
 }
 
@@ -298,13 +332,11 @@ static void add_look_again(struct job *j, const struct store_reply *r)
     explicit_bzero(&now, sizeof now);
 }
 
-static void on_confirmed(void *arg, const struct store_reply *r)
+static void add_confirmed(struct job *j, const struct store_reply *r)
 {
-    struct job *j = arg;
-
     if (r->err == OK)
         job_done(j);
-    else if (r->err == ERR_CONFLICT && ++j->confirmed < CONFIRMS_MAX)
+    else if (r->err == ERR_CONFLICT && ++j->confirms < TRIES_MAX)
         job_get(j, TENANTS_SPACE, j->tenant, add_look_again);
     else
         add_take_back(j, r->err);
@@ -315,21 +347,7 @@ static void on_confirmed(void *arg, const struct store_reply *r)
  * stays without a tenant, for the next one of its name. */
 static void add_confirm(struct job *j)
 {
-    const struct store_asker by = {.loop = j->gateway->keeper.loop, .done = on_confirmed, .arg = j};
-    struct store *s = j->gateway->keeper.store;
-    struct buf text;
-
-    buf_init_secret(&text, 0);
-    tenant_record_format(&j->record, &text);
-    const struct store_put put = {
-        .key = span_of(j->tenant), .value = buf_span(&text), .version = j->record.version};
-    enum err e = text.err ? text.err
-                 : s      ? store_put(s, TENANTS_SPACE, &put, &by, NULL)
-                          : ERR_ABORTED;
-
-    buf_done(&text);
-    if (e)
-        add_take_back(j, e);
+    job_put_tenant(j, &j->record, add_confirmed);
 }
 
 static void add_made_user(struct job *j, const struct store_reply *r)
@@ -339,6 +357,7 @@ static void add_made_user(struct job *j, const struct store_reply *r)
         return;
     }
     j->user_version = r->version;
+    j->failed = add_take_back;
     add_confirm(j);
 }
 
@@ -670,6 +689,7 @@ bool gateway_tenant_command(void *arg, const char *name, const struct json_t *co
     j->gateway = g;
     j->ticket = ticket;
     j->verb = v;
+    j->failed = job_fail_store;
     j->uid = uid;
     (void)span_copy(span_of(policy_name_of(&g->policy, uid)), j->by, sizeof j->by);
     buf_init(&a.why, 4096);
