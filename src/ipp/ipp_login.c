@@ -198,16 +198,42 @@ static enum ipp_login_step basic_is_right(struct ipp_exchange *ex, struct sessio
     return refuse_wrong(ex, "the tenant is disabled, or gone");
 }
 
+static enum ipp_login_step basic_is_wrong(struct ipp_exchange *ex)
+{
+    return refuse_wrong(ex, "the user is not known, or the password wrong");
+}
+
+/* Nobody looked at the password, so that asking again would be free: the answer takes a moment. */
+static enum ipp_login_step hold(struct ipp_exchange *ex, enum login_answer a)
+{
+    struct loop *l = ex->server->env.loop;
+
+    ex->login_held = a;
+    timer_set(l, &ex->login_timer, loop_now_ms(l) + logins_hold_ms(ex->server->env.logins));
+    return IPP_LOGIN_WAITS;
+}
+
+static void let_go(struct timer *t)
+{
+    struct ipp_exchange *ex = CONTAINER_OF(t, struct ipp_exchange, login_timer);
+
+    if (ex->login_held == LOGIN_REFUSED)
+        (void)basic_is_wrong(ex);
+    else
+        (void)refuse(ex, 503, false, ERR_BUSY,
+                     "too many logins wait, or too many have failed lately");
+}
+
 static enum ipp_login_step basic_answer(struct ipp_exchange *ex, enum login_answer a,
                                         struct session *s)
 {
     switch (a) {
     case LOGIN_OK: return basic_is_right(ex, s);
     case LOGIN_WAIT: return IPP_LOGIN_WAITS;
-    case LOGIN_REFUSED: return refuse_wrong(ex, "the user is not known, or the password wrong");
+    case LOGIN_REFUSED: return basic_is_wrong(ex);
     case LOGIN_BUSY: break;
     }
-    return refuse(ex, 503, false, ERR_BUSY, "too many logins wait, or too many have failed lately");
+    return hold(ex, a);
 }
 
 static void on_ready(void *arg, enum login_answer a, struct session *s)
@@ -233,9 +259,10 @@ static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
 
     if (!takes_basic(ex))
         return refuse(ex, 401, false, ERR_LOGIN, "Basic is not taken here");
+    ex->login_timer.fire = let_go;
     enum login_answer a = logins_ask(ex->server->env.logins, &r, &s, &ex->login_waiter);
 
-    return basic_answer(ex, a, s);
+    return a == LOGIN_REFUSED ? hold(ex, a) : basic_answer(ex, a, s);
 }
 
 /* ---- in their order ---- */
@@ -309,4 +336,5 @@ void ipp_login_end(struct ipp_exchange *ex)
 {
     logins_cancel(ex->login_waiter);
     ex->login_waiter = NULL;
+    timer_clear(ex->server->env.loop, &ex->login_timer);
 }

@@ -125,8 +125,10 @@ struct ipp_exchange {
     bool is_operator;
     bool about_all; /* printers */
     struct login_waiter *login_waiter;
-    struct session *session; /* by which Basic was known; referenced */
-    struct buf info;         /* Authentication-Info, a field-line; or empty */
+    struct timer login_timer;     /* |login_held| is told then, and not before */
+    enum login_answer login_held; /* REFUSED, BUSY */
+    struct session *session;      /* by which Basic was known; referenced */
+    struct buf info;              /* Authentication-Info, a field-line; or empty */
     /* the job */
     struct ipp_jobs_ask ask;
     bool asking; /* |ask| is out */

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import time
 
 import pytest
 
@@ -31,6 +32,7 @@ GROUPS = """\
   groups:
     - {name: staff, users: [ann]}
 """
+HOLD = 1  # login.hold-refusals by default, in seconds
 PDF = b"%PDF-1.4\n%%EOF\n"
 LIFETIME = 300  # of nonces, in seconds
 ELSEWHERE = "another realm"
@@ -50,8 +52,8 @@ def printers(backend):
             printer("silent", backend.uri(), require="[tls]", pipeline="[]", anonymous="nothing")]
 
 
-def start(folder, certificates, backend, digest="", users=tuple(PASSWORDS), **more):
-    gateway = PrintGateway(folder, certificates, printers(backend), more=CONFIG,
+def start(folder, certificates, backend, digest="", users=tuple(PASSWORDS), config=CONFIG, **more):
+    gateway = PrintGateway(folder, certificates, printers(backend), more=config,
                            listeners='  - {name: bare, protocol: ipp, address: "127.0.0.1:0"}\n',
                            tls=f", client-ca: {certificates.ca}, verify-client: request",
                            ipp="ipp:\n" + GROUPS + (f"  digest: {{{digest}}}\n" if digest else ""), **more)
@@ -593,6 +595,40 @@ class TestBasic:
     def test_wrong(self, connect, user, password):
         reply = connect().ask(ask_for("basic"), "/", basic(user, password))
         assert [scheme for scheme, _ in challenges(reply)] == ["Digest", "Digest", "Basic"]
+
+    @staticmethod
+    def held(wire, field, status):
+        """Is it refused, and has that taken the second that it costs nobody but who asks?"""
+        began = time.monotonic()
+        reply = wire.ask(ask_for("basic"), "/", field)
+        assert reply.status == status
+        assert time.monotonic() - began >= HOLD
+
+    def test_guessing_again_is_not_faster(self, gateway, connect):
+        """Who sends again what is known to be wrong, or what nobody can be called, waits; the connection goes on."""
+        wrong, wire = basic("ann", "a guess"), connect()
+        assert wire.ask(ask_for("basic"), "/", wrong).status == 401  # this one was derived
+        self.held(wire, wrong, 401)
+        self.held(wire, "Authorization: Basic " + base64.b64encode(b"no colon").decode(), 401)
+        assert wire.ask(ask_for("basic"), "/", basic("ann", PASSWORDS["ann"])).code == ipp.OK
+
+    def test_who_has_to_wait_is_told_later(self, tmp_path, certificates, backend, connect_to):
+        """Too many failures from there: no password is looked at, right or not, and whoever is logged in goes on."""
+        few = CONFIG.replace(" failures: 1000,", " failures: 1, failure-every: 1h,")
+        with start(tmp_path / "gateway", certificates, backend, users=("ann", "bob"), config=few) as own:
+            wire, ann = connect_to(own), basic("ann", PASSWORDS["ann"])
+            assert wire.ask(ask_for("basic"), "/", ann).code == ipp.OK
+            assert wire.ask(ask_for("basic"), "/", basic("ann", "a guess")).status == 401
+            self.held(wire, basic("bob", PASSWORDS["bob"]), 503)
+            assert wire.record(own, http_status=503)["error"] == "overload"
+            assert wire.ask(ask_for("basic"), "/", ann).code == ipp.OK
+
+    def test_the_client_leaves_while_it_is_held(self, gateway, connect):
+        wrong, wire = basic("ann", "another guess"), connect()
+        assert wire.ask(ask_for("basic"), "/", wrong).status == 401
+        wire.send(post(ask_for("basic"), "/", wrong))
+        wire.close()
+        self.held(connect(), wrong, 401)  # that one's second is over, too
 
     @pytest.mark.parametrize("line", ["Authorization: Basic", "Authorization: Basic !", "Authorization: Basic YW5u YW5u"])
     def test_cannot_be_read(self, connect, line):
