@@ -71,6 +71,7 @@ static enum err ask(struct ipp_server *s, struct announcement *n, uint64_t deadl
     TRY(make_request(n->printer, &n->request));
     const struct ipp_backend_request r = {.attributes = buf_span(&n->request),
                                           .deadline_ms = deadline_ms,
+                                          .hurried = true,
                                           .done = on_answer,
                                           .arg = n};
 

@@ -68,7 +68,7 @@ void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why)
     (void)snprintf(e->why, sizeof e->why, "%s", why);
     e->answer.why = e->why;
     e->answer.detail = e->detail;
-    if (err == ERR_TIMEOUT || err == OK)
+    if ((err == ERR_TIMEOUT && !e->r.hurried) || err == OK)
         atomic_store(&e->backend->set.known->silent_until_ms,
                      err ? loop_now_ms(e->backend->set.loop) + SILENT_MS : 0);
     if (err)

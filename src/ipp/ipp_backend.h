@@ -67,6 +67,7 @@ struct ipp_backend_request {
         attributes; /* an IPP request up to its end-of-attributes tag; borrowed until |done| */
     struct body *document; /* follows it, whole and from its first byte on; NULL: none. Borrowed */
     uint64_t deadline_ms;  /* loop's clock: ERR_TIMEOUT then; 0: none but the backend's own */
+    bool hurried;          /* less than others wait: that it took longer says nothing of it */
     ipp_backend_fn done;   /* once, never inside the call; not after ipp_errand_cancel() */
     void *arg;
 };

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 import types
 
@@ -14,6 +15,7 @@ import pytest
 from testenv import ipp, wait
 from testenv.certs import Certificates
 from testenv.cups import Cupsd, client_environment, ipptool
+from testenv.fake_printer import FakePrinter, http
 from testenv.printing import PrintGateway, printer
 from testenv.samples import EICAR
 from testenv.wrong_printer import WrongPrinter
@@ -97,6 +99,26 @@ class TestPrinters:
             assert found == [("deaf0", False), ("acct", True), ("deaf1", False), ("deaf2", False)]
             done = self.ask(gateway, "deaf2")
             assert done.returncode == 0 and "(does not answer)" in done.stdout
+
+    def test_a_slow_printer_is_not_stopped_for_others(self, tmp_path, certificates):
+        """Operators wait less than CUPS' clients do: a printer that was too slow for them is in the next list."""
+        go = threading.Event()
+
+        def talk(peer, fake, head):
+            heard = fake.hear(peer, head)
+            go.wait(60)
+            return peer.send(http(fake.reply(heard))) or True
+
+        with FakePrinter() as fake:
+            fake.talk_now = talk
+            printers = [printer("slow", fake.uri(), require="[]")]
+            with PrintGateway(tmp_path / "gateway", certificates, printers) as own:
+                try:
+                    assert "(does not answer)" in self.ask(own).stdout
+                finally:
+                    go.set()
+                answer = own.client("slow").ask(ipp.CUPS_GET_DEFAULT)
+                assert answer.message.get("printer-state", ipp.PRINTER) == 3
 
     def test_many_silent_printers(self, tmp_path, certificates):
         """Those for which no time is left are not called silent."""

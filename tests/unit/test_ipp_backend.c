@@ -420,6 +420,28 @@ static void test_deadline(void **state)
     finish_as(f, ERR_TIMEOUT, "does not answer in time");
 }
 
+/* Others would have waited longer, and are not to take it for a silent one. */
+static void test_deadline_of_somebody_in_a_hurry(void **state)
+{
+    struct fixture *f = *state;
+    const struct ipp_backend_request r = {
+        .attributes = buf_span(&request),
+        .deadline_ms = f->clock.now_ms + 100,
+        .hurried = true,
+        .done = on_told,
+        .arg = f,
+    };
+
+    use_backend(f, "", NULL, 1);
+    told = (struct told){0};
+    assert_int_equal(ipp_backend_ask(backend, &r, &errand), OK);
+    accept_one(f);
+    hear_all(f, "");
+    pass(f, 200);
+    finish_as(f, ERR_TIMEOUT, "does not answer in time");
+    assert_false(ipp_backend_is_silent(backend));
+}
+
 static void test_nobody_there(void **state)
 {
     struct fixture *f = *state;
@@ -565,11 +587,22 @@ static void test_freed_while_it_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_answers),      TEST(test_cut_anywhere), TEST(test_ends_anywhere),
-        TEST(test_kept),         TEST(test_again),        TEST(test_document),
-        TEST(test_silence),      TEST(test_deadline),     TEST(test_only_one_connection),
-        TEST(test_nobody_there), TEST(test_upgrade),      TEST(test_upgrade_on_demand),
-        TEST(test_no_upgrade),   TEST(test_cancel),       TEST(test_freed_while_it_waits),
+        TEST(test_answers),
+        TEST(test_cut_anywhere),
+        TEST(test_ends_anywhere),
+        TEST(test_kept),
+        TEST(test_again),
+        TEST(test_document),
+        TEST(test_silence),
+        TEST(test_deadline),
+        TEST(test_only_one_connection),
+        TEST(test_nobody_there),
+        TEST(test_upgrade),
+        TEST(test_upgrade_on_demand),
+        TEST(test_no_upgrade),
+        TEST(test_cancel),
+        TEST(test_freed_while_it_waits),
+        TEST(test_deadline_of_somebody_in_a_hurry),
     };
 
     return cmocka_run_group_tests(tests, make_certs, drop_certs);
