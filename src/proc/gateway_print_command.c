@@ -63,6 +63,10 @@ static void finish(struct question *q)
 {
     json_close(&q->json, ']');
     json_close(&q->json, '}');
+    if (q->out.err) {
+        fail(q, "no memory for the answer");
+        return;
+    }
     control_answer(q->ticket, buf_span(&q->out));
     question_free(q);
 }
@@ -194,6 +198,8 @@ static void on_announced(void *arg, const struct ipp_printer *p, bool answered, 
     }
     json_close(j, ']');
     json_close(j, '}');
+    if (a->object.err)
+        a->question->err = a->object.err; /* half of it would spoil the whole answer */
     a->question->waiting--;
     ask_more(a->question);
 }
