@@ -93,7 +93,7 @@ static void warn_store(const json_t *root, struct buf *out)
     if (store && !is_true(store, "up"))
         buf_fmt(out,
                 "THE STORE CANNOT BE READ OR WRITTEN: full %lld times, failed %lld times; nothing "
-                "about tenants, users and print jobs can be changed\n",
+                "about tenants, users and print jobs can be changed (tried every 30 s)\n",
                 number(store, "full"), number(store, "failed"));
 }
 

@@ -6,7 +6,7 @@
  *   gateway_config.c   a configuration made ready for use
  *   gateway_certificates.c   what is said about certificates, and which listeners wait for theirs
  *   gateway_files.c    what is said about the other files that are reloaded by themselves
- *   gateway_store.c    what is said about the store
+ *   gateway_store.c    what is said about the store; a store that failed is tried again
  *   gateway_order.c    what one loop has another one do
  *   gateway_memory.c   gives memory back to the system
  *   gateway_live.c     messages of the supervisor, live changes
@@ -230,6 +230,8 @@ void gateway_files_json(const struct gateway_core *g, struct json *j);
 void gateway_store_metrics(struct gateway_core *g);
 /* The object "store" of the status. */
 void gateway_store_json(const struct gateway_core *g, struct json *j);
+/* Each second: one that failed is tried again every 30 s, as nobody else may ask it for long. */
+void gateway_store_look(struct gateway_core *g);
 
 /* ---- gateway_build.c ---- */
 

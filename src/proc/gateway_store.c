@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the gateway tells about its store. */
+/* What the gateway tells about its store, and how it finds out that the store is well again. */
 #include "base/json.h"
 #include "proc/gateway_int.h"
+
+#define PROBE_SPACE "probe"
+#define PROBE_MS    30000u
 
 static void read_counts(const struct gateway_core *g, struct store_counts *ret)
 {
@@ -50,8 +53,9 @@ void gateway_store_metrics(struct gateway_core *g)
     struct metrics *m = g->metrics;
 
     (void)metrics_gauge(m, "sallyport_store_up", "",
-                        "1 when the store was read and written without a failure last.", gauge_up,
-                        g);
+                        "1 when the store was read and written without a failure last; while it is "
+                        "0, that is tried every 30 s.",
+                        gauge_up, g);
     (void)metrics_gauge(m, "sallyport_store_waiting", "", "What waits for the store.",
                         gauge_waiting, g);
     for (size_t i = 0; i < ARRAY_LEN(operations); i++)
@@ -75,4 +79,38 @@ void gateway_store_json(const struct gateway_core *g, struct json *j)
     json_u64(j, "busy", c.busy);
     json_u64(j, "failed", c.failed);
     json_close(j, '}');
+}
+
+/* ---- is it well again? ---- */
+
+/* The store counts what becomes of it. */
+static void on_probed(void *arg, const struct store_reply *r)
+{
+    (void)arg;
+    (void)r;
+}
+
+/* Larger than what is kept of a user: where it finds room, others do. */
+void gateway_store_look(struct gateway_core *g)
+{
+    static const char zeros[4096];
+    struct gateway_tenants *t = &g->keeper;
+    const struct store_asker by = {.loop = t->loop, .done = on_probed};
+    const struct store_put put = {
+        .key = SPAN("probe"), .value = {zeros, sizeof zeros},
+             .version = STORE_ANY
+    };
+    uint64_t now = loop_now_ms(t->loop);
+    struct store_counts c;
+
+    read_counts(g, &c);
+    if (!t->store || c.up) {
+        t->probe_ms = now + PROBE_MS;
+        return;
+    }
+    if (now < t->probe_ms)
+        return;
+    t->probe_ms = now + PROBE_MS;
+    (void)!store_get(t->store, PROBE_SPACE, put.key, &by, NULL);
+    (void)!store_put(t->store, PROBE_SPACE, &put, &by, NULL);
 }

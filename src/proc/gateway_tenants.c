@@ -565,6 +565,7 @@ static void on_look(struct timer *timer)
     struct gateway_tenants *t = CONTAINER_OF(timer, struct gateway_tenants, look);
 
     timer_set(t->loop, timer, loop_now_ms(t->loop) + LOOK_MS);
+    gateway_store_look(t->gateway);
     bool again = t->first_err && loop_now_ms(t->loop) >= t->retry_ms;
 
     if (!t->load && (again || store_changes(t->store) != t->changes))

@@ -37,6 +37,7 @@ struct gateway_tenants {
     bool loaded;
     enum err first_err; /* why the last load failed, or a row has no record */
     uint64_t retry_ms;  /* then: when it is tried again */
+    uint64_t probe_ms;  /* gateway_store_look()'s: when a store that failed is tried again */
     /* Read last; both sorted, users by tenant first. */
     struct tenant_record *records;
     size_t n_records;
