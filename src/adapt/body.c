@@ -24,10 +24,11 @@ struct body {
     enum err err;
     EVP_MD_CTX *sha;
     struct block *gather;   /* small slices are copied in here; NULL: none yet */
-    uint64_t file_memory_n; /* taken from the memory budget for a memfd of ours */
+    uint64_t file_memory_n; /* taken from the memory budget for memfds of ours */
+    bool finished;          /* the spool was told that it is whole */
     body_file_fn file_done;
     void *file_arg;
-    struct task later; /* tells |file_done| of a body that is in memory */
+    struct task later; /* tells |file_done| of a body that is in memory, or in a spool as a whole */
     bool later_queued;
     bool dead;
     bool behind;
@@ -244,16 +245,22 @@ static void file_tell(struct body *b, int fd, enum err err)
     done(b->file_arg, fd, err);
 }
 
+static void file_tell_spool(struct body *b)
+{
+    int fd = b->err ? -1 : spool_open_readonly(b->spool);
+
+    if (!b->err && fd < 0)
+        b->err = err_from_errno(errno);
+    file_tell(b, fd, b->err);
+}
+
 static void spool_finished(void *arg, enum err err)
 {
     struct body *b = arg;
-    int fd = err ? -1 : spool_open_readonly(b->spool);
 
-    if (!err && fd < 0)
-        err = err_from_errno(errno);
     if (err)
         b->err = err;
-    file_tell(b, fd, err);
+    file_tell_spool(b);
 }
 
 /* Memory segments to |fd|; the chain stays as it is, since the body may have to be handed back. */
@@ -296,31 +303,44 @@ static enum err memory_file(const struct chain *c, int *ret_fd)
     return OK;
 }
 
-static void later_run(struct task *t)
+static uint64_t file_pages(const struct body *b)
 {
-    struct body *b = CONTAINER_OF(t, struct body, later);
-    int fd = -1;
-    enum err e;
+    return (b->len + PAGE - 1) / PAGE * PAGE;
+}
 
-    b->later_queued = false;
-    if (b->dead) {
-        free(b);
-        return;
+static void file_tell_memory(struct body *b)
+{
+    int fd = -1;
+    enum err e = memory_file(&b->mem, &fd);
+
+    if (e) { /* there is no copy that would have to be paid for */
+        budget_give(b->set.spool->memory, file_pages(b));
+        b->file_memory_n -= file_pages(b);
     }
-    e = b->err ? b->err : memory_file(&b->mem, &fd);
     file_tell(b, fd, e);
 }
 
-/* The copy in a memfd is memory, too, until the body goes. When there is none left the spool, which
- * has a file, takes it all. */
+static void later_run(struct task *t)
+{
+    struct body *b = CONTAINER_OF(t, struct body, later);
+
+    b->later_queued = false;
+    if (b->dead)
+        free(b);
+    else if (b->err || b->spool)
+        file_tell_spool(b);
+    else
+        file_tell_memory(b);
+}
+
+/* Each copy in a memfd is memory, too, until the body goes. When there is none left the spool,
+ * which has a file, takes it all. */
 static void file_charge(struct body *b)
 {
-    uint64_t pages = (b->len + PAGE - 1) / PAGE * PAGE;
-
     if (b->spool || b->err)
         return;
-    if (budget_take(b->set.spool->memory, pages))
-        b->file_memory_n = pages;
+    if (budget_take(b->set.spool->memory, file_pages(b)))
+        b->file_memory_n += file_pages(b);
     else
         b->err = body_spill(b);
 }
@@ -331,7 +351,8 @@ void body_file(struct body *b, body_file_fn done, void *arg)
     b->file_done = done;
     b->file_arg = arg;
     file_charge(b);
-    if (b->spool && !b->err) {
+    if (b->spool && !b->err && !b->finished) {
+        b->finished = true;
         spool_finish(b->spool, spool_finished, b);
         return;
     }

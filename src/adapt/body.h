@@ -43,7 +43,8 @@ bool body_is_behind(const struct body *b);
 bool body_take(struct body *b, uint64_t max, struct segment *ret);
 
 /* No more will be appended; |done| gets a read-only descriptor of the whole body (the receiver
- * closes it), on the loop, never inside the call. Only while nothing has been taken. */
+ * closes it), on the loop, never inside the call. Only while nothing has been taken. May be called
+ * again when it was answered: each gets a descriptor of its own. */
 typedef void (*body_file_fn)(void *arg, int fd, enum err err);
 void body_file(struct body *b, body_file_fn done, void *arg);
 

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <openssl/evp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "adapt/body.h"
 #include "base/arena.h"
@@ -463,6 +464,64 @@ static void test_file_without_memory_goes_to_the_disk(void **state)
     take_all(f);
 }
 
+/* Where it lies does not matter: in memory, in a memfd, on the disk. */
+static void test_file_again(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t sizes[] = {90000, 200000, 1500000};
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        f->n_files = 0;
+        start(f);
+        append_all(f, sizes[i]);
+        get_file(f);
+        int first = f->fd;
+
+        f->n_files = 0;
+        get_file(f);
+        assert_int_not_equal(f->fd, first);
+        assert_sealed(f);
+        assert_file_bytes(first, 0, sizes[i], 0);
+        (void)close(first);
+        (void)close(f->fd);
+        f->fd = -1;
+        take_all(f);
+        body_free(f->body);
+        f->body = NULL;
+    }
+}
+
+static void allow_descriptors(rlim_t n)
+{
+    struct rlimit r;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+    r.rlim_cur = n < r.rlim_max ? n : r.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+}
+
+/* What was not copied is not paid for, and whoever asks again gets it. */
+static void test_file_without_descriptors(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before;
+
+    start(f);
+    append_all(f, 90000);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    allow_descriptors(0);
+    get_file(f);
+    allow_descriptors(before.rlim_cur);
+    assert_int_not_equal(f->err, OK);
+    assert_int_equal(f->fd, -1);
+    assert_int_equal(body_error(f->body), OK);
+    assert_int_equal(budget_used(&f->memory), 0);
+    f->n_files = 0;
+    get_file(f);
+    assert_sealed(f);
+    assert_int_equal(budget_used(&f->memory), 90112);
+}
+
 static void test_free_while_the_file_is_pending(void **state)
 {
     struct fixture *f = *state;
@@ -665,6 +724,8 @@ int main(void)
         TEST(test_file_from_memory),
         TEST(test_file_from_memfd_and_disk),
         TEST(test_file_without_memory_goes_to_the_disk),
+        TEST(test_file_again),
+        TEST(test_file_without_descriptors),
         TEST(test_free_while_the_file_is_pending),
         TEST(test_free_inside_the_callback),
         TEST(test_free_while_bytes_are_on_their_way),
