@@ -143,21 +143,24 @@ static void on_file(void *arg, int fd, enum err err)
     struct ipp_connection *c = ex->conn; /* as above */
 
     ex->filing = false;
-    if (!err && ex->inspection && ex->printer->set->icap) {
+    if (!err && ex->printer->set->icap) {
         ex->file = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        if (ex->file < 0)
+        if (ex->file < 0) {
+            (void)close(fd);
             err = ERR_BUSY;
+        }
     }
-    if (err) {
-        if (ex->inspection)
-            inspection_cancel(ex->inspection);
-        ex->inspection = NULL;
-        fail(ex, ipp_cause_of_store(err), "the document could not be stored");
-        if (c)
-            http_connection_wake(c->http);
-    } else if (ex->inspection) {
+    if (err == OK) {
         inspection_file(ex->inspection, fd);
+        return;
     }
+    inspection_cancel(ex->inspection);
+    ex->inspection = NULL;
+    ex->was_remote =
+        true; /* what the engines cannot get the scanner elsewhere does not get either */
+    fail(ex, ipp_cause_of_store(err), "the document could not be stored");
+    if (c)
+        http_connection_wake(c->http);
 }
 
 static void need_file(void *arg)
@@ -233,8 +236,10 @@ static void on_left(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
     struct ipp_connection *c = ex->conn;
+    enum cause late = ex->late;
 
     ex->asking = ex->leaving = false;
+    ex->late = CAUSE_NONE; /* heard once: whoever waits on may leave again */
     if (err == OK) {
         struct span saved = ex->job.saved; /* the book keeps it no longer; we do */
 
@@ -246,8 +251,8 @@ static void on_left(void *arg, enum err err, const struct ipp_job *job)
         ex->state = EX_SCAN;
     }
     /* Else the client waits on, for there is no name by which it could ask. */
-    if (ex->late) {
-        ipp_document_unseen(ex, ex->late, ex->late_why);
+    if (late) {
+        ipp_document_unseen(ex, late, ex->late_why);
         http_connection_wake(c->http);
     } else if (!ex->inspection && !ex->remote && !ex->filing) {
         ipp_document_judge(ex);

@@ -164,7 +164,7 @@ struct ipp_exchange {
     uint64_t slot_until_ms;
     uint64_t patience_ms;         /* the client waits so long for the verdict */
     uint64_t client;              /* whose turn, and whose slot: a hash */
-    bool was_remote;              /* the other scanner has answered, or is being asked */
+    bool was_remote;              /* the other scanner was asked, or there is no file for it */
     bool leaving;                 /* it is being told that it takes longer */
     bool filing;                  /* the document is being completed as a file */
     enum cause late;              /* what went wrong while it was |leaving| */

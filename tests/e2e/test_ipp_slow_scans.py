@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Printing while documents cannot be looked at: scans that take longer than clients are let wait, clients that do not
 wait, no room for one more, and engines that are down."""
+import contextlib
+import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -405,6 +409,51 @@ class TestNoRoom(Failures):
         assert cupsd.printed("unseen") == [samples.EICAR]
         record = poor.record_of(answer)
         assert (record["action"], record["cause"]) == ("pass", "overload") and record.get("verdict") != "pass", record
+
+
+class TestNoDescriptors:
+    """For the document as a file there is one, and engines and the scanner elsewhere would need two."""
+
+    @pytest.fixture(scope="class")
+    def full(self, tmp_path_factory, certificates, fake):
+        """A gateway with one loop."""
+        printers = [printer("fake", fake.uri(), require="[]", memory_max="64k", icap=f"icap://127.0.0.1:{free_port()}/scan",
+                            on="{overload: pass, engine-down: pass}")]
+        with PrintGateway(tmp_path_factory.mktemp("full"), certificates, printers, threads=1) as running:
+            yield running
+
+    @staticmethod
+    @contextlib.contextmanager
+    def leaving(pid, n):
+        """Meanwhile |pid| can have |n| more descriptors."""
+        def used():
+            before = sorted(os.listdir(f"/proc/{pid}/fd"))
+            time.sleep(0.2)
+            return before == sorted(os.listdir(f"/proc/{pid}/fd")) and {int(fd) for fd in before}
+        taken = wait.until(used, "that no descriptors come or go")
+        free = [fd for fd in range(max(taken) + n + 2) if fd not in taken]
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[n], before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+    @pytest.mark.parametrize("size", [1000, 200000], ids=["in memory", "in the spool"])
+    def test_pass(self, full, fake, size):
+        """Where the configuration says so the document is printed all the same; and nothing is asked for twice."""
+        document, pid = samples.noise(size), full.gateway_pid()
+        fake.forget()
+        with ipp.IppConnection(full.address("print")) as c:
+            c.send(full.client("fake").request(ipp.PRINT_JOB, data=document), chunked=True, end=False)
+            with self.leaving(pid, 1):
+                c.send_piece(b"")
+                answer = c.read()
+        assert answer.code == ipp.OK, answer
+        assert fake.last(ipp.PRINT_JOB).document == document
+        record = full.record_of(answer)
+        assert (record["action"], record["cause"]) == ("pass", "overload"), record
+        assert full.gateway_pid() == pid
 
 
 class TestEnginesDown(Failures):
