@@ -78,6 +78,16 @@ void ipp_forward_over(struct ipp_exchange *ex)
         ipp_exchange_finish(ex);
 }
 
+/* The printer has not got the document, or nobody knows. Where the client has gone nobody else
+ * would end the job, for which the printer waits on. */
+static void undelivered(struct ipp_exchange *ex)
+{
+    if (!ex->conn && ex->has_job && ex->job.printer_id)
+        ipp_stop_incomplete(ex);
+    else
+        ipp_forward_over(ex);
+}
+
 void ipp_forward_answer(struct ipp_exchange *ex)
 {
     answer_client(ex);
@@ -165,7 +175,7 @@ static void refused_later(struct ipp_exchange *ex)
     ex->err = ERR_UPSTREAM;
     (void)snprintf(ex->why, sizeof ex->why, "the printer refused the document: %s",
                    status ? status : "an unknown status");
-    ipp_forward_over(ex);
+    undelivered(ex);
 }
 
 /* The job of a Create-Job that came long ago is at the printer now, and its document follows. */
@@ -311,7 +321,7 @@ static void on_answer(void *arg, const struct ipp_backend_answer *a)
     ex->errand = NULL;
     if (a->err) {
         ipp_forward_failed(ex, a);
-        ipp_forward_over(ex);
+        undelivered(ex);
     } else {
         ipp_forward_keep(ex, a);
         took_request(ex);
@@ -404,7 +414,7 @@ static void send_request(struct ipp_exchange *ex, bool with_document)
                      e, "printer",
                      e == ERR_MISSING ? "the printer is not configured any more"
                                       : "the request cannot be made for the printer");
-    ipp_forward_over(ex);
+    undelivered(ex);
 }
 
 void ipp_forward(struct ipp_exchange *ex)

@@ -10,7 +10,7 @@
  *   ipp_document.c  documents as they come
  *   ipp_inspect.c   the engines' look at them; ipp_verdict.c: what is made of that
  *   ipp_forward.c   what goes to the printer, and what comes back
- *   ipp_stop.c      jobs that were canceled on their way to the printer
+ *   ipp_stop.c      jobs that end at the printer
  *   ipp_job_list.c  lists of jobs
  *   ipp_printer_list.c      all printers at once; ipp_cancel_all.c: all jobs at once
  *   ipp_reply.c     what is written
@@ -381,8 +381,9 @@ void ipp_forward_unkept(struct ipp_exchange *ex, enum err err);
 /* The printer has the job as |printer_id|, and somebody changed it in the book meanwhile: if that
  * was to cancel it, the printer is asked to. */
 void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id);
-/* Asks the printer to cancel the job, and ends. */
-void ipp_stop(struct ipp_exchange *ex, int32_t printer_id);
+/* The printer has the job and cannot have this document of it, which no client waits for: asks it
+ * to cancel the job, of which the book says why (ex->why), and ends. */
+void ipp_stop_incomplete(struct ipp_exchange *ex);
 
 /* ---- ipp_job_list.c ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs that were canceled while the printer was being told of them: they end there, and stand in
- * the book as the printer's, who knows whether that came in time. */
+/* Jobs that end at the printer, and stand in the book as the printer's, who knows whether that came
+ * in time: those that were canceled while it was being told of them, and those of which it cannot
+ * have a document that their clients do not wait for any more. */
 #include <stdio.h>
 
 #include "ipp/ipp_server_int.h"
@@ -40,10 +41,10 @@ static void on_stopped(void *arg, const struct ipp_backend_answer *a)
     end(ex);
 }
 
-void ipp_stop(struct ipp_exchange *ex, int32_t printer_id)
+static void stop(struct ipp_exchange *ex)
 {
     ex->state = EX_PRINTER;
-    enum err e = ipp_cancel_ask(ex, printer_id, on_stopped);
+    enum err e = ipp_cancel_ask(ex, ex->took_id, on_stopped);
 
     if (e == OK)
         return;
@@ -51,13 +52,37 @@ void ipp_stop(struct ipp_exchange *ex, int32_t printer_id)
     end(ex);
 }
 
-/* ---- in the book ---- */
+/* ---- without a document ---- */
 
-static void stop(struct ipp_exchange *ex)
+/* The printer is asked also where the book cannot say why. */
+static void on_explained(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err == OK)
+        ex->job = *job;
+    stop(ex);
+}
+
+void ipp_stop_incomplete(struct ipp_exchange *ex)
+{
+    struct ipp_job j = ex->job;
+
+    (void)span_copy(span_of(ex->why), j.why, sizeof j.why);
+    (void)span_copy(span_of(ex->id), j.record, sizeof j.record);
+    ex->took_id = j.printer_id;
+    ex->state = EX_BOOK;
+    ipp_job_keep(ex, &j, on_explained);
+}
+
+/* ---- canceled on the way ---- */
+
+static void stop_canceled(struct ipp_exchange *ex)
 {
     if (!ex->conn)
         tell_canceled(ex); /* the record */
-    ipp_stop(ex, ex->took_id);
+    stop(ex);
 }
 
 static void on_moved(void *arg, enum err err, const struct ipp_job *job)
@@ -67,7 +92,7 @@ static void on_moved(void *arg, enum err err, const struct ipp_job *job)
     ex->asking = false;
     if (err == OK)
         ex->job = *job;
-    stop(ex);
+    stop_canceled(ex);
 }
 
 /* Before the printer is asked to cancel it: should that fail, nobody is told that it had. */
@@ -85,6 +110,10 @@ static void on_seen(void *arg, enum err err, const struct ipp_job *job)
     struct ipp_exchange *ex = arg;
 
     ex->asking = false;
+    if (err && ex->job.stage == IPP_JOB_SENDING) {
+        stop_canceled(ex); /* nobody changes such a job but to cancel it */
+        return;
+    }
     if (err) {
         ipp_forward_unkept(ex, err);
         return;
@@ -96,7 +125,7 @@ static void on_seen(void *arg, enum err err, const struct ipp_job *job)
     else if (job->stage == IPP_JOB_STOPPING || job->stage == IPP_JOB_ABORTED)
         move(ex);
     else
-        stop(ex);
+        stop_canceled(ex);
 }
 
 void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id)

@@ -280,7 +280,7 @@ static void refuse(struct ipp_exchange *ex, const char *why)
 
     ex->state = EX_BOOK;
     if (!ex->conn && ex->has_job && ex->job.printer_id)
-        ipp_stop(ex, ex->job.printer_id); /* without this document it is not what was taken */
+        ipp_stop_incomplete(ex); /* without this document it is not what was taken */
     else if (!ends || !abort_job(ex, reason_of(ex->cause)))
         tell(ex);
 }

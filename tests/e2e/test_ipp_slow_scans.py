@@ -167,6 +167,34 @@ class TestSlow:
         assert message.get("job-state-message") and "127.0.0.1" not in message.get("job-state-message"), message
         assert self.record_of_job(gateway, job)["verdict"] == "pass"
 
+    @pytest.mark.parametrize("refuses", [True, False], ids=["refuses", "hangs up"])
+    def test_printer_without_document(self, gateway, fake, refuses):
+        """The printer has the job, and would wait for its document: it is asked to cancel it, and the book says why."""
+        def talk(peer, fake_, head):
+            heard = fake_.hear(peer, head)
+            if heard.operation != ipp.SEND_DOCUMENT:
+                peer.send(http(fake_.reply(heard)))
+            elif refuses:
+                peer.send(http(answer_of(heard.message, ipp.FORMAT_NOT_SUPPORTED)))
+            else:
+                return False
+            return True
+        client = gateway.client("fake")
+        fake.forget()
+        fake.talk_now = talk
+        try:
+            with gateway.frozen():
+                answer, job = send(client, "Send-Document", f"the printer {refuses} it".encode())
+                assert (answer.code, answer.message.get("job-state")) == (ipp.OK, ipp.PROCESSING)
+            assert fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id") == max(fake.jobs)
+        finally:
+            fake.talk_now = None
+        record = self.record_of_job(gateway, job)
+        assert record["error_text"] and record["print"]["printer_job"] == max(fake.jobs), record
+        known = gateway.command_line("status", "jobs", "--state", gateway.state, "--printer", "fake", "--json").stdout
+        known = next(j for j in json.loads(known)["jobs"] if j["id"] == job)
+        assert (known["why"], known["record"]) == (record["error_text"], record["id"])
+
     @staticmethod
     def record_of_job(gateway, job):
         """Of its document: verdicts are remembered, so each test here has its own."""
