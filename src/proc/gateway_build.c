@@ -424,15 +424,16 @@ void gateway_unbuild(struct gateway_core *g)
         if (g->loops[i].thread_started)
             (void)pthread_join(g->loops[i].thread, NULL);
     watch_close(g->control_watch);
+    /* Both give orders by the clock, which nobody would take any more. */
+    gateway_print_stop(g);
+    policy_stop(g);
     take_late_orders(g);
     control_server_free(g->control);
-    gateway_print_stop(g);
     for (unsigned i = 0; i < g->n_loops && g->loops; i++)
         gateway_print_free_loop(
             &g->loops[i]); /* what waits for the store is cancelled while there is one */
     gateway_logins_stop(g);
     gateway_tenants_stop(g);
-    policy_stop(g);
     gateway_memory_stop(g);
     for (unsigned i = 0; i < g->n_sockets; i++)
         if (g->sockets[i].listener)
