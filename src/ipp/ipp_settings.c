@@ -313,7 +313,7 @@ static const struct config_row printer_rows[] = {
     CONFIG_LIST("rules", struct ipp_printer_settings, rules, n_rules, rule_block, .max = 1000,
                 .unique = "name",
                 .help = "Asked in order after the engines; the first that matches decides. Without "
-                        "host, url-list and 'then: pipeline'."),
+                        "host, url-list and 'then: pipeline'; method is REQMOD."),
     CONFIG_MAP(
         "on", struct ipp_printer_settings, on, cause_names, action_names,
         .fallback = "{infected: block, denied: block, engine-down: error, timeout: error, "

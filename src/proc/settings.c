@@ -715,6 +715,14 @@ static void check_printer_protection(const struct settings *s, const struct ipp_
                            "digest adds nothing to certificate, which is more: leave one out");
 }
 
+static bool asks_for_responses_only(const struct rule_settings *rule)
+{
+    for (size_t i = 0; i < rule->method.n; i++)
+        if (span_ieq(span_of(rule->method.v[i]), SPAN("REQMOD")))
+            return false;
+    return rule->method.n > 0;
+}
+
 /* What rules of services may ask and do, and those of printers not: a condition that never holds
  * would refuse nothing, and nobody would notice. */
 static void check_printer_rules(const struct ipp_printer_settings *v, struct config_report *r)
@@ -731,6 +739,9 @@ static void check_printer_rules(const struct ipp_printer_settings *v, struct con
                                "documents have no URL that could be on a list");
         if (rule->host.n)
             (void)config_fault(r, rule, "host", "documents have no URL with a host");
+        if (asks_for_responses_only(rule))
+            (void)config_fault(r, rule, "method",
+                               "documents that are printed are requests: REQMOD");
     }
 }
 
