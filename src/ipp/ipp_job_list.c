@@ -125,6 +125,16 @@ static size_t limit_of(const struct ipp_exchange *ex)
     return limit > 0 ? (size_t)limit : 0;
 }
 
+/* So many more may be told. */
+static size_t room_of(const struct ipp_exchange *ex)
+{
+    size_t limit = limit_of(ex);
+
+    if (limit == 0)
+        return SIZE_MAX;
+    return limit > ex->n_jobs_told ? limit - ex->n_jobs_told : 0;
+}
+
 /* Of the printer's jobs. NULL: it may not be told, or not any more. */
 static struct ipp_job *job_of(const struct ipp_exchange *ex, const struct ipp_group *g)
 {
@@ -175,15 +185,22 @@ bool ipp_job_list_wants_more(struct ipp_exchange *ex)
     return true;
 }
 
+void ipp_job_list_want_all(struct ipp_exchange *ex)
+{
+    ex->list_limit = limit_of(ex) ? (int32_t)TOLD_MAX : 0;
+}
+
 void ipp_job_list_clip(struct ipp_exchange *ex)
 {
-    size_t limit = limit_of(ex), n = 0;
+    size_t room = room_of(ex), n = 0;
     struct ipp_group g;
 
-    for (struct span gs = ex->answer_message.groups; limit > 0 && ipp_group_next(&gs, &g);) {
+    if (limit_of(ex) == 0)
+        return;
+    for (struct span gs = ex->answer_message.groups; ipp_group_next(&gs, &g);) {
         struct ipp_job *j = job_of(ex, &g);
 
-        if (j && ++n > limit)
+        if (j && ++n > room)
             j->id = 0;
     }
 }
@@ -239,20 +256,20 @@ void ipp_job_list_add(struct ipp_exchange *ex, const struct ipp_public_printer *
     static const char usual[] = "\x44\0\x14requested-attributes\0\7job-uri\x44\0\0\0\6job-id";
     struct ipp_attribute requested;
     struct span which = keyword_of(ex, "which-jobs"), rest = {usual, sizeof usual - 1};
-    size_t limit = limit_of(ex), told = limit ? n_told(ex, limit) : 0;
-    size_t room = limit ? limit - told : RECENT_MAX;
     bool mine = is_mine_only(ex);
 
     if (ipp_message_find(ex->message, SPAN("requested-attributes"), &requested) != OK &&
         !ipp_attribute_next(&rest, &requested))
         return;
-    for (size_t i = 0; i < ex->n_jobs && room > 0; i++) {
+    if (limit_of(ex))
+        ex->n_jobs_told += n_told(ex, SIZE_MAX);
+    for (size_t i = 0; i < ex->n_jobs && room_of(ex) > 0; i++) {
         const struct ipp_job *j = &ex->jobs[i];
 
         if (j->id == 0 || !is_local(j) || !is_asked_for(which, j->stage) ||
             (mine && !ipp_job_is_own(ex, j)))
             continue;
         ipp_own_job_group(j, pub, &requested, ex->server->env.started_wall_ms, &ex->out);
-        room--;
+        ex->n_jobs_told++;
     }
 }

@@ -189,6 +189,7 @@ static void told(struct ipp_printer_walk *w)
 static void on_jobs(struct ipp_exchange *ex)
 {
     ex->walk->telling = false;
+    ipp_job_list_clip(ex);
     (void)!add_translated(ex); /* the others' all the same */
     told(ex->walk);
     go_on(ex);
@@ -272,6 +273,8 @@ void ipp_printer_list(struct ipp_exchange *ex)
     if (ex->out.n > 0)
         ex->out.n--; /* its end: groups follow */
     choose(ex, ex->walk);
+    if (is_for_jobs(ex))
+        ipp_job_list_want_all(ex);
     go_on(ex);
 }
 

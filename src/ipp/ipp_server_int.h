@@ -142,6 +142,7 @@ struct ipp_exchange {
     bool lists_local;                        /* with those that are not at the printer */
     size_t n_jobs;
     int32_t list_limit; /* so many the printer was asked for; 0: as many as the request says */
+    size_t n_jobs_told; /* of Get-Jobs, of all printers that it is about */
     size_t n_listed;    /* printers, or jobs, that were dealt with one by one */
     unsigned n_undone;  /* of them */
     /* Jobs that the request names besides, as of Cancel-Jobs: the gateway's numbers, and how many
@@ -395,9 +396,12 @@ void ipp_job_list(struct ipp_exchange *ex, bool with_local,
 /* An answer to Get-Jobs with `limit`, of which less may be told: would the printer tell more?
  * ex->list_limit is what it is to be asked for then. */
 bool ipp_job_list_wants_more(struct ipp_exchange *ex);
-/* Of the jobs that may be told no more than the request's `limit` are any more. */
+/* Sets ex->list_limit for where printers are asked but once, whoever's their jobs are. */
+void ipp_job_list_want_all(struct ipp_exchange *ex);
+/* Of the jobs that may be told no more than the request's `limit` leaves are any more. */
 void ipp_job_list_clip(struct ipp_exchange *ex);
-/* Adds the latter's groups to |ex->out|, an answer to Get-Jobs without its end. */
+/* The printer's have been told: adds the groups of those that it has not got to |ex->out|, an
+ * answer to Get-Jobs without its end, as far as `limit` leaves room. */
 void ipp_job_list_add(struct ipp_exchange *ex, const struct ipp_public_printer *pub);
 
 /* ---- ipp_reply.c ---- */

@@ -9,7 +9,7 @@ import pytest
 
 from testenv import ipp, wait
 from testenv.cups import Cupsd
-from testenv.fake_printer import FakePrinter, http
+from testenv.fake_printer import FakePrinter, answer as answer_of, http
 from testenv.ipp import (CANCEL_JOB, CREATE_JOB, GET_JOB_ATTRIBUTES, GET_JOBS, GET_PRINTER_ATTRIBUTES, INTEGER, KEYWORD,
                          NOT_AUTHORIZED, NOT_FOUND, OK, OPERATION, PRINT_JOB, SEND_DOCUMENT, URI, VALIDATE_JOB, Message,
                          request)
@@ -375,51 +375,70 @@ class TestLimit:
 
     @pytest.fixture(scope="class")
     def crowd(self, tmp_path_factory, certificates):
-        """A printer at which Bob has printed often, and Ann twice after that: (gateway, printer, Ann's jobs)."""
+        """A printer at which Bob has printed often, and Ann after that, twice and once by another name of it: (gateway,
+        printer, Ann's jobs, and that other one)."""
         with LimitingPrinter() as fake:
             gateway = start(tmp_path_factory.mktemp("crowd"), certificates, fake)
             try:
                 bob, ann = Client(gateway, "implicit", SHA256, name="bob", claims="bob"), Client(gateway, "implicit", SHA256)
                 for _ in range(30):
                     bob.print()
-                yield gateway, fake, [ann.print().id for _ in range(2)]
+                yield gateway, fake, [ann.print().id for _ in range(2)], ann.print("second").id
             finally:
                 gateway.stop()
 
+    @staticmethod
+    def told(message):
+        return [a[2] for a in message.attributes(ipp.JOB) if a[0] == "job-id"]
+
     @pytest.mark.parametrize("limit, asked", [(1, [1, 20, 80]), (2, [2, 20, 80]), (3, [3, 20, 80]), (100, [100])])
     def test_others(self, crowd, limit, asked):
-        gateway, fake, own = crowd
+        gateway, fake, own, _ = crowd
         fake.heard = []
         ann = Client(gateway, "implicit", SHA256)
         told = ann.ask(ann.request(GET_JOBS, "open", None, ("limit", INTEGER, limit))).message
-        assert [a[2] for a in told.attributes(ipp.JOB) if a[0] == "job-id"] == own[:limit]
+        assert self.told(told) == own[:limit]
         assert [h.message.get("limit") for h in fake.heard if h.operation == GET_JOBS] == asked
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    def test_all_printers(self, crowd, limit):
+        """It is one for all of them, each of which is asked once."""
+        gateway, fake, own, at_second = crowd
+        fake.heard = []
+        ann = Client(gateway, "implicit", SHA256)
+        reply = ann.ask(ipp.request(GET_JOBS, "ipp://localhost/", ("limit", INTEGER, limit)))
+        assert self.told(reply.message) == [*own, at_second][:limit]
+        assert fake.operations() == [GET_JOBS] * 3
 
     def test_own(self, crowd):
         """Where all that the printer tells may be told it is asked once."""
-        gateway, fake, _ = crowd
+        gateway, fake, *_ = crowd
         fake.heard = []
         bob = Client(gateway, "implicit", SHA256, name="bob", claims="bob")
         told = bob.ask(bob.request(GET_JOBS, "open", None, ("limit", INTEGER, 5))).message
-        assert len([a for a in told.attributes(ipp.JOB) if a[0] == "job-id"]) == 5
+        assert len(self.told(told)) == 5
         assert fake.operations() == [GET_JOBS]
 
     def test_that_has_no_more(self, crowd):
         """What it says the first time counts where it does not answer the second time."""
-        gateway, fake, own = crowd
+        gateway, fake, own, _ = crowd
+        first = next(number for number, user in fake.jobs.items() if user == "ann")
         def once(peer, printer_, head):
             heard = printer_.hear(peer, head)
-            if heard.message.get("limit") > 20:
+            if heard.message.get("limit") > 2:
                 return False
-            peer.send(http(printer_.reply(heard)))
+            jobs = [(ipp.JOB, printer_.job(number)) for number in (first, 1)]
+            peer.send(http(answer_of(heard.message, OK, *jobs)))
             return True
         ann = Client(gateway, "implicit", SHA256)
+        fake.heard = []
         fake.talk_now = once
         try:
-            told = ann.ask(ann.request(GET_JOBS, "open", None, ("limit", INTEGER, 1))).message
+            told = ann.ask(ann.request(GET_JOBS, "open", None, ("limit", INTEGER, 2))).message
         finally:
             fake.talk_now = None
-        assert told.code == OK and not [a for a in told.attributes(ipp.JOB) if a[0] == "job-id"] and own
+        assert (told.code, self.told(told)) == (OK, own[:1])
+        assert {h.message.get("limit") for h in fake.heard} == {2, 20}
 
 
 class TestDocuments:
