@@ -191,12 +191,26 @@ void ipp_job_cancel_local(struct ipp_exchange *ex, const struct ipp_job *job,
     ipp_job_keep(ex, &j, done);
 }
 
+/* Somebody else was faster, such as whoever gave the job to the printer: once it is looked up
+ * again, and treated as it is now. */
+static void on_canceled(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    if (err != ERR_CONFLICT || ex->asked_again) {
+        on_kept(ex, err, job);
+        return;
+    }
+    ex->asked_again = true;
+    ipp_job_ask(ex, ex->job.id);
+}
+
 static void cancel_local(struct ipp_exchange *ex)
 {
     if (ipp_job_is_over(&ex->job))
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_NOT_POSSIBLE, ERR_CONFLICT, "job", "the job is over");
     else
-        ipp_job_cancel_local(ex, &ex->job, on_kept);
+        ipp_job_cancel_local(ex, &ex->job, on_canceled);
 }
 
 void ipp_job_local(struct ipp_exchange *ex)

@@ -131,7 +131,8 @@ struct ipp_exchange {
     struct buf info;              /* Authentication-Info, a field-line; or empty */
     /* the job */
     struct ipp_jobs_ask ask;
-    bool asking; /* |ask| is out */
+    bool asking;      /* |ask| is out */
+    bool asked_again; /* about a job that changed while it was being canceled */
     struct ipp_jobs_list list;
     bool listing;
     bool has_job;
