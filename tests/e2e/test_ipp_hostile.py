@@ -374,12 +374,16 @@ class TestEndless:
     def test_who_holds_everything_back(self, connect):
         """Whoever may send more right behind its head is waited for with 100 Continue, and our own client is not: it
         sends nothing before."""
-        wires = [connect().send(head_with(LENGTH, "Expect: 100-continue", f"User-Agent: {agent}"))
-                 for agent in ("CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", "sallyport/0.1.0")]
-        assert select.select([wire.sock for wire in wires], [], [], 10)[0] == [wires[1].sock]
-        for wire in wires:
-            assert wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
-            assert wire.send(BODY).reply().code == ipp.OK
+        def first():
+            """Who hears something first: all, where this machine is slower than the gateway waits."""
+            wires = [connect().send(head_with(LENGTH, "Expect: 100-continue", f"User-Agent: {agent}"))
+                     for agent in ("CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", "sallyport/0.1.0")]
+            heard = select.select([wire.sock for wire in wires], [], [], 10)[0]
+            for wire in wires:
+                assert wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+                assert wire.send(BODY).reply().code == ipp.OK
+            return [wires.index(wire) for wire in wires if wire.sock in heard]
+        assert any(first() == [1] for _ in range(10))
 
     @pytest.mark.parametrize("what", ["head", "request-line", "empty lines", "chunk extension", "trailer"])
     def test_http(self, gateway_pid, backend, connect, what):
