@@ -34,14 +34,23 @@ static void facts_of(struct ipp_exchange *ex, struct facts *f, struct steps *ste
     };
 }
 
-static void note(struct ipp_exchange *ex, const char *engine, const char *name, const char *where,
+static bool is_same(const struct finding *a, const struct finding *b)
+{
+    return a->note == b->note && strcmp(a->engine, b->engine) == 0 &&
+           strcmp(a->name, b->name) == 0 && strcmp(a->where, b->where) == 0;
+}
+
+/* Once, however often the document is judged. */
+static void note(struct ipp_exchange *ex, const struct rule_settings *rule, const char *where,
                  bool is_note)
 {
-    struct finding f = {.note = is_note};
+    struct finding f = {.engine = "rule", .note = is_note};
 
-    (void)span_copy(span_of(engine), f.engine, sizeof f.engine);
-    (void)span_copy(span_of(name), f.name, sizeof f.name);
+    (void)span_copy(span_of(rule->name), f.name, sizeof f.name);
     (void)span_copy(span_of(where), f.where, sizeof f.where);
+    for (unsigned i = 0; i < ex->result->n_findings; i++)
+        if (is_same(&ex->result->findings[i], &f))
+            return;
     scan_result_find(ex->result, &f);
 }
 
@@ -57,7 +66,7 @@ static bool judge_rules(struct ipp_exchange *ex, enum cause *ret, const char **r
     facts_of(ex, &f, &steps);
     rules_match(ex->printer->rules, &f, false, &m);
     for (unsigned i = 0; i < m.n_notes; i++)
-        note(ex, "rule", m.notes[i]->name, m.where, true);
+        note(ex, m.notes[i], m.where, true);
     *ret = CAUSE_NOT_INSPECTED;
     *ret_why = "to ask the rules about it is more work than limits.decision-steps allows";
     if (m.out_of_steps)
@@ -68,7 +77,7 @@ static bool judge_rules(struct ipp_exchange *ex, enum cause *ret, const char **r
     *ret = m.rule->then == RULE_BLOCK ? CAUSE_DENIED : CAUSE_NONE;
     *ret_why = m.rule->why ? m.rule->why : "a rule of this printer forbids it";
     if (m.rule->then == RULE_BLOCK)
-        note(ex, "rule", m.rule->name, m.where, false);
+        note(ex, m.rule, m.where, false);
     return true;
 }
 
@@ -85,14 +94,18 @@ static const char *judge_document(const struct ipp_exchange *ex)
     return NULL;
 }
 
-/* Does `on` let |cause| pass, and whatever else stands in the way by now? Then the rest of what the
- * printer's row says still counts. */
-static bool may_pass(struct ipp_exchange *ex, enum cause cause)
+static void add_cause(struct ipp_exchange *ex, enum cause cause)
+{
+    if (cause != CAUSE_NONE)
+        ex->causes |= 1u << cause;
+}
+
+/* Does `on` let all pass that stands in the way by now? Then the rest of what the printer's row
+ * says still counts. */
+static bool may_pass(const struct ipp_exchange *ex)
 {
     enum cause any = CAUSE_NONE;
 
-    if (cause != CAUSE_NONE)
-        ex->causes |= 1u << cause;
     return causes_action(ex->causes, ex->printer->set->on, &any) == ACTION_PASS;
 }
 
@@ -105,15 +118,19 @@ static void judge(struct ipp_exchange *ex)
 
     if (decided && ruled == CAUSE_NONE)
         ex->causes = 0;
-    if (decided && (ruled == CAUSE_NONE || !may_pass(ex, ruled))) {
+    else if (decided)
+        add_cause(ex, ruled);
+    if (decided && (ruled == CAUSE_NONE || !may_pass(ex))) {
         ipp_document_decide(ex, ruled, of_rule);
         return;
     }
-    if (may_pass(ex, cause) && of_row) {
+    add_cause(ex, cause);
+    if (of_row && may_pass(ex)) {
         cause = CAUSE_DENIED;
         why = of_row;
+        add_cause(ex, cause);
     }
-    if (may_pass(ex, cause) && ex->printer->set->icap && !ex->was_remote)
+    if (may_pass(ex) && ex->printer->set->icap && !ex->was_remote)
         ipp_inspect_elsewhere(ex);
     else
         ipp_document_decide(ex, cause, why);
@@ -127,7 +144,8 @@ static bool is_whole(const struct ipp_exchange *ex)
 
 void ipp_document_unseen(struct ipp_exchange *ex, enum cause cause, const char *why)
 {
-    bool passes = is_whole(ex) && may_pass(ex, cause);
+    add_cause(ex, cause);
+    bool passes = is_whole(ex) && may_pass(ex);
 
     if (passes && !ex->result)
         ex->result = calloc(1, sizeof *ex->result);
@@ -213,47 +231,65 @@ static void tell(struct ipp_exchange *ex)
         ipp_exchange_finish(ex);
 }
 
-static bool abort_job(struct ipp_exchange *ex, const char *reason);
-
-/* Its user wanted it to end, too, and nobody else would see to that any more. */
-static void on_stopping(void *arg, enum err err, const struct ipp_job *job)
-{
-    struct ipp_exchange *ex = arg;
-
-    ex->asking = false;
-    if (err == OK && job->stage == IPP_JOB_STOPPING)
-        ex->job = *job;
-    if (ex->job.stage != IPP_JOB_STOPPING || !abort_job(ex, "aborted-by-system"))
-        tell(ex);
-}
-
-static void on_aborted(void *arg, enum err err, const struct ipp_job *job)
-{
-    struct ipp_exchange *ex = arg;
-
-    (void)job;
-    ex->asking = false;
-    if (err == ERR_CONFLICT && ex->job.stage == IPP_JOB_SENDING)
-        ipp_job_reread(ex, on_stopping);
-    else
-        tell(ex); /* somebody else has ended it, or it reads as over when its time is */
-}
-
-/* The job will never have its document: it ends here, and says why to whoever asks. */
-static bool abort_job(struct ipp_exchange *ex, const char *reason)
+static void keep_aborted(struct ipp_exchange *ex, const char *reason,
+                         void (*done)(void *arg, enum err err, const struct ipp_job *job))
 {
     struct ipp_job j = ex->job;
 
-    if (!ex->has_job || j.stage == IPP_JOB_ABORTED || j.stage == IPP_JOB_CANCELED ||
-        j.printer_id != 0)
-        return false;
     j.stage = IPP_JOB_ABORTED;
     j.ended_wall_ms = clock_wall_ms(loop_clock(ex->server->env.loop));
     j.saved = SPAN_NONE;
     (void)span_copy(span_of(reason), j.reason, sizeof j.reason);
     (void)span_copy(span_of(ex->why), j.why, sizeof j.why);
     (void)span_copy(span_of(ex->id), j.record, sizeof j.record);
-    ipp_job_keep(ex, &j, on_aborted);
+    ipp_job_keep(ex, &j, done);
+}
+
+/* Also where the book could not be told: somebody else has ended the job, or it reads as over when
+ * its time is. */
+static void on_over(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    (void)err;
+    (void)job;
+    ex->asking = false;
+    tell(ex);
+}
+
+/* Its user wanted it to end, too, and nobody else would see to that any more. */
+static void on_stopping(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    if (err || job->stage != IPP_JOB_STOPPING) {
+        on_over(ex, err, job);
+        return;
+    }
+    ex->asking = false;
+    ex->job = *job;
+    keep_aborted(ex, "aborted-by-system", on_over);
+}
+
+static void on_aborted(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    if (err != ERR_CONFLICT || ex->job.stage != IPP_JOB_SENDING) {
+        on_over(ex, err, job);
+        return;
+    }
+    ex->asking = false;
+    ipp_job_reread(ex, on_stopping);
+}
+
+/* The job will never have its document: it ends here, and says why to whoever asks. False: it does
+ * not, since it is over, or the printer's. */
+static bool abort_job(struct ipp_exchange *ex, const char *reason)
+{
+    if (!ex->has_job || ipp_job_is_over(&ex->job) || ex->job.printer_id != 0)
+        return false;
+    keep_aborted(ex, reason, on_aborted);
     return true;
 }
 
@@ -342,8 +378,7 @@ void ipp_document_decide(struct ipp_exchange *ex, enum cause cause, const char *
     ipp_inspect_give_slot(ex);
     ex->has_verdict = true;
     ex->cause = cause;
-    if (cause != CAUSE_NONE)
-        ex->causes |= 1u << cause;
+    add_cause(ex, cause);
     ex->action = causes_action(ex->causes, ex->printer->set->on, &ex->cause);
     /* What did not come whole, or was not judged, cannot be printed, whatever the row says. */
     if (ex->action == ACTION_PASS && (!is_whole(ex) || !ex->result))

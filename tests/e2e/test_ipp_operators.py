@@ -346,6 +346,15 @@ class TestScannerElsewhere:
         record = gateway.wait_record(lambda r: r.get("action") == "block")
         assert record["cause"] == "infected" and record["causes"][1:] in (["timeout"], ["engine-down"]), record
 
+    def test_rules_note_once(self, sallyport, cupsd, start_gateway, tmp_path, document):
+        """They are asked before it, and with what it says once more."""
+        host, port = sallyport.address("clear")
+        gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", rules="[{name: seen, then: note}]",
+                                         icap=f"icap://{host}:{port}/inspect")])
+        assert "[PASS]" in print_to(gateway.uri("acct"), document, tmp_path).stdout
+        record = gateway.wait_record(lambda r: r.get("verdict"))
+        assert [f["name"] for f in record["findings"]] == ["seen"], record
+
     def test_nobody_is_there(self, cupsd, start_gateway, tmp_path, document):
         """By default clients are told to come again."""
         gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", icap="icap://127.0.0.1:9/x")])
