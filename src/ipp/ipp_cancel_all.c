@@ -88,7 +88,8 @@ static void on_kept(void *arg, enum err err, const struct ipp_job *job)
     ex->asking = false;
     if (err)
         ex->n_undone++;
-    cancel_next(ex);
+    if (!ex->canceling)
+        cancel_next(ex);
 }
 
 /* A job that nobody said to be his is everybody's by its number, and nobody's here. */
@@ -126,11 +127,15 @@ static void cancel_next(struct ipp_exchange *ex)
 
         if (!may_cancel(ex, j))
             continue;
-        if (j->printer_id)
+        if (j->printer_id) {
             cancel_at_printer(ex, j);
-        else
-            ipp_job_cancel_local(ex, j, on_kept);
-        return;
+            return;
+        }
+        ex->canceling = true;
+        ipp_job_cancel_local(ex, j, on_kept);
+        ex->canceling = false;
+        if (ex->asking)
+            return;
     }
     finish(ex);
 }

@@ -146,6 +146,7 @@ struct ipp_exchange {
     size_t n_jobs_told; /* of Get-Jobs, of all printers that it is about */
     size_t n_listed;    /* printers, or jobs, that were dealt with one by one */
     unsigned n_undone;  /* of them */
+    bool canceling;     /* one is being canceled, which may be answered inside that call */
     /* Jobs that the request names besides, as of Cancel-Jobs: the gateway's numbers, and how many
      * of |others| are looked up. */
     int32_t other_ids[IPP_OTHERS_MAX];
