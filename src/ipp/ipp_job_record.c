@@ -97,7 +97,8 @@ void ipp_job_tidy(struct ipp_job *j)
         j->saved = SPAN_NONE;
 }
 
-bool ipp_job_is_open(const struct ipp_job *j)
+/* Has it not reached its end, nor the printer, as far as the book knows? */
+static bool is_open(const struct ipp_job *j)
 {
     return j->stage < IPP_JOB_PRINTER;
 }
@@ -115,7 +116,7 @@ void ipp_job_settle(struct ipp_job *j, uint64_t now_wall_ms)
 {
     bool incoming = j->stage == IPP_JOB_INCOMING;
 
-    if (!ipp_job_is_open(j) || now_wall_ms < j->until_wall_ms)
+    if (!is_open(j) || now_wall_ms < j->until_wall_ms)
         return;
     ipp_job_text(why_over(j->stage), j->why, sizeof j->why);
     j->stage = IPP_JOB_ABORTED;

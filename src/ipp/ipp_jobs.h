@@ -73,8 +73,6 @@ void ipp_job_tidy(struct ipp_job *j);
  * points into |mem| (NULL: it is left out), and |version| is the caller's to set. */
 void ipp_job_format(const struct ipp_job *j, struct buf *out);
 NODISCARD enum err ipp_job_parse(struct span text, struct arena *mem, struct ipp_job *ret);
-/* Has it not reached its end, nor the printer, as far as the book knows? */
-bool ipp_job_is_open(const struct ipp_job *j);
 /* What |j| is at |now|: an open one that is over reads as ABORTED, ended at |until|, with
  * |reason| (RFC 8011 5.3.8) and |why| that say so. */
 void ipp_job_settle(struct ipp_job *j, uint64_t now_wall_ms);

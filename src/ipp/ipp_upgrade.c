@@ -2,6 +2,7 @@
 /* OPTIONS, and TLS on a connection that began in clear text (RFC 2817). Only OPTIONS upgrades,
  * where the listener does not say otherwise: with another request somebody in between could put his
  * own before another client's handshake, and that client would read its answer. */
+#include "ipp/ipp_client.h"
 #include "ipp/ipp_server_int.h"
 
 /* The lowest that every client knows; which version it is the handshake says. */
@@ -12,41 +13,9 @@ struct span ipp_upgrade_field(void)
     return SPAN(UPGRADE);
 }
 
-static bool is_digits(struct span s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-    return s.n > 0;
-}
-
-/* TLS, or TLS/ and a version, of which there are those that only promise to come. */
-static bool is_tls_token(struct span token)
-{
-    struct span version = token, name = span_cut(&version, '/');
-
-    if (!span_ieq(name, SPAN("TLS")))
-        return false;
-    if (!version.p)
-        return true;
-    struct span minor = version, major = span_cut(&minor, '.');
-
-    return is_digits(major) && (!minor.p || is_digits(minor));
-}
-
 bool ipp_offers_tls(const struct http_request *req)
 {
-    const struct head *h = req->head;
-    struct span token;
-
-    if (!req->upgrades)
-        return false;
-    for (unsigned i = head_find(h, SPAN("Upgrade"), 0); i < h->n_fields;
-         i = head_find(h, SPAN("Upgrade"), i + 1))
-        for (struct span rest = h->fields[i].value; span_list_next(&rest, &token);)
-            if (is_tls_token(token))
-                return true;
-    return false;
+    return req->upgrades && ipp_head_names_tls(req->head, NULL);
 }
 
 bool ipp_may_upgrade(const struct ipp_exchange *ex)
