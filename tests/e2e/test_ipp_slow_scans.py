@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Printing while documents cannot be looked at: scans that take longer than clients are let wait, clients that do not
 wait, no room for one more, and engines that are down."""
+import concurrent.futures
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -67,6 +69,20 @@ def send(client, operation, document, name="document"):
         return answer, answer.message.get("job-id")
     job = client.create_job(name)
     return client.send_document(job, document, None), job
+
+
+@contextlib.contextmanager
+def writing(folder):
+    """Meanwhile nobody else can write to this LMDB environment."""
+    lmdb, environment, transaction = ctypes.CDLL("liblmdb.so.0"), ctypes.c_void_p(), ctypes.c_void_p()
+    assert lmdb.mdb_env_create(ctypes.byref(environment)) == 0
+    assert lmdb.mdb_env_open(environment, os.fsencode(folder), 0, 0o600) == 0
+    assert lmdb.mdb_txn_begin(environment, None, 0, ctypes.byref(transaction)) == 0
+    try:
+        yield
+    finally:
+        lmdb.mdb_txn_abort(transaction)
+        lmdb.mdb_env_close(environment)
 
 
 class TestSlow:
@@ -294,6 +310,21 @@ class TestCancelledOnTheWay:
         fake.forget()
         assert client.job_state(job) == ipp.COMPLETED  # whatever the printer says of it
         assert fake.last(ipp.GET_JOB_ATTRIBUTES).message.get("job-id") == number
+
+    def test_book_changes(self, gateway, fake, hold):
+        """The printer says which one it is while the book looks it up for whoever cancels it: it is canceled there. The
+        store is slow, so that one wants to change what the other has read."""
+        way = hold(ipp.PRINT_JOB, None)
+        client, job = self.begin(gateway, way, "Print-Job", b"there before it is stopped")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            with writing(os.path.join(gateway.state, "store")):
+                other = pool.submit(client.create_job, "what the store waits with")
+                time.sleep(0.3)
+                canceled = pool.submit(client.ask, ipp.CANCEL_JOB, job_id=job)
+                way.release.set()
+                time.sleep(0.5)
+            assert canceled.result().code == ipp.OK and other.result()
+        assert fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id") == max(fake.jobs)
 
     def test_all(self, gateway, fake, hold):
         way = hold(ipp.PRINT_JOB, None)
