@@ -13,7 +13,7 @@
 
 struct edges {
     int fd;
-    unsigned n; /* descriptors, without the loop's own */
+    unsigned n, n_open; /* descriptors, without the loop's own: those that may be shown; all */
     int n_found;
     struct epoll_event found[EVENTS];
 };
@@ -44,6 +44,11 @@ void edges_free(struct edges *s)
 unsigned edges_count(const struct edges *s)
 {
     return s->n;
+}
+
+unsigned edges_open(const struct edges *s)
+{
+    return s->n_open;
 }
 
 /* ---- looking ---- */
@@ -99,7 +104,9 @@ enum err edges_own(struct edges *s, int fd, struct edge *e, bool news_only)
 /* Errors cannot be masked, but they can be shown once. */
 enum err edges_add(struct edges *s, int fd, struct edge *e)
 {
-    return control(s, EPOLL_CTL_ADD, fd, e, (uint32_t)EPOLLET);
+    TRY(control(s, EPOLL_CTL_ADD, fd, e, (uint32_t)EPOLLET));
+    s->n_open++;
+    return OK;
 }
 
 void edges_level(struct edges *s, int fd, struct edge *e, unsigned before, unsigned events)
@@ -118,6 +125,7 @@ void edges_level(struct edges *s, int fd, struct edge *e, unsigned before, unsig
 void edges_remove(struct edges *s, int fd)
 {
     (void)epoll_ctl(s->fd, EPOLL_CTL_DEL, fd, NULL);
+    s->n_open--;
 }
 
 enum err edge_add(struct loop *l, int fd, struct edge *e)
@@ -127,11 +135,15 @@ enum err edge_add(struct loop *l, int fd, struct edge *e)
     TRY(control(s, EPOLL_CTL_ADD, fd, e,
                 EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | (uint32_t)EPOLLET));
     s->n++;
+    s->n_open++;
     return OK;
 }
 
 void edge_close(struct loop *l, int fd)
 {
+    struct edges *s = loop_edges(l);
+
     (void)close(fd);
-    loop_edges(l)->n--;
+    s->n--;
+    s->n_open--;
 }

@@ -16,8 +16,7 @@
  * bytes or room may be there, until a read or write falls short. SHORT: from now on only a read
  * that finds nothing means that nothing is there, because what ends a read early may come before
  * more bytes or the end: the peer has sent its last byte, or urgent ones, or the connection is in
- * error.
- */
+ * error. ERROR: that it is, beside all of the others. */
 struct edge {
     void (*fn)(struct edge *e, unsigned events);
 };
@@ -36,6 +35,8 @@ NODISCARD enum err edges_new(struct edges **ret);
 void edges_free(struct edges *s); /* NULL is fine */
 /* Streams that are open, and watches that wait for something. */
 unsigned edges_count(const struct edges *s);
+/* Streams and watches that are open. */
+unsigned edges_open(const struct edges *s);
 /* Waits for |timeout_ms| at most (-1: without an end). */
 void edges_wait(struct edges *s, int timeout_ms);
 /* Tells what edges_wait() found, and what comes meanwhile. */

@@ -33,8 +33,9 @@ struct task_queue {
     struct task *first, *last;
 };
 
-/* A turn: timers, what was yielded or deferred, one look at descriptors, what came of that. libuv
- * is run only when its own set has something, or it has something to do (handles that close). */
+/* A turn: what was yielded or deferred; one look at descriptors, then mail and libuv; timers; what
+ * came of all that. libuv is run only when its own set has something, or it has something to do
+ * (handles that close). */
 struct loop {
     struct edges *edges;
     uint64_t now_ms;
@@ -55,6 +56,7 @@ struct loop {
     uint64_t date_s;
     char date[HTTP_DATE_LEN + 1];
     uv_loop_t uv;
+    uv_prepare_t keep; /* counts while libuv runs: with no handle alive it would look at nothing */
 };
 
 static bool has_own_clock(const struct loop *l)
@@ -214,6 +216,19 @@ static bool uv_is_due(const struct loop *l)
     return uv_loop_alive(&l->uv) && uv_backend_timeout(&l->uv) == 0;
 }
 
+static void on_prepare(uv_prepare_t *h)
+{
+    (void)h;
+}
+
+/* Its set stays ready until it has looked, also at what it has no handle for any more. */
+static void run_uv(struct loop *l)
+{
+    uv_ref((uv_handle_t *)&l->keep);
+    (void)uv_run(&l->uv, UV_RUN_NOWAIT);
+    uv_unref((uv_handle_t *)&l->keep);
+}
+
 /* Mail and libuv come last: a descriptor that they close has been told of all that was found. */
 static void look(struct loop *l, int timeout_ms)
 {
@@ -228,7 +243,7 @@ static void look(struct loop *l, int timeout_ms)
     }
     if (due || l->has_uv_news) {
         l->has_uv_news = false;
-        (void)uv_run(&l->uv, UV_RUN_NOWAIT);
+        run_uv(l);
     }
 }
 
@@ -244,7 +259,11 @@ static void turn(struct loop *l, bool may_wait)
 {
     if (has_tasks(l))
         run_all(l);
-    look(l, may_wait && !has_tasks(l) && is_alive(l) ? timer_wait_ms(l) : 0);
+    bool waits = may_wait && !has_tasks(l) && is_alive(l);
+
+    if (waits) /* what ran since the last look may have taken its time */
+        l->now_ms = clock_mono_ms(l->clock);
+    look(l, waits ? timer_wait_ms(l) : 0);
     if (loop_now_ms(l) >= l->timer_at_ms)
         fire_timers(l);
     if (l->deferred.first)
@@ -328,6 +347,9 @@ enum err loop_new(unsigned index, const struct clock *clock, struct loop **ret)
         free_parts(l);
         return e;
     }
+    (void)uv_prepare_init(&l->uv, &l->keep);
+    (void)uv_prepare_start(&l->keep, on_prepare);
+    uv_unref((uv_handle_t *)&l->keep);
     l->now_ms = clock_mono_ms(clock);
     wheel_init(&l->wheel, l->now_ms);
     *ret = l;
@@ -362,9 +384,10 @@ void loop_free(struct loop *l)
         if (!uv_loop_alive(&l->uv) && !has_tasks(l))
             break;
     }
+    uv_close((uv_handle_t *)&l->keep, NULL);
     uv_walk(&l->uv, let_go, l);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the close callbacks */
-    if (uv_loop_close(&l->uv) != 0 || edges_count(l->edges)) {
+    if (uv_loop_close(&l->uv) != 0 || edges_open(l->edges)) {
         log_error("loop", "loop %u was freed with open handles", l->index);
         return;
     }

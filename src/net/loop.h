@@ -65,8 +65,8 @@ struct work {
 };
 NODISCARD enum err loop_work(struct loop *l, struct work *w);
 
-/* Deadlines on a wheel that one timer ticks; moving one costs a store. Resolution about 10 ms;
- * never early. */
+/* Deadlines on a wheel that says how long to wait; moving one costs a store. Resolution about 10
+ * ms; never early. */
 struct timer {
     void (*fire)(struct timer *t);
     uint64_t at_ms;   /* UINT64_MAX: off */

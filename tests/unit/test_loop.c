@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define THREADS 4
@@ -393,6 +394,158 @@ static void test_path_watch(void **state)
     (void)rmdir(dir);
 }
 
+/* libuv within. */
+
+static struct path_watch *the_path;
+
+static void nothing_to_do(struct work *w)
+{
+    (void)w;
+}
+
+static void close_path(struct work *w)
+{
+    (void)w;
+    path_watch_close(the_path);
+    the_path = NULL;
+}
+
+/* The kernel still has a word for the watch that is gone, and libuv no handle: somebody must take
+ * it, or no wait would wait any more. */
+static void test_an_idle_loop_sleeps(void **state)
+{
+    struct work w = {.run = nothing_to_do, .done = close_path};
+    struct alarm a = {.timer = {.fire = on_alarm}};
+    unsigned turns = 0, n = 0;
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    assert_int_equal(path_watch_new(the_loop, "/tmp", count_change, &n, &the_path), OK);
+    test_settle(the_loop);
+    assert_int_equal(loop_work(the_loop, &w), OK);
+    TURN_UNTIL(the_loop, !the_path);
+    test_settle(the_loop);
+    timer_set(the_loop, &a.timer, loop_now_ms(the_loop) + 200);
+    while (a.n == 0) {
+        (void)loop_turn(the_loop, true);
+        turns++;
+    }
+    assert_in_range(turns, 1, 20);
+    loop_free(the_loop);
+}
+
+/* Watches that are ready together. */
+
+#define SIBLINGS      50u
+#define SIBLING_CALLS 5000u
+
+struct sibling {
+    struct watch *watch;
+    int fd, other;
+};
+
+static struct sibling siblings[SIBLINGS];
+static unsigned sibling_calls;
+
+static void sibling_open(struct sibling *s);
+
+static void sibling_close(struct sibling *s)
+{
+    watch_close(s->watch);
+    (void)close(s->fd);
+    (void)close(s->other);
+}
+
+/* Each closes its neighbour, which is perhaps told next, and itself; the descriptors' numbers are
+ * in use again at once. */
+static void on_sibling(void *arg, unsigned events)
+{
+    struct sibling *s = arg, *next = &siblings[((size_t)(s - siblings) + 1) % SIBLINGS];
+
+    assert_int_equal(events, WATCH_READ);
+    sibling_calls++;
+    sibling_close(next);
+    sibling_close(s);
+    sibling_open(next);
+    sibling_open(s);
+}
+
+static void sibling_open(struct sibling *s)
+{
+    int fds[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    s->fd = fds[0];
+    s->other = fds[1];
+    assert_int_equal(watch_new(the_loop, s->fd, on_sibling, s, &s->watch), OK);
+    watch_arm(s->watch, WATCH_READ);
+    if (sibling_calls < SIBLING_CALLS)
+        assert_int_equal(write(s->other, "x", 1), 1);
+}
+
+static void test_watches_close_each_other(void **state)
+{
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    sibling_calls = 0;
+    for (unsigned i = 0; i < SIBLINGS; i++)
+        sibling_open(&siblings[i]);
+    TURN_UNTIL(the_loop, sibling_calls >= SIBLING_CALLS);
+    test_settle(the_loop);
+    for (unsigned i = 0; i < SIBLINGS; i++)
+        sibling_close(&siblings[i]);
+    loop_free(the_loop);
+}
+
+static void count_events(void *arg, unsigned events)
+{
+    unsigned *told = arg;
+
+    told[0]++;
+    told[1] = events;
+}
+
+/* A pipe without a reader is in error from the beginning: that is nobody's business until somebody
+ * waits, and then it is told once. */
+static void test_a_watch_in_error(void **state)
+{
+    struct watch *w;
+    unsigned told[2] = {0};
+    int fds[2];
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    assert_int_equal(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+    (void)close(fds[0]);
+    assert_int_equal(watch_new(the_loop, fds[1], count_events, told, &w), OK);
+    test_settle(the_loop);
+    assert_int_equal(told[0], 0);
+    watch_arm(w, WATCH_WRITE);
+    test_settle(the_loop);
+    assert_int_equal(told[0], 1);
+    assert_int_equal(told[1], WATCH_READ | WATCH_WRITE);
+    watch_arm(w, WATCH_WRITE); /* once more */
+    test_settle(the_loop);
+    assert_int_equal(told[0], 2);
+    watch_close(w);
+    (void)close(fds[1]);
+    loop_free(the_loop);
+}
+
+static void test_what_cannot_be_watched(void **state)
+{
+    struct watch *w = NULL;
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    assert_int_not_equal(watch_new(the_loop, file, count_events, NULL, &w), OK);
+    assert_int_not_equal(watch_new(the_loop, -1, count_events, NULL, &w), OK);
+    assert_null(w);
+    (void)close(file);
+    loop_free(the_loop);
+}
+
 /* What is posted or deferred when a loop ends still runs. */
 static void test_free_runs_what_is_left(void **state)
 {
@@ -422,6 +575,10 @@ int main(void)
         cmocka_unit_test(test_work),
         cmocka_unit_test(test_signal),
         cmocka_unit_test(test_path_watch),
+        cmocka_unit_test(test_an_idle_loop_sleeps),
+        cmocka_unit_test(test_watches_close_each_other),
+        cmocka_unit_test(test_a_watch_in_error),
+        cmocka_unit_test(test_what_cannot_be_watched),
         cmocka_unit_test(test_free_runs_what_is_left),
     };
 
