@@ -138,7 +138,7 @@ class TestInspect:
     @pytest.mark.soak
     def test_download_of_one_gibibyte(self, inspect_squid, origin):
         """Minutes: what delay pools cost."""
-        assert_noise(inspect_squid.get(origin.url(f"/size/{samples.GIB}"), timeout=120), samples.GIB)
+        assert_noise(inspect_squid.get(origin.url(f"/size/{samples.GIB}"), timeout=600), samples.GIB)
 
     def test_large_infected_upload(self, inspect_squid, origin):
         """The test string at the end of what begins like an archive, 10 MiB behind its first byte."""
