@@ -40,7 +40,7 @@ static struct scan_result look(struct span in, const char *type)
 static void test_describe(void **state)
 {
     (void)state;
-    assert_string_equal(engines.text, "printing 2");
+    assert_string_equal(engines.text, "printing 3");
     assert_string_equal(engines.list[0].name, "printing");
     assert_int_equal(engines.list[0].bit, WIRE_ENGINE_PRINTING);
 }
