@@ -66,19 +66,33 @@ static bool enter_quota(struct icap_connection *c, struct quota *q)
     return true;
 }
 
-static enum icap_login_step ask_quota(struct icap_transaction *tx, struct fault *f)
+static enum icap_login_step wait_for(struct icap_transaction *tx, enum icap_login_next next,
+                                     uint64_t ms)
 {
     struct loop *l = tx->server->env.loop;
-    uint64_t now = loop_now_us(l), wait = quota_request(tx->tenant->quota, now);
 
+    tx->login_next = next;
+    timer_set(l, &tx->login_timer, loop_now_ms(l) + ms);
+    return ICAP_LOGIN_WAITS;
+}
+
+/* Each that waits has a turn of its own: none is woken to find that another one was faster. One
+ * that gets none is not refused before it could have had one, or it would ask again at once. */
+static enum icap_login_step ask_quota(struct icap_transaction *tx)
+{
+    uint64_t now = loop_now_us(tx->server->env.loop), wait;
+
+    if (!quota_turn(tx->tenant->quota, now, REQUEST_WAIT_US, &wait))
+        return wait_for(tx, ICAP_LOGIN_HAS_NONE, REQUEST_WAIT_US / 1000);
     if (wait == 0)
         return ICAP_LOGIN_DONE;
-    if (now + wait > tx->start_us + REQUEST_WAIT_US) {
-        quota_refused(tx->tenant->quota);
-        return refuse(f, 503, ERR_BUSY, "more requests than the tenant's quota allows");
-    }
-    timer_set(l, &tx->login_timer, loop_now_ms(l) + wait / 1000 + 1);
-    return ICAP_LOGIN_WAITS;
+    return wait_for(tx, ICAP_LOGIN_HAS_ITS_TURN, wait / 1000 + 1);
+}
+
+static enum icap_login_step refuse_over_quota(struct icap_transaction *tx, struct fault *f)
+{
+    quota_refused(tx->tenant->quota);
+    return refuse(f, 503, ERR_BUSY, "more requests than the tenant's quota allows");
 }
 
 static enum icap_login_step refuse_busy(struct fault *f)
@@ -95,40 +109,33 @@ static const char *not_right(const struct icap_transaction *tx)
 }
 
 /* Nobody looked at the password, so that asking again would be free: the answer takes a moment. */
-static enum icap_login_step hold(struct icap_transaction *tx, enum login_answer a)
+static enum icap_login_step hold(struct icap_transaction *tx, enum icap_login_next next)
 {
-    struct loop *l = tx->server->env.loop;
-
-    tx->login_held = true;
-    tx->login_answer = a;
-    timer_set(l, &tx->login_timer, loop_now_ms(l) + logins_hold_ms(logins_of(tx)));
-    return ICAP_LOGIN_WAITS;
+    return wait_for(tx, next, logins_hold_ms(logins_of(tx)));
 }
 
-static enum icap_login_step let_go(struct icap_transaction *tx, struct fault *f)
+static enum icap_login_step go_on(struct icap_transaction *tx, struct fault *f)
 {
-    tx->login_held = false;
-    return tx->login_answer == LOGIN_REFUSED ? refuse_login(tx, f, not_right(tx)) : refuse_busy(f);
+    switch (tx->login_next) {
+    case ICAP_LOGIN_IS_WRONG: return refuse_login(tx, f, not_right(tx));
+    case ICAP_LOGIN_HAS_ITS_TURN: return ICAP_LOGIN_DONE;
+    case ICAP_LOGIN_HAS_NONE: return refuse_over_quota(tx, f);
+    case ICAP_LOGIN_GIVES_UP:
+    case ICAP_LOGIN_IS_BUSY: break;
+    }
+    return refuse_busy(f);
 }
 
-/* The quota's, a refusal's, or a derivation's that has not come. */
 static void on_login_timer(struct timer *t)
 {
     struct icap_transaction *tx = CONTAINER_OF(t, struct icap_transaction, login_timer);
     struct fault f = {.err = OK};
-    enum icap_login_step step;
 
-    if (tx->login_waiter) {
-        logins_cancel(tx->login_waiter);
-        tx->login_waiter = NULL;
-        step = refuse_busy(&f);
-    } else if (tx->login_held) {
-        step = let_go(tx, &f);
-    } else {
-        step = ask_quota(tx, &f);
-    }
-    if (step != ICAP_LOGIN_WAITS)
-        icap_transaction_admit(tx, step, &f);
+    logins_cancel(tx->login_waiter);
+    tx->login_waiter = NULL;
+    enum icap_login_step step = go_on(tx, &f);
+
+    icap_transaction_admit(tx, step, &f);
 }
 
 void icap_login_read(struct icap_connection *c, uint32_t n)
@@ -188,7 +195,7 @@ static enum icap_login_step admit(struct icap_transaction *tx, const struct tena
         icap_close_after(c->engine);
         return refuse(f, 503, ERR_BUSY, "more connections than the tenant's quota allows");
     }
-    return ask_quota(tx, f);
+    return ask_quota(tx);
 }
 
 /* NULL: its certificate, if there is one, is of no tenant that may come. Looked for once in each
@@ -300,14 +307,11 @@ static enum icap_login_step answer(struct icap_transaction *tx, enum login_answe
 {
     switch (a) {
     case LOGIN_OK: return admit_session(tx, s, f);
-    case LOGIN_WAIT:
-        timer_set(tx->server->env.loop, &tx->login_timer,
-                  loop_now_ms(tx->server->env.loop) + LOGIN_WAIT_MS);
-        return ICAP_LOGIN_WAITS;
+    case LOGIN_WAIT: return wait_for(tx, ICAP_LOGIN_GIVES_UP, LOGIN_WAIT_MS);
     case LOGIN_REFUSED: return refuse_login(tx, f, not_right(tx));
     case LOGIN_BUSY: break;
     }
-    return hold(tx, a);
+    return hold(tx, ICAP_LOGIN_IS_BUSY);
 }
 
 static void on_ready(void *arg, enum login_answer a, struct session *s)
@@ -346,7 +350,7 @@ static enum icap_login_step ask(struct icap_transaction *tx, struct span token, 
     struct session *s = NULL;
     enum login_answer a = logins_ask(logins_of(tx), &r, &s, &tx->login_waiter);
 
-    return a == LOGIN_REFUSED ? hold(tx, a) : answer(tx, a, s, f);
+    return a == LOGIN_REFUSED ? hold(tx, ICAP_LOGIN_IS_WRONG) : answer(tx, a, s, f);
 }
 
 /* RFC 7617; draft-cameron-secure-icap-bcp-00: on the first request of a connection at the latest.

@@ -92,6 +92,15 @@ struct icap_names {
     char istag[ICAP_ISTAG_LEN + 1], scope[ICAP_ISTAG_LEN + 1];
 };
 
+/* What a transaction that waits for its login waits for. */
+enum icap_login_next {
+    ICAP_LOGIN_GIVES_UP, /* a derivation, that does not come */
+    ICAP_LOGIN_IS_WRONG, /* the end of a hold */
+    ICAP_LOGIN_IS_BUSY,
+    ICAP_LOGIN_HAS_ITS_TURN, /* within the tenant's quota */
+    ICAP_LOGIN_HAS_NONE,
+};
+
 struct icap_transaction {
     struct icap_connection *conn; /* NULL: detached */
     struct icap_server *server;
@@ -101,10 +110,9 @@ struct icap_transaction {
     struct session *session;            /* by which it is known; NULL: none. Referenced */
     struct login_waiter *login_waiter;
     struct timer login_timer;
-    bool login_held;           /* |login_answer| waits for the timer, and nothing else */
-    enum login_answer login_answer;
-    bool anonymous;            /* an OPTIONS that is answered to everybody */
-    const char *istag, *scope; /* the service's, or |names| */
+    enum icap_login_next login_next; /* when |login_timer| fires */
+    bool anonymous;                  /* an OPTIONS that is answered to everybody */
+    const char *istag, *scope;       /* the service's, or |names| */
     struct icap_names names;
     const struct icap_request *req; /* the engine's, until both halves are over */
     enum icap_transaction_state state;

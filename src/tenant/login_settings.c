@@ -31,7 +31,9 @@ static const struct config_row login_rows[] = {
     CONFIG_DURATION("hold-refusals", struct login_settings, hold_ms, .max = 30000, .fallback = "1s",
                     .help = "How long the answer waits to a password that nobody looks at: one "
                             "that is known to be wrong, or of somebody who has to wait, or when "
-                            "too many wait. Whoever guesses gets no faster by asking again."),
+                            "too many wait. Whoever guesses gets no faster by asking again; a "
+                            "crowd is let go one after the other, 64 in that time, and waits "
+                            "for up to 30 seconds."),
     CONFIG_COUNT("sessions", struct login_settings, sessions_max, .min = 16, .max = 1000000,
                  .fallback = "10000",
                  .help = "Sessions, and wrong passwords, that are kept in mind; the least recently "

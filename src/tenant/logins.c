@@ -18,7 +18,9 @@
 
 #include "tenant/logins_int.h"
 
-#define RENEW_LATER 10000u /* ms; a renewal for which there was no room */
+#define RENEW_LATER 10000u             /* ms; a renewal for which there was no room */
+#define HOLD_CROWD  64u                /* refusals let go in the time for which one is held */
+#define HOLD_MAX_US UINT64_C(30000000) /* whatever the crowd */
 
 /* ---- keys ---- */
 
@@ -382,13 +384,21 @@ uint64_t logins_session_ms(struct logins *l)
     return set.session_ms;
 }
 
+/* One after the other, as a bucket that leaks. */
 uint64_t logins_hold_ms(struct logins *l)
 {
-    struct login_settings set;
-    uint32_t rounds;
+    uint64_t now = clock_mono_us(l->clock);
 
-    logins_settings(l, &set, &rounds);
-    return set.hold_ms;
+    (void)pthread_mutex_lock(&l->lock);
+    uint64_t hold = l->set.hold_ms * 1000, at = l->let_go_us + hold / HOLD_CROWD;
+
+    if (at < now + hold)
+        at = now + hold;
+    if (at > now + HOLD_MAX_US)
+        at = now + HOLD_MAX_US;
+    l->let_go_us = at;
+    (void)pthread_mutex_unlock(&l->lock);
+    return (at - now) / 1000;
 }
 
 struct tenants *logins_tenants(struct logins *l, uint64_t *ret_generation)

@@ -63,7 +63,8 @@ void logins_set(struct logins *l, const struct login_settings *set);
 /* How long a login lasts. */
 uint64_t logins_session_ms(struct logins *l);
 /* For how long a BUSY, or a REFUSED that came at once, is to be held back by whoever asked: there
- * was no derivation that would have slowed the guesses down. */
+ * was no derivation that would have slowed the guesses down. A crowd is let go one after the other,
+ * so that it is held for longer, 30 seconds at most. */
 uint64_t logins_hold_ms(struct logins *l);
 /* The set in force changed: ends the sessions of which it does not know any more. Takes its own
  * reference. */

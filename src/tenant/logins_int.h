@@ -78,6 +78,7 @@ struct logins {
     struct login_settings set;
     struct tenants *tenants;
     uint64_t generation; /* counts the sets */
+    uint64_t let_go_us;  /* when the last refusal that is held will be */
     uint32_t rounds;     /* that every verification takes: those of the slowest verifier */
     struct throttle sources, users;
     pthread_mutex_t ids_lock;

@@ -149,7 +149,7 @@ static uint64_t later_by(uint64_t until_ns, uint64_t now_ns)
     return ahead > AHEAD_NS ? (ahead - AHEAD_NS + 999) / 1000 : 0;
 }
 
-uint64_t quota_request(struct quota *q, uint64_t now_us)
+bool quota_turn(struct quota *q, uint64_t now_us, uint64_t longest_us, uint64_t *ret_wait_us)
 {
     uint32_t max = atomic_load_explicit(&q->requests_max, memory_order_relaxed);
     uint64_t now = now_us * 1000, was = atomic_load_explicit(&q->requests_ns, memory_order_relaxed);
@@ -157,14 +157,20 @@ uint64_t quota_request(struct quota *q, uint64_t now_us)
 
     do {
         next = (was > now ? was : now) + cost;
-        uint64_t wait = max ? later_by(next, now) : 0;
-
-        if (wait)
-            return wait;
+        *ret_wait_us = max ? later_by(next, now) : 0;
+        if (*ret_wait_us > longest_us)
+            return false;
     } while (!atomic_compare_exchange_weak_explicit(&q->requests_ns, &was, next,
                                                     memory_order_relaxed, memory_order_relaxed));
     atomic_fetch_add_explicit(&q->requests, 1, memory_order_relaxed);
-    return 0;
+    return true;
+}
+
+uint64_t quota_request(struct quota *q, uint64_t now_us)
+{
+    uint64_t wait;
+
+    return quota_turn(q, now_us, 0, &wait) ? 0 : wait;
 }
 
 uint64_t quota_bytes(struct quota *q, uint64_t n, uint64_t now_us)

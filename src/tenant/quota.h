@@ -41,6 +41,10 @@ bool quota_scan(struct quota *q);
 void quota_scanned(struct quota *q);
 /* One request at |now_us| (of any monotonic clock). 0: go on; else microseconds until it may. */
 uint64_t quota_request(struct quota *q, uint64_t now_us);
+/* The same for one that can wait: takes the next turn that is free, in *ret_wait_us microseconds.
+ * False: that is more than |longest_us| away, and nothing was taken. */
+NODISCARD bool quota_turn(struct quota *q, uint64_t now_us, uint64_t longest_us,
+                          uint64_t *ret_wait_us);
 /* |n| bytes came in. Returns for how many microseconds nothing more should be read: 30 seconds at
  * most, whatever came. */
 uint64_t quota_bytes(struct quota *q, uint64_t n, uint64_t now_us);

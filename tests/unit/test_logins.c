@@ -600,11 +600,30 @@ static void test_few_sessions(void **state)
     assert_int_equal(counts(w).misses, ARRAY_LEN(v));
 }
 
+/* One waits as long as the setting says; a crowd is let go one after the other, but nobody is held
+ * for ever. */
+static void test_a_crowd_is_held_for_longer(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(logins_hold_ms(w->logins), 0);
+    w->set.hold_ms = 640;
+    logins_set(w->logins, &w->set);
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_equal(logins_hold_ms(w->logins), 640 + 10 * i);
+    for (unsigned i = 0; i < 5000; i++)
+        assert_true(logins_hold_ms(w->logins) <= 30000);
+    assert_int_equal(logins_hold_ms(w->logins), 30000);
+    w->clock.now_ms += 30000; /* they have gone */
+    assert_int_equal(logins_hold_ms(w->logins), 640);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_two_derivations_however_many_ask),
+        TEST(test_a_crowd_is_held_for_longer),
         TEST(test_another_login_is_another_session),
         TEST(test_nobody_learns_who_exists),
         TEST(test_rounds_are_those_of_the_slowest),

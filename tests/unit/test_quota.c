@@ -127,6 +127,30 @@ static void test_requests(void **state)
     }
 }
 
+/* Who can wait gets a turn of its own, and what is not taken costs nothing. */
+static void test_turns(void **state)
+{
+    struct quota *q = limited(state, (struct quota_limits){.requests = 10});
+    uint64_t wait;
+
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(quota_turn(q, START, SECOND, &wait));
+        assert_int_equal(wait, 0);
+    }
+    for (unsigned i = 1; i <= 10; i++) {
+        assert_true(quota_turn(q, START, SECOND, &wait));
+        assert_int_equal(wait, i * SECOND / 10);
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        assert_false(quota_turn(q, START, SECOND, &wait));
+        assert_true(wait > SECOND);
+    }
+    assert_int_equal(use_of(q).requests, 30);
+    assert_true(quota_turn(q, START + SECOND / 10, SECOND, &wait));
+    assert_int_equal(wait, SECOND);
+    assert_int_equal(quota_request(q, START + SECOND), SECOND / 5); /* behind those */
+}
+
 static void test_requests_unlimited(void **state)
 {
     struct quota *q = limited(state, (struct quota_limits){0});
@@ -241,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_connections, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scans, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_unlimited, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_clock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
