@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -46,6 +47,7 @@ struct loop {
     struct edge mail, uv_news;
     bool has_mail, has_uv_news; /* noted, until everybody else has been told */
     int mail_fd;                /* rung by an eventfd(2): as news, so that nobody need read it */
+    _Atomic unsigned ringing;   /* threads that are in loop_post() or loop_stop() */
     _Atomic bool stop;
     bool running; /* loop_run() */
     unsigned index;
@@ -189,8 +191,27 @@ static void ring(struct loop *l)
     (void)n; /* cannot fail before it was rung 2^64 times */
 }
 
+/* Before anything is published: whoever sees that, and frees the loop for it, sees this, too. */
+static void begin_ringing(struct loop *l)
+{
+    atomic_fetch_add_explicit(&l->ringing, 1, memory_order_relaxed);
+}
+
+static void end_ringing(struct loop *l)
+{
+    atomic_fetch_sub_explicit(&l->ringing, 1, memory_order_release);
+}
+
+/* For the moment that a write takes. */
+static void await_ringing(struct loop *l)
+{
+    while (atomic_load_explicit(&l->ringing, memory_order_acquire))
+        (void)sched_yield();
+}
+
 void loop_post(struct loop *l, struct task *t)
 {
+    begin_ringing(l);
     struct task *head = atomic_load_explicit(&l->posted, memory_order_relaxed);
 
     do
@@ -200,6 +221,7 @@ void loop_post(struct loop *l, struct task *t)
     /* Whoever found it empty rings; the others' tasks are taken by the same ring. */
     if (!head)
         ring(l);
+    end_ringing(l);
 }
 
 /* Turns. */
@@ -358,8 +380,10 @@ enum err loop_new(unsigned index, const struct clock *clock, struct loop **ret)
 
 void loop_stop(struct loop *l)
 {
+    begin_ringing(l);
     atomic_store_explicit(&l->stop, true, memory_order_release);
     ring(l);
+    end_ringing(l);
 }
 
 /* A leak of somebody's: do not wait for it. */
@@ -391,6 +415,7 @@ void loop_free(struct loop *l)
         log_error("loop", "loop %u was freed with open handles", l->index);
         return;
     }
+    await_ringing(l);
     free_parts(l);
 }
 

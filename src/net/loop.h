@@ -43,8 +43,8 @@ uint64_t loop_now_us(const struct loop *l);
 /* IMF-fixdate of this second, cached. Valid for this turn. */
 const char *loop_http_date(struct loop *l);
 
-/* From any thread: runs on the loop's thread, in order of posting, on a later turn. The loop must
- * outlive the call. */
+/* From any thread: runs on the loop's thread, in order of posting, on a later turn. loop_free()
+ * waits for calls that are not quite over although their task has run. */
 void loop_post(struct loop *l, struct task *t);
 /* On the own thread: runs after the current callback has returned, before the loop waits again. A
  * callback never runs inside the call that caused it; objects are freed only here. */
