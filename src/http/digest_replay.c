@@ -19,8 +19,9 @@ struct entry {
 
 struct digest_replay {
     pthread_mutex_t lock;
-    uint32_t n_max, n, free;
-    uint32_t mask;     /* of chains: a power of two less one */
+    uint32_t n_max, n;
+    uint32_t free; /* dropped ones; NONE: the first |n| are in use, and none behind them ever was */
+    uint32_t mask; /* of chains: a power of two less one */
     uint64_t forgot_s; /* no nonce that ends later was dropped */
     uint64_t sweep_s;  /* nothing is over before this */
     uint32_t held[SHARES];
@@ -50,8 +51,7 @@ struct digest_replay *digest_replay_new(uint32_t n)
     r->n_max = n;
     r->mask = chains - 1;
     r->sweep_s = UINT64_MAX;
-    for (uint32_t i = 0; i < n; i++)
-        r->entries[i].next = i + 1 < n ? i + 1 : NONE;
+    r->free = NONE;
     return r;
 }
 
@@ -121,7 +121,18 @@ static struct entry *find(struct digest_replay *r, uint64_t random)
 
 static bool has_room(const struct digest_replay *r, uint32_t share)
 {
-    return r->free != NONE && r->held[share] < r->n_max - r->n_max / 4;
+    return r->n < r->n_max && r->held[share] < r->n_max - r->n_max / 4;
+}
+
+/* There is room. Memory that was never used is not touched before. */
+static uint32_t take(struct digest_replay *r)
+{
+    uint32_t i = r->free;
+
+    if (i == NONE)
+        return r->n;
+    r->free = r->entries[i].next;
+    return i;
 }
 
 static enum digest_err add(struct digest_replay *r, uint64_t random, uint32_t share, uint32_t count,
@@ -133,10 +144,9 @@ static enum digest_err add(struct digest_replay *r, uint64_t random, uint32_t sh
         return DIGEST_ESTALE;
     if (!has_room(r, share))
         return DIGEST_EFULL;
-    uint32_t i = r->free, *chain = &r->chains[random & r->mask];
+    uint32_t i = take(r), *chain = &r->chains[random & r->mask];
     bool whole = count == DIGEST_REPLAY_WHOLE;
 
-    r->free = r->entries[i].next;
     r->entries[i] = (struct entry){.random = random,
                                    .until_s = until_s,
                                    .seen = whole ? UINT64_MAX : 1,
