@@ -7,12 +7,18 @@
 
 #include "base/arena.h"
 
-/* Blocks that a thread keeps for itself; above it they go back to the system, so that a burst does
- * not stay in RSS. */
-#define POOL_KEEP 32
+/* Blocks that a thread keeps for itself for ever, and those it keeps at most: as many as were
+ * needed lately, because mapping one and unmapping it again costs more than a request. */
+#define POOL_KEEP 16u
+#define POOL_MAX  512u
 
-static _Thread_local struct block *pool;
-static _Thread_local size_t pool_n;
+/* A thread's own. */
+static _Thread_local struct {
+    struct block *first;
+    size_t n;
+    size_t live; /* handed out by this thread */
+    size_t peak; /* the most of them since block_pool_age() */
+} pool;
 static struct budget *block_budget;
 
 void block_set_budget(struct budget *b)
@@ -50,10 +56,10 @@ struct block *block_new(void)
 
     if (mem_fail_now() || !budget_take(block_budget, BLOCK_SIZE))
         return NULL;
-    b = pool;
+    b = pool.first;
     if (b) {
-        pool = b->next;
-        pool_n--;
+        pool.first = b->next;
+        pool.n--;
     } else {
         b = block_map();
         if (!b) {
@@ -64,7 +70,19 @@ struct block *block_new(void)
     b->refs = 1;
     b->used = 0;
     b->next = NULL;
+    if (++pool.live > pool.peak)
+        pool.peak = pool.live;
     return b;
+}
+
+/* With those that are out no more than have been out at once, so that a peak is what it was. */
+static size_t pool_keep(void)
+{
+    size_t spare = pool.peak - pool.live;
+
+    if (spare < POOL_KEEP)
+        return POOL_KEEP;
+    return spare < POOL_MAX ? spare : POOL_MAX;
 }
 
 struct block *block_ref(struct block *b)
@@ -82,24 +100,36 @@ void block_unref(struct block *b)
     if (--b->refs > 0)
         return;
     budget_give(block_budget, BLOCK_SIZE);
-    if (pool_n >= POOL_KEEP) {
+    pool.live--;
+    if (pool.n >= pool_keep()) {
         block_unmap(b);
         return;
     }
-    b->next = pool;
-    pool = b;
-    pool_n++;
+    b->next = pool.first;
+    pool.first = b;
+    pool.n++;
 }
 
 void block_pool_trim(size_t keep)
 {
-    while (pool_n > keep) {
-        struct block *b = pool;
+    while (pool.n > keep) {
+        struct block *b = pool.first;
 
-        pool = b->next;
-        pool_n--;
+        pool.first = b->next;
+        pool.n--;
         block_unmap(b);
     }
+}
+
+void block_pool_age(void)
+{
+    block_pool_trim(pool_keep());
+    pool.peak = pool.live;
+}
+
+bool block_pool_has_spare(void)
+{
+    return pool.n > POOL_KEEP;
 }
 
 struct span slice_span(struct slice s)

@@ -41,6 +41,11 @@ void block_unref(struct block *b);
 void block_set_budget(struct budget *b);
 /* Gives pooled blocks of the calling thread back to the system, but for |keep|. */
 void block_pool_trim(size_t keep);
+/* A thread's pool holds what was in use lately. To be called about once a second by each thread
+ * with blocks: what has not been needed since the last call goes back to the system. */
+void block_pool_age(void);
+/* Would calling it, now or later, give anything back? A thread that waits for long asks this. */
+bool block_pool_has_spare(void);
 
 /* A view that borrows: the bytes live as long as somebody holds the block. */
 struct span slice_span(struct slice s);

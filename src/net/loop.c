@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "base/block.h"
 #include "base/log.h"
 #include "net/edge.h"
 #include "net/fair_queue.h"
@@ -30,6 +31,9 @@
 #define TURN_MAX 32u
 #define TURN_US  100u
 
+/* How long memory stays that nobody needs any more. */
+#define POOL_AGE_MS 1000u
+
 struct task_queue {
     struct task *first, *last;
 };
@@ -40,6 +44,7 @@ struct task_queue {
 struct loop {
     struct edges *edges;
     uint64_t now_ms;
+    uint64_t pool_aged_ms;
     uint64_t timer_at_ms;          /* when the wheel wants to be looked at; UINT64_MAX: never */
     _Atomic(struct task *) posted; /* last in, first out; turned round when taken */
     struct task_queue deferred, yielded;
@@ -80,7 +85,9 @@ static int timer_wait_ms(const struct loop *l)
     uint64_t now = loop_now_ms(l);
     uint64_t wait = l->timer_at_ms > now ? l->timer_at_ms - now : 0;
 
-    if (l->timer_at_ms == UINT64_MAX)
+    if (wait > POOL_AGE_MS && block_pool_has_spare())
+        wait = POOL_AGE_MS;
+    else if (l->timer_at_ms == UINT64_MAX)
         return -1;
     if (has_own_clock(l) && wait > FAKE_CLOCK_PACE_MS)
         wait = FAKE_CLOCK_PACE_MS;
@@ -290,6 +297,10 @@ static void turn(struct loop *l, bool may_wait)
         fire_timers(l);
     if (l->deferred.first)
         run_deferred(l);
+    if (l->now_ms - l->pool_aged_ms >= POOL_AGE_MS) {
+        l->pool_aged_ms = l->now_ms;
+        block_pool_age();
+    }
 }
 
 void loop_run(struct loop *l)

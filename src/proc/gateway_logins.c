@@ -141,6 +141,7 @@ void gateway_logins_json(const struct gateway_core *g, struct json *j)
     json_u64(j, "verified", c.verified);
     json_u64(j, "refused", c.refused);
     json_u64(j, "throttled", c.throttled);
+    json_u64(j, "held", c.held);
     json_u64(j, "queue_full", c.queue_full);
     json_u64(j, "renewed", c.renewed);
     json_u64(j, "ended", c.ended);
@@ -166,6 +167,7 @@ LOGINS_READ(total_derived, derived)
 LOGINS_READ(total_rounds, rounds)
 LOGINS_READ(total_refused, refused)
 LOGINS_READ(total_throttled, throttled)
+LOGINS_READ(total_held, held)
 LOGINS_READ(total_queue_full, queue_full)
 LOGINS_READ(total_renewed, renewed)
 LOGINS_READ(total_ended, ended)
@@ -194,6 +196,8 @@ static const struct {
     {"sallyport_login_throttled_total",       "",
      "Passwords that nobody looked at, because too many before them were wrong.",                                                              total_throttled,
      true                                                                                                                                                             },
+    {"sallyport_login_held_total",            "",
+     "Refusals that were held back, since nobody had looked at the password (login.hold-refusals).",                                           total_held,       true },
     {"sallyport_login_queue_full_total",      "",
      "Passwords that nobody looked at, because too many others waited (login.queue).",                                                         total_queue_full, true },
     {"sallyport_login_renewed_total",         "",                               "Sessions that were renewed before their end.",

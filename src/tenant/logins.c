@@ -398,7 +398,9 @@ uint64_t logins_hold_ms(struct logins *l)
         at = now + HOLD_MAX_US;
     l->let_go_us = at;
     (void)pthread_mutex_unlock(&l->lock);
-    return (at - now) / 1000;
+    if (at > now)
+        login_count(&l->held, 1);
+    return (at - now + 999) / 1000; /* not a moment less */
 }
 
 struct tenants *logins_tenants(struct logins *l, uint64_t *ret_generation)
@@ -584,6 +586,7 @@ void logins_count(struct logins *l, struct logins_counts *ret)
         .renewed = counted(&l->renewed),
         .refused = counted(&l->refused),
         .throttled = counted(&l->throttled),
+        .held = counted(&l->held),
         .ended = counted(&l->n_ended),
         .queue_full = pool.refused,
     };

@@ -64,7 +64,7 @@ void logins_set(struct logins *l, const struct login_settings *set);
 uint64_t logins_session_ms(struct logins *l);
 /* For how long a BUSY, or a REFUSED that came at once, is to be held back by whoever asked: there
  * was no derivation that would have slowed the guesses down. A crowd is let go one after the other,
- * so that it is held for longer, 30 seconds at most. */
+ * so that it is held for longer, 30 seconds at most. Counted where it is not 0. */
 uint64_t logins_hold_ms(struct logins *l);
 /* The set in force changed: ends the sessions of which it does not know any more. Takes its own
  * reference. */
@@ -114,7 +114,7 @@ struct logins_counts {
     uint64_t verified, derived;           /* derivations of verifiers (also for unknown users); of
                                              session keys */
     uint64_t rounds;                      /* of verifiers, all together */
-    uint64_t upgraded, renewed, refused, throttled, ended;
+    uint64_t upgraded, renewed, refused, throttled, held, ended; /* |held|: logins_hold_ms() */
     uint64_t queue_full; /* passwords that nobody looked at: too many waited */
 };
 void logins_count(struct logins *l, struct logins_counts *ret);

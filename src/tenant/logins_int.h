@@ -84,7 +84,7 @@ struct logins {
     pthread_mutex_t ids_lock;
     struct session *ids;
     _Atomic uint64_t hits, misses, waits, verified, derived, rounds_done, upgraded, renewed,
-        refused, throttled, n_ended;
+        refused, throttled, held, n_ended;
 };
 
 static inline void login_count(_Atomic uint64_t *c, uint64_t n)

@@ -54,6 +54,7 @@ class TestBasic:
             assert wire.ask(ask_for("basic"), "/", basic("ann", "a guess")).status == 401
             self.held(wire, basic("bob", PASSWORDS["bob"]), 503)
             assert wire.record(own, http_status=503)["error"] == "overload"
+            assert own.metrics()["sallyport_login_held_total"] == 1
             assert wire.ask(ask_for("basic"), "/", ann).code == ipp.OK
 
     def test_the_client_leaves_while_it_is_held(self, gateway, connect):

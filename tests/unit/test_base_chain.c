@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include <cmocka.h>
@@ -38,7 +39,7 @@ static void test_block_pool_and_budget(void **state)
     block_unref(NULL);
     assert_int_equal(budget_used(&budget), 0); /* pooled blocks do not count */
     b[1] = block_new();
-    assert_ptr_equal(b[1], b[31]); /* last in, first out; 32 were kept */
+    assert_ptr_equal(b[1], b[39]); /* last in, first out */
     assert_int_equal(b[1]->used, 0);
     block_unref(b[1]);
     mem_fail_after(1);
@@ -48,6 +49,70 @@ static void test_block_pool_and_budget(void **state)
     block_pool_trim(3);
     block_pool_trim(0);
     block_set_budget(NULL);
+}
+
+/* Of these addresses; an unmapped one is ENOMEM for mincore(2). */
+static unsigned n_mapped(uint8_t *const *data, unsigned n)
+{
+    unsigned mapped = 0;
+    unsigned char page;
+
+    for (unsigned i = 0; i < n; i++)
+        mapped += mincore(data[i], 1, &page) == 0;
+    return mapped;
+}
+
+/* Mapping a block and unmapping it again costs more than a request: what is needed again and again
+ * stays, and what is not goes back within two rounds. */
+static void test_block_pool_keeps_what_is_needed(void **state)
+{
+    struct block *b[100];
+    uint8_t *data[ARRAY_LEN(b)];
+
+    (void)state;
+    block_pool_trim(0);
+    block_pool_age();
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < ARRAY_LEN(b); i++) {
+            b[i] = block_new();
+            assert_non_null(b[i]);
+            if (round == 0)
+                data[i] = b[i]->data;
+        }
+        for (unsigned i = 0; i < ARRAY_LEN(b); i++)
+            block_unref(b[i]);
+        assert_int_equal(n_mapped(data, ARRAY_LEN(data)), ARRAY_LEN(data));
+        assert_true(block_pool_has_spare());
+        if (round < 4)
+            block_pool_age(); /* it was needed in each round */
+        assert_int_equal(n_mapped(data, ARRAY_LEN(data)), ARRAY_LEN(data));
+    }
+    b[0] = block_new(); /* one of them all the time */
+    block_pool_age();
+    block_pool_age();
+    assert_int_equal(n_mapped(data, ARRAY_LEN(data)), 17); /* 16 stay for ever */
+    assert_false(block_pool_has_spare());
+    block_unref(b[0]);
+    block_pool_trim(0);
+    assert_int_equal(n_mapped(data, ARRAY_LEN(data)), 0);
+}
+
+/* However many were in use, no more than 512 wait. */
+static void test_block_pool_has_an_end(void **state)
+{
+    struct block *b[600];
+    uint8_t *data[ARRAY_LEN(b)];
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(b); i++) {
+        b[i] = block_new();
+        assert_non_null(b[i]);
+        data[i] = b[i]->data;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(b); i++)
+        block_unref(b[i]);
+    assert_int_equal(n_mapped(data, ARRAY_LEN(data)), 512);
+    block_pool_trim(0);
 }
 
 static void test_slices(void **state)
@@ -557,6 +622,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_block_pool_and_budget),
+        cmocka_unit_test(test_block_pool_keeps_what_is_needed),
+        cmocka_unit_test(test_block_pool_has_an_end),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_adjacent_slices_join),
         cmocka_unit_test(test_copies),

@@ -607,6 +607,7 @@ static void test_a_crowd_is_held_for_longer(void **state)
     struct world *w = *state;
 
     assert_int_equal(logins_hold_ms(w->logins), 0);
+    assert_int_equal(counts(w).held, 0); /* nothing was */
     w->set.hold_ms = 640;
     logins_set(w->logins, &w->set);
     for (uint64_t i = 0; i < 1000; i++)
@@ -616,6 +617,7 @@ static void test_a_crowd_is_held_for_longer(void **state)
     assert_int_equal(logins_hold_ms(w->logins), 30000);
     w->clock.now_ms += 30000; /* they have gone */
     assert_int_equal(logins_hold_ms(w->logins), 640);
+    assert_int_equal(counts(w).held, 1000 + 5000 + 2);
 }
 
 int main(void)

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/block.h"
+
 #define THREADS 4
 #define POSTS   20000
 
@@ -434,6 +436,35 @@ static void test_an_idle_loop_sleeps(void **state)
     loop_free(the_loop);
 }
 
+/* After a burst a thread has memory that it does not need; with nothing to do for a minute it gives
+ * that back all the same. */
+static void test_an_idle_loop_gives_memory_back(void **state)
+{
+    struct alarm late = {.timer = {.fire = on_alarm}};
+    struct block *b[100];
+    unsigned turns = 0;
+
+    (void)state;
+    the_loop = test_loop(&clock_system);
+    timer_set(the_loop, &late.timer, loop_now_ms(the_loop) + 60000);
+    for (unsigned i = 0; i < ARRAY_LEN(b); i++) {
+        b[i] = block_new();
+        assert_non_null(b[i]);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(b); i++)
+        block_unref(b[i]);
+    assert_true(block_pool_has_spare());
+    while (block_pool_has_spare()) {
+        assert_true(loop_turn(the_loop, true));
+        turns++;
+    }
+    assert_in_range(turns, 1, 20);
+    assert_int_equal(late.n, 0);
+    timer_clear(the_loop, &late.timer);
+    loop_free(the_loop);
+    block_pool_trim(0);
+}
+
 /* Watches that are ready together. */
 
 #define SIBLINGS      50u
@@ -576,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_signal),
         cmocka_unit_test(test_path_watch),
         cmocka_unit_test(test_an_idle_loop_sleeps),
+        cmocka_unit_test(test_an_idle_loop_gives_memory_back),
         cmocka_unit_test(test_watches_close_each_other),
         cmocka_unit_test(test_a_watch_in_error),
         cmocka_unit_test(test_what_cannot_be_watched),
