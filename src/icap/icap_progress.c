@@ -214,8 +214,7 @@ static void swap(struct icap_transaction *tx, struct icap_transaction *page)
     page->result = NULL;
     page->objects = NULL;
     page->slow = (struct icap_slow){0};
-    page->slot_timer = (struct timer){0};
-    page->slot_due = false;
+    page->scan_wait = (struct icap_scan_wait){0};
     tx->conn->tx = page;
 }
 
@@ -231,8 +230,7 @@ static void take_off(struct icap_transaction *tx, struct icap_detached *d, const
     tx->icap_status = tx->http_status = 0;
     memcpy(tx->follows, tx->id, sizeof tx->follows);
     memcpy(tx->id, id, sizeof tx->id);
-    if (tx->slot_due) /* no connection's turn will ask for the slot */
-        timer_set(s->env.loop, &tx->slot_timer, loop_now_ms(s->env.loop));
+    icap_scan_slot_detached(tx);
     DL_APPEND(s->detached, d);
     s->n_detached++;
     log_debug("icap", "id=%s service=%s: slow, a progress page for %s", tx->id,

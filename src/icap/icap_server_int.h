@@ -23,6 +23,7 @@ struct icap_server {
     struct icap_connection *connections; /* list */
     struct icap_detached *detached;      /* list: scans whose users look at progress pages */
     unsigned n_detached;                 /* of these, without a verdict */
+    struct icap_scan_queue *scan_queues; /* files that wait for a slot, by client */
     unsigned loop_index;
     uint64_t next_id;
     bool draining;
@@ -101,6 +102,17 @@ enum icap_login_next {
     ICAP_LOGIN_HAS_NONE,
 };
 
+/* A file that waits for one of env.scans (icap_scan_slot.c). */
+struct icap_scan_queue;
+struct icap_scan_wait {
+    struct icap_scan_wait *prev, *next; /* in its client's queue */
+    struct icap_scan_queue *queue;      /* NULL: it does not wait */
+    struct timer timer;
+    uint64_t since_ms;
+    bool over_quota; /* it is the tenant's quota that has none left */
+    bool due;        /* to ask again, when it is the client's turn */
+};
+
 struct icap_transaction {
     struct icap_connection *conn; /* NULL: detached */
     struct icap_server *server;
@@ -123,12 +135,9 @@ struct icap_transaction {
     bool body_complete; /* body_len and sha256 are known */
     unsigned pipeline;  /* bits 1 << PIPELINE_* */
     struct inspection *scan;
-    bool scan_slot;          /* holds one of env.scans */
-    uint64_t client;         /* whose */
-    struct timer slot_timer; /* waits for one */
-    unsigned slot_tries;
-    bool over_quota;              /* it was the tenant's quota that had none left */
-    bool slot_due;                /* it is time to ask again, when it is the client's turn */
+    bool scan_slot;  /* holds one of env.scans */
+    uint64_t client; /* whose */
+    struct icap_scan_wait scan_wait;
     struct scan_result *result;   /* NULL until there is one */
     struct object_table *objects; /* NULL: one */
     bool strip_range;             /* the answer is the request without Range */
@@ -229,6 +238,22 @@ void icap_transaction_finish(struct icap_transaction *tx);
 enum icap_login_step { ICAP_LOGIN_DONE, ICAP_LOGIN_WAITS, ICAP_LOGIN_REFUSED };
 void icap_transaction_admit(struct icap_transaction *tx, enum icap_login_step step,
                             const struct fault *f);
+
+/* ---- icap_scan_slot.c ---- */
+enum icap_scan_slot {
+    ICAP_SCAN_GOES_ON, /* tx->scan_slot */
+    ICAP_SCAN_WAITS,   /* icap_scan_slot_turn() is to be asked at each turn */
+    ICAP_SCAN_REFUSED, /* none came, or there is no memory to wait for one; |over_quota| says why */
+};
+/* One of env.scans for a file of tx->client, within its tenant's quota, behind those of that client
+ * that wait. */
+enum icap_scan_slot icap_scan_slot_take(struct icap_transaction *tx);
+/* It is the client's turn: is it the file's, too? */
+enum icap_scan_slot icap_scan_slot_turn(struct icap_transaction *tx);
+/* Gives back what it has, waits no longer; somebody else may have it. */
+void icap_scan_slot_drop(struct icap_transaction *tx);
+/* The transaction has no connection any more, whose turns it would wait for. */
+void icap_scan_slot_detached(struct icap_transaction *tx);
 
 /* ---- icap_login.c ---- */
 /* After the heads, on listeners with a login policy. DONE: tx->tenant is set, or nobody's. WAITS:

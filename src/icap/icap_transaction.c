@@ -12,8 +12,6 @@
 #define FLOW_HIGH \
     (64u << 10) /* answer bytes queued in the engine before the body waits in |body| */
 
-#define SLOT_TRIES 10u /* for a scan slot, within scan_wait_ms */
-
 static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum cause cause);
 
 /* ---- small helpers ---- */
@@ -27,37 +25,12 @@ static void tx_break(struct icap_transaction *tx, enum err err, const char *why)
     icap_abort(tx->conn->engine);
 }
 
-/* A scan slot of the process, within the tenant's quota. */
-static bool tx_take_slot(struct icap_transaction *tx)
-{
-    struct quota *q = tx->tenant ? tx->tenant->quota : NULL;
-
-    tx->over_quota = q && !quota_scan(q);
-    if (tx->over_quota)
-        return false;
-    if (scan_slots_take(tx->server->env.scans, tx->client))
-        return true;
-    if (q)
-        quota_scanned(q);
-    return false;
-}
-
-static void tx_give_slot(struct icap_transaction *tx)
-{
-    scan_slots_give(tx->server->env.scans, tx->client);
-    if (tx->tenant && tx->tenant->quota)
-        quota_scanned(tx->tenant->quota);
-}
-
 static void tx_drop_scan(struct icap_transaction *tx)
 {
     if (tx->scan)
         inspection_cancel(tx->scan);
     tx->scan = NULL;
-    timer_clear(tx->server->env.loop, &tx->slot_timer);
-    if (tx->scan_slot)
-        tx_give_slot(tx);
-    tx->scan_slot = false;
+    icap_scan_slot_drop(tx);
 }
 
 static void tx_drop_body(struct icap_transaction *tx)
@@ -479,63 +452,30 @@ static void tx_decide_unscanned(struct icap_transaction *tx)
 /* It has its slot. A progress page needs the file itself, so it is made first. */
 static void tx_scan(struct icap_transaction *tx)
 {
-    tx->scan_slot = true;
     if (tx->slow.page)
         body_file(tx->body, on_file, tx);
     else
         tx_submit(tx, -1);
 }
 
-/* Not all at the same time, or a loop would answer hundreds in one turn while others wait. */
-static uint64_t next_try_ms(const struct icap_transaction *tx)
+static void tx_scan_when(struct icap_transaction *tx, enum icap_scan_slot slot)
 {
-    const struct icap_server_environment *env = &tx->server->env;
-    uint64_t step = env->scan_wait_ms / SLOT_TRIES;
-    uint64_t spread = tx->slot_tries ? 0 : tx->server->next_id % (step + 1);
-
-    return loop_now_ms(env->loop) + step + spread;
-}
-
-static void tx_refuse_slot(struct icap_transaction *tx)
-{
-    if (tx->over_quota)
-        quota_refused(tx->tenant->quota);
-    tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY,
-                    tx->over_quota ? "as many scans as the tenant's quota allows are open"
-                                   : "as many scans as limits.scans allows are open");
-}
-
-/* No slot is free for this client: tries again for a little while, so that a burst passes and a
- * client that sends whatever it is told is not answered in a busy loop. */
-static void tx_ask_for_slot(struct icap_transaction *tx)
-{
-    const struct icap_server_environment *env = &tx->server->env;
-
-    tx->slot_due = false;
-    if (tx_take_slot(tx))
-        tx_scan(tx);
-    else if (++tx->slot_tries < SLOT_TRIES)
-        timer_set(env->loop, &tx->slot_timer, next_try_ms(tx));
-    else
-        tx_refuse_slot(tx);
-}
-
-/* Hundreds may be due at the same time: not all in one turn, and others pass. */
-static void on_slot_timer(struct timer *t)
-{
-    struct icap_transaction *tx = CONTAINER_OF(t, struct icap_transaction, slot_timer);
-
-    tx->slot_due = true;
-    if (tx->conn)
-        icap_connection_wake(tx->conn);
-    else
-        tx_ask_for_slot(tx);
+    switch (slot) {
+    case ICAP_SCAN_GOES_ON: tx_scan(tx); break;
+    case ICAP_SCAN_WAITS: break; /* icap_transaction_turn() follows */
+    case ICAP_SCAN_REFUSED:
+        tx_decide_error(tx, CAUSE_OVERLOAD, ERR_BUSY,
+                        tx->scan_wait.over_quota
+                            ? "as many scans as the tenant's quota allows are open"
+                            : "as many scans as limits.scans allows are open");
+        break;
+    }
 }
 
 void icap_transaction_turn(struct icap_transaction *tx)
 {
-    if (tx->slot_due && tx->state == TX_FILE)
-        tx_ask_for_slot(tx);
+    if (tx->state == TX_FILE)
+        tx_scan_when(tx, icap_scan_slot_turn(tx));
 }
 
 static void tx_inspect_end(struct icap_transaction *tx)
@@ -550,11 +490,7 @@ static void tx_inspect_end(struct icap_transaction *tx)
     tx->state = TX_FILE;
     icap_slow_complete(tx);
     tx->client = tx->tenant ? tx->tenant->client : address_hash(&tx->subject->client);
-    tx->slot_timer.fire = on_slot_timer;
-    if (tx_take_slot(tx))
-        tx_scan(tx);
-    else
-        timer_set(tx->server->env.loop, &tx->slot_timer, next_try_ms(tx));
+    tx_scan_when(tx, icap_scan_slot_take(tx));
 }
 
 static bool memory_is_nearly_gone(const struct icap_server *s)

@@ -638,10 +638,10 @@ static void test_icaps_in_clear_text(void **state)
 
 /* ---- quotas ---- */
 
-static int setup_quotas(void **state)
+static int setup_limits(void **state, struct quota_limits limits)
 {
     (void)setup(state);
-    rows[0].limits = (struct quota_limits){.connections = 1, .requests = 1};
+    rows[0].limits = limits;
     struct world *w = *state;
 
     tenants_unref(w->tenants);
@@ -653,6 +653,16 @@ static int setup_quotas(void **state)
     icap_server_set_snapshot(w->server, s);
     icap_snapshot_unref(s);
     return 0;
+}
+
+static int setup_quotas(void **state)
+{
+    return setup_limits(state, (struct quota_limits){.connections = 1, .requests = 1});
+}
+
+static int setup_scans(void **state)
+{
+    return setup_limits(state, (struct quota_limits){.scans = 1});
 }
 
 static void test_quota_of_connections(void **state)
@@ -693,10 +703,52 @@ static void test_quota_of_requests(void **state)
     reply_done(&r);
 }
 
+/* A tenant's files wait for one another, longer than for slots that all have in common; not for
+ * ever, and another tenant's do not notice. */
+static void test_quota_of_scans(void **state)
+{
+    struct world *w = *state;
+    struct peer *p[4], *other = peer_new(w);
+    struct reply r;
+    size_t heads;
+
+    for (unsigned i = 0; i < ARRAY_LEN(p); i++) {
+        p[i] = peer_new(w);
+        answers(w, p[i], "/echo", ALICE, 200);
+        peer_ask(w, p[i], &(struct ask){.path = "/scan", .body = "x"});
+        world_settle(w);
+    }
+    assert_int_equal(w->zygote.n_jobs, 1);
+    world_pass(w, 1500);
+    for (unsigned i = 0; i < ARRAY_LEN(p); i++)
+        assert_int_equal(reply_len(buf_span(&p[i]->in), &heads), 0);
+    fake_answer(fake_busy(&w->zygote), &(struct scan_result){.verdict = VERDICT_PASS});
+    world_settle(w);
+    r = peer_reply(w, p[0]);
+    assert_status(&r, 200);
+    reply_done(&r);
+    assert_int_equal(w->zygote.n_jobs, 2); /* the next one, at once */
+    answers(w, other, "/echo", BOB, 200);
+    peer_ask(w, other, &(struct ask){.path = "/scan", .body = "x"});
+    world_settle(w);
+    assert_int_equal(w->zygote.n_jobs, 3);
+    world_pass(w, 600); /* two seconds and more for the other two */
+    for (unsigned i = 2; i < ARRAY_LEN(p); i++) {
+        r = peer_reply(w, p[i]);
+        assert_reply_has(&r, "X-Response-Desc: overload\r\n");
+        reply_done(&r);
+    }
+    struct quota_use use;
+
+    quota_read(tenants_find(w->tenants, SPAN("acme"))->quota, &use);
+    assert_int_equal(use.refused, 2);
+}
+
 int main(void)
 {
 #define TEST(f)   cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define QUOTAS(f) cmocka_unit_test_setup_teardown(f, setup_quotas, teardown)
+#define SCANS(f)  cmocka_unit_test_setup_teardown(f, setup_scans, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_challenge),
         TEST(test_the_third_one_closes),
@@ -722,6 +774,7 @@ int main(void)
         TEST(test_icaps_in_clear_text),
         QUOTAS(test_quota_of_connections),
         QUOTAS(test_quota_of_requests),
+        SCANS(test_quota_of_scans),
     };
 
     return cmocka_run_group_tests(tests, make_users, NULL);
