@@ -452,6 +452,51 @@ class TestPolicy:
         wait.until(lambda: site.gateway.metrics()[FAILED] == 0, "the metric", 10)
         assert "tls 'gateway': other files are in use" in site.gateway.log()
 
+    def test_another_client_ca(self, start_sallyport, authority, tmp_path):
+        """Whom the old one certified is a stranger from then on, with a ticket, too; open connections go on."""
+        other, ca = Authority(tmp_path / "other", servers=0, common_name="Another CA"), tmp_path / "clients.pem"
+        ca.write_bytes(authority.ca.read_bytes())
+        certificate, key = authority.servers[0]
+        site = Site(start_sallyport, authority, None, tls=f"certificate: {certificate}, key: {key}, client-ca: {ca}")
+        before, after = authority.context(), authority.context(client=False)
+        after.load_cert_chain(*other.client)
+        with IcapConnection(site.gateway.address("tls"), tls=before) as old:
+            assert old.ask("RESPMOD", site.gateway.url("echo", "tls"), b"x").status == 200
+            session = old.sock.session
+            assert visit(site, before, session)[0]
+            assert visit(site, after) is None
+            (tmp_path / "clients.new").write_bytes(other.ca.read_bytes())
+            (tmp_path / "clients.new").rename(ca)
+            wait.until(lambda: visit(site, after), "the new CA", BY_EVENT_SECONDS)
+            assert visit(site, before) is None and visit(site, before, session) is None
+            assert old.ask("RESPMOD", site.gateway.url("echo", "tls"), b"x").status == 200
+        assert site.tls()["reloads"] == 1 and site.gateway.gateway_pid() == site.pid
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+    def test_ticket_secret(self, start_sallyport, authority, tmp_path, version):
+        """Tickets of the old one lead to a whole handshake, those of the new one are good."""
+        mount, secret = SecretMount(tmp_path / "certs"), tmp_path / "tickets"
+        mount.put(**authority.files(0))
+        self.put_secret(secret)
+        site = Site(start_sallyport, authority, mount, tls=f"directory: {mount.path}, ticket-secret: {secret}")
+        context = authority.context()
+        context.minimum_version = context.maximum_version = version
+        session = visit(site, context)[1]
+        assert visit(site, context, session)[0]
+        self.put_secret(secret)
+        wait.until(lambda: not visit(site, context, session)[0], "the new secret", BY_EVENT_SECONDS)
+        assert visit(site, context, visit(site, context)[1])[0]
+        secret.chmod(0o644)
+        wait.until(lambda: site.gateway.metrics()[FAILED] == 1, "the metric", 15)
+        assert "every user of this machine can read" in site.tls()["why"] and site.is_served()
+
+    @staticmethod
+    def put_secret(path):
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(os.urandom(32))
+        fresh.chmod(0o600)
+        fresh.rename(path)
+
     @staticmethod
     def shown(site, name):
         context = site.authority.context()
@@ -479,6 +524,19 @@ class TestPolicy:
         second.put(**authority.files(1, key=b"no key"))
         wait.until(lambda: site.gateway.metrics()[FAILED.replace("gateway", "more")] == 1, "the metric", 10)
         assert self.shown(site, "more.test") == "server-2" and site.is_served()
+
+
+def visit(site, context, session=None):
+    """(was |session| resumed, the one to come back with) of one request on a connection of its own; None: refused."""
+    try:
+        with socket.create_connection(site.gateway.address("tls"), 20) as plain, \
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as tls:
+            tls.sendall(b"OPTIONS icaps://x/echo ICAP/1.0\r\nHost: x\r\n\r\n")
+            if not tls.recv(65536).startswith(b"ICAP/1.0 200"):
+                return None
+            return tls.session_reused, tls.session
+    except (ssl.SSLError, ConnectionError):
+        return None
 
 
 class TestUnderLoad:

@@ -35,7 +35,7 @@ threads: 2
 sandbox: SANDBOX
 log: {level: debug}
 admin: {address: "127.0.0.1:0"}
-login: {rounds: 100000, failures: 1000, user-failures: 1000MORE}
+login: {rounds: 100000, failures: FAILURES, user-failures: 1000MORE}
 tls:
   - {name: server, certificate: CERTIFICATE, key: KEY}
   - {name: mutual, certificate: CERTIFICATE, key: KEY, client-ca: AUTHORITY}
@@ -63,12 +63,12 @@ def authorization(user, password):
 class Tenants:
     """A gateway with two tenants and a user for each, and its clients."""
 
-    def __init__(self, folder, certificates, clients, requests="unlimited", more=""):
+    def __init__(self, folder, certificates, clients, requests="unlimited", failures="1000", more=""):
         certificate, key = certificates.server
         config = CONFIG
         for word, value in {"SANDBOX": "best-effort" if is_sanitized(build_dir()) else "required", "KEY": str(key),
                             "CERTIFICATE": str(certificate), "AUTHORITY": str(certificates.ca), "REQUESTS": requests,
-                            "MORE": more}.items():
+                            "FAILURES": failures, "MORE": more}.items():
             config = config.replace(word, value)
         self.certificates, self.clients = certificates, clients
         self.gateway = Sallyport(folder, config=config)
@@ -124,7 +124,7 @@ def tenants(tmp_path_factory, certificates, clients):
 
 @pytest.fixture
 def own(tmp_path, certificates, clients):
-    """Starts one of a test's own: own(requests=…, more=…)."""
+    """Starts one of a test's own: own(requests=…, failures=…, more=…)."""
     started = []
 
     def start(**options):
@@ -223,13 +223,88 @@ class TestPassword:
         tenants.run("remove", "--user", "carol", "--yes")
         assert tenants.status(who=("carol", "second password")) == 407
 
+    def test_sessions_have_ids(self, tenants):
+        """Whoever reads the records sees that a login was another one; requests of one login have the same id, and
+        derive nothing."""
+        tenants.add("acme", "ed", "first password of ed")
+        names = ['sallyport_login_derivations_total{of="verifier"}', 'sallyport_login_derivations_total{of="session-key"}']
+        before, since = [tenants.metric(n) for n in names], len(tenants.gateway.records())
+        with tenants.connect() as c:
+            for password in ("first password of ed", "second password of ed"):
+                if password.startswith("second"):
+                    tenants.run("passwd", "ed", password=password)
+                for _ in range(20):
+                    fields = [authorization("ed", password)]
+                    assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+        assert [tenants.metric(n) for n in names] == [b + 2 for b in before]
+        wait.until(lambda: len(tenants.gateway.records()) == since + 40, "the records")
+        ids = [r["session"] for r in tenants.gateway.records()[since:]]
+        assert ids == 20 * [ids[0]] + 20 * [ids[20]] and ids[0] != ids[20]
+
+    def test_other_letters(self, tenants):
+        """UTF-8, as the challenge says; a colon in the password; the scheme in any case of letters."""
+        tenants.add("acme", "jürgen", "Straße: 7 €")
+        token = authorization("jürgen", "Straße: 7 €").split()[-1]
+        for scheme in ("Basic", "basic", "BASIC"):
+            with tenants.connect() as c:
+                fields = [f"Authorization: {scheme} {token}"]
+                assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+
+    def test_verifiers_grow(self, own):
+        """When more rounds are asked for, at the next login; and that one goes on."""
+        tenants = own()
+
+        def rounds(user):
+            done = tenants.gateway.command_line("tenant", "list", "--json", "--state", tenants.gateway.state)
+            return {u["user"]: u["rounds"] for t in json.loads(done.stdout)["tenants"] for u in t["users"]}[user]
+
+        with tenants.connect() as c:
+            fields = [authorization(*ALICE)]
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+            config = tenants.gateway.config.read_text()
+            tenants.gateway.config.write_text(config.replace("rounds: 100000", "rounds: 150000"))
+            tenants.gateway.send_signal(signal.SIGHUP)
+            tenants.gateway.wait_log("reload: done without interruption", 30)
+            assert tenants.status(who=BOB) == 200
+            wait.until(lambda: rounds("bob") == 150000, "the new verifier", 20)
+            assert rounds("alice") == 100000  # has not logged in since
+            assert c.ask("RESPMOD", "icaps://localhost/echo", b"x").status == 200
+        sessions = tenants.metric("sallyport_login_sessions")
+        assert tenants.status(who=BOB) == 200 and tenants.metric("sallyport_login_sessions") == sessions
+        assert tenants.metric("sallyport_login_ended_total") == 0
+        pid = tenants.gateway.gateway_pid()
+        os.kill(pid, signal.SIGKILL)  # nobody is known any more
+        wait.until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "its end")
+        assert tenants.status(who=BOB) == 200 and tenants.status(who=("bob", "something else")) == 407
+
+
+class TestGuessing:
+    def test_those_who_guess_wait(self, own):
+        """Whoever shows a tenant's certificate counts as that tenant, others as their address, which here is the same
+        for all. Sessions go on."""
+        tenants = own(failures="3", more=", failure-every: 1h, hold-refusals: 10ms")
+        tenants.add("acme", "carol", "not logged in yet")
+        assert tenants.status("both", client="acme", who=ALICE) == 200
+        guesses = [tenants.ask("both", client="acme", who=("alice", f"guess number {i}")) for i in range(4)]
+        assert [g.status for g in guesses] == [407, 407, 407, 503]
+        assert int(guesses[3].field("Retry-After")) > 0
+        assert tenants.status("both", client="acme", who=("carol", "not logged in yet")) == 503  # right or not
+        assert tenants.metric("sallyport_login_throttled_total") == 2
+        assert tenants.status("both", client="acme", who=ALICE) == 200
+        assert tenants.status("both", client="other", who=BOB) == 200
+        assert tenants.status(who=("carol", "not logged in yet")) == 200
+        for i in range(3):
+            assert tenants.status(who=("nobody", f"guess number {i}")) == 407
+        assert tenants.status(who=("nobody", "guess number 4")) == 503
+        assert tenants.metric("sallyport_login_throttled_total") == 3
+
 
 class TestTickets:
     """Who resumes a TLS 1.3 session is logged in, as long as the login lasts."""
 
-    def talk(self, tenants, context, session=None, who=None):
+    def talk(self, tenants, context, session=None, who=None, listener="password"):
         """(status, was it resumed, TLS session) of one request on a connection of its own."""
-        address = tenants.gateway.address("password")
+        address = tenants.gateway.address(listener)
         with socket.create_connection(address, 120) as plain, \
                 context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
             fields = [authorization(*who)] if who else []
@@ -251,6 +326,22 @@ class TestTickets:
         assert status == (200 if restored else 407)
         if restored:
             tenants.gateway.wait_record(lambda r: r.get("tenant") == "acme" and r["protection"]["resumed"], since=since)
+
+    @pytest.mark.parametrize("who, status", [(None, 200), (ALICE, 200), (BOB, 407)])
+    def test_with_the_password_of_another(self, tenants, who, status):
+        """The certificate of the handshake still counts, which a client that resumes does not show again."""
+        context = tenants.context("acme")
+        _, _, session = self.talk(tenants, context, who=ALICE, listener="both")
+        assert self.talk(tenants, context, session, who, listener="both")[:2] == (status, True)
+
+    def test_with_the_certificate_of_another(self, tenants):
+        """A session of one tenant's is that tenant's, whoever comes with it."""
+        context, since = tenants.context("acme"), len(tenants.gateway.records())
+        _, _, session = self.talk(tenants, context, who=ALICE, listener="both")
+        context.load_cert_chain(*tenants.clients["other"])
+        assert self.talk(tenants, context, session, BOB, listener="both")[:2] == (407, True)
+        record = tenants.gateway.wait_record(lambda r: r.get("error") == "login", since=since)
+        assert record["protection"]["peer"] == "CN=acme-proxy" and "tenant" not in record
 
     def test_not_after_its_user(self, tenants):
         tenants.add("acme", "dave", "has a ticket by now")
@@ -290,7 +381,11 @@ class TestCertificate:
         ("acme", ALICE, 200), ("other", BOB, 200), ("acme", BOB, 407), ("other", ALICE, 407), ("nobody", ALICE, 407),
         ("acme", None, 407)])
     def test_both_must_be_of_one_tenant(self, tenants, client, who, status):
+        since = len(tenants.gateway.records())
         assert tenants.status("both", client=client, who=who) == status
+        record = tenants.gateway.wait_record(lambda r: r["listener"] == "both", since=since)
+        assert (record.get("tenant"), record.get("error")) == ((client, None) if status == 200 else (None, "login"))
+        assert record["protection"]["peer"] == f"CN={tenants.clients[client][0].stem}"  # whose certificate it was
 
     @pytest.mark.parametrize("listener, client, status", [("both", "acme", 200), ("both", "nobody", 407),
                                                           ("password", None, 407)])
@@ -396,6 +491,52 @@ class TestIsolation:
         metrics = tenants.gateway.metrics()
         assert metrics['sallyport_tenant_over_quota_total{tenant="acme"}'] > 0
         assert metrics['sallyport_tenant_over_quota_total{tenant="other"}'] == 0
+
+    def test_quota_of_connections(self, own):
+        tenants = own(requests="unlimited, connections: 2")
+        with contextlib.ExitStack() as held:
+            for c in [held.enter_context(tenants.connect()) for _ in range(2)]:
+                assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=[authorization(*ALICE)]).status == 200
+            reply = tenants.ask(who=ALICE)
+            assert reply.status == 503 and reply.field("Retry-After") and reply.field("Connection") == "close"
+            assert tenants.status(who=BOB) == 200
+            metrics = tenants.gateway.metrics()
+            assert metrics['sallyport_tenant_connections{tenant="acme"}'] == 2
+            assert metrics['sallyport_tenant_connections{tenant="other"}'] == 0
+        wait.until(lambda: tenants.status(who=ALICE) == 200, "a connection that is free")
+
+    def test_quota_of_bytes(self, own):
+        """One sends no faster than it may, the other as fast as it can, at the same time."""
+        tenants = own(requests="unlimited, bytes-per-second: 200k")
+        assert tenants.status(who=ALICE) == tenants.status(who=BOB) == 200
+        body = os.urandom(1_400_000)  # 400 KB of it at once, the rest in five seconds
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            began = time.monotonic()
+            slow = pool.submit(tenants.ask, who=ALICE, body=body)
+            assert tenants.ask(who=BOB, body=body).body == body
+            assert not slow.done()
+            assert slow.result().body == body
+            assert time.monotonic() - began >= 4
+        received = {t: tenants.metric(f'sallyport_tenant_received_bytes_total{{tenant="{t}"}}') for t in ("acme", "other")}
+        assert all(len(body) < n < 1.1 * len(body) for n in received.values()), received
+
+    def test_rules_of_one(self, own):
+        """`tenant` is a condition."""
+        tenants = own()
+        config = tenants.gateway.config.read_text()
+        row = "  - {name: inspect, type: inspect, path: /inspect, preview: 1024}"
+        rule = "rules: [{name: not-theirs, tenant: [acme], then: block, why: acme sends none of these}]"
+        assert row in config
+        tenants.gateway.config.write_text(config.replace(row, f"{row[:-1]}, {rule}}}"))
+        tenants.gateway.send_signal(signal.SIGHUP)
+        tenants.gateway.wait_log("reload: done without interruption", 30)
+        since = len(tenants.gateway.records())
+        assert tenants.ask(who=ALICE, service="inspect").http_status() == 403
+        assert tenants.status(who=BOB, service="inspect") in (200, 204)
+        record = tenants.gateway.wait_record(lambda r: r.get("tenant") == "acme", since=since)
+        assert (record["verdict"], record["rule"]) == ("block", "not-theirs")
+        record = tenants.gateway.wait_record(lambda r: r.get("tenant") == "other", since=since)
+        assert record["verdict"] == "pass" and "rule" not in record
 
     def test_quota_counts_options_of_a_certificate(self, own):
         """Whoever is known by its certificate alone is a tenant, too."""
