@@ -520,6 +520,23 @@ class TestIsolation:
         received = {t: tenants.metric(f'sallyport_tenant_received_bytes_total{{tenant="{t}"}}') for t in ("acme", "other")}
         assert all(len(body) < n < 1.1 * len(body) for n in received.values()), received
 
+    def test_quota_of_scans(self, own):
+        """While the worker stands still: a file of each is on its way, and another one of the first is too many."""
+        tenants = own(requests="unlimited, scans: 1", more="}\nengines: {workers: {count: 1}")
+        assert {tenants.status(who=who, service="inspect") for who in (ALICE, BOB)} <= {200, 204}
+        workers = wait.until(tenants.gateway.worker_pids, "a worker")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with tenants.connect() as a, tenants.connect() as b:
+            for c, who in ((a, ALICE), (b, BOB)):
+                c.send(request("RESPMOD", "icaps://localhost/inspect", b"a file", fields=[authorization(*who)]))
+            names = [f'sallyport_tenant_scans{{tenant="{t}"}}' for t in ("acme", "other")]
+            wait.until(lambda: [tenants.metric(n) for n in names] == [1, 1], "two files")
+            assert tenants.ask(who=ALICE, service="inspect", body=b"more").field("X-Response-Desc") == "overload"
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            assert {c.read_reply("RESPMOD").status for c in (a, b)} <= {200, 204}
+
     def test_rules_of_one(self, own):
         """`tenant` is a condition."""
         tenants = own()
