@@ -18,12 +18,16 @@ struct why {
     uint64_t ms; /* for each step */
     /* What came of it. */
     sallyport_report *plan, *report; /* NULL: it did not come to that */
+    bool closed;                     /* by the server, as soon as the handshake was over */
     char address[ADDRESS_TEXT_MAX];  /* that answered; "" */
     char failure[200];               /* of the network; "": none */
 };
 
 /* Fills the lower half; EXIT_*. Frees nothing. */
 int why_find_out(struct why *w);
+/* The |i|-th reason: those of the report (without one, of the plan), then what is inferred of
+ * |closed|. */
+bool why_reason(const struct why *w, size_t i, sallyport_why *ret);
 void why_print_text(const struct why *w);
 void why_print_json(const struct why *w, int exit_code);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* why_print.c - HOW, WHO and WHY for people, and for scripts. Texts of reports are printable ASCII:
  * nothing that a server said can reach the terminal. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -160,12 +161,33 @@ static void print_reason(const struct why *w, const sallyport_why *y)
         (void)printf("        %s\n", hint);
 }
 
-static void print_whys(const struct why *w, const sallyport_report *r)
+bool why_reason(const struct why *w, size_t i, sallyport_why *ret)
 {
-    sallyport_why y = {.size = sizeof y};
+    const sallyport_report *r = w->report ? w->report : w->plan;
+
+    *ret = (sallyport_why){.size = sizeof *ret};
+    if (r && sallyport_report_why(r, i, ret) == 0)
+        return true;
+    if (!w->closed || (i > 0 && (!r || sallyport_report_why(r, i - 1, ret) != 0)))
+        return false;
+    *ret = (sallyport_why){
+        .size = sizeof *ret,
+        .code = "peer-policy",
+        .err = ECONNREFUSED,
+        .side = SALLYPORT_SIDE_PEER,
+        .stage = SALLYPORT_STAGE_OPEN,
+        .text = "the server closed the connection as soon as the handshake was over",
+        .source = "",
+    };
+    return true;
+}
+
+static void print_whys(const struct why *w)
+{
+    sallyport_why y;
     size_t i = 0;
 
-    for (; sallyport_report_why(r, i, &y) == 0; i++)
+    for (; why_reason(w, i, &y); i++)
         print_reason(w, &y);
     if (i == 0)
         (void)puts("WHY     nothing speaks against it");
@@ -186,7 +208,7 @@ void why_print_text(const struct why *w)
     } else {
         (void)puts("HOW     none: it was not even tried");
     }
-    print_whys(w, w->report ? w->report : w->plan);
+    print_whys(w);
 }
 
 /* ---- JSON ---- */
@@ -270,12 +292,12 @@ static void add_who(struct json *j, const struct why *w, const sallyport_peer *p
     json_close(j, '}');
 }
 
-static void add_whys(struct json *j, const sallyport_report *r)
+static void add_whys(struct json *j, const struct why *w)
 {
-    sallyport_why y = {.size = sizeof y};
+    sallyport_why y;
 
     json_open(j, "why", '[');
-    for (size_t i = 0; r && sallyport_report_why(r, i, &y) == 0; i++) {
+    for (size_t i = 0; why_reason(w, i, &y); i++) {
         json_open(j, NULL, '{');
         json_text(j, "code", y.code);
         json_text(j, "text", y.text);
@@ -308,7 +330,7 @@ void why_print_json(const struct why *w, int exit_code)
         json_text(&j, "how", NULL);
         json_text(&j, "who", NULL);
     }
-    add_whys(&j, w->report ? w->report : w->plan);
+    add_whys(&j, w);
     json_text(&j, "failure", w->failure[0] ? w->failure : NULL);
     json_u64(&j, "exit", (unsigned)exit_code);
     json_close(&j, '}');

@@ -16,6 +16,8 @@
 
 /* How long a server that wants nothing of us may take to say so, or to refuse us. */
 #define WORD_MS 1000u
+/* The handshake over, one that lets nobody in whom it does not want closes in the same breath. */
+#define BREATH_MS 100u
 
 static int network(struct why *w, const char *why)
 {
@@ -139,6 +141,43 @@ static int listen_for_a_word(SSL *ssl, int fd, sallyport_conn *c, uint64_t until
     return 0;
 }
 
+/* In order; an alert that refuses us is |e|. */
+static bool is_closed(const SSL *ssl, int e)
+{
+    return e == 0 && (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
+/* A server may shake hands with everybody and look at whom it has there afterwards: TLS has no
+ * alert for that any more. What it says before it closes is of the protocol above. */
+static int listen_for_the_end(struct why *w, SSL *ssl, int fd, sallyport_conn *c, uint64_t until)
+{
+    char words[1024];
+
+    for (;;) {
+        ERR_clear_error();
+        int ret = SSL_read(ssl, words, sizeof words);
+        int e = sallyport_drive(c, SALLYPORT_DID_READ, ret);
+
+        w->closed = is_closed(ssl, e);
+        if (e != 0 || w->closed || clock_mono_ms(&clock_system) >= until)
+            return e;
+        /* After words there may be more of them, or the end, in OpenSSL's own buffer. */
+        if (ret <= 0 && !wait_for(fd, wanted(ssl), until))
+            return 0;
+    }
+}
+
+static int listen_for_words(struct why *w, SSL *ssl, int fd, sallyport_conn *c)
+{
+    uint64_t now = clock_mono_ms(&clock_system);
+    int e = listen_for_a_word(ssl, fd, c, now + (w->ms < WORD_MS ? w->ms : WORD_MS));
+
+    w->closed = is_closed(ssl, e);
+    if (e != 0 || w->closed || !is_accepted(c))
+        return e;
+    return listen_for_the_end(w, ssl, fd, c, clock_mono_ms(&clock_system) + BREATH_MS);
+}
+
 static int talk_tls(struct why *w, int fd, SSL *ssl)
 {
     uint64_t now = clock_mono_ms(&clock_system);
@@ -150,15 +189,15 @@ static int talk_tls(struct why *w, int fd, SSL *ssl)
     if (e == -EAGAIN)
         e = handshake(ssl, fd, c, now + w->ms);
     if (e == 0)
-        e = listen_for_a_word(ssl, fd, c,
-                              clock_mono_ms(&clock_system) + (w->ms < WORD_MS ? w->ms : WORD_MS));
+        e = listen_for_words(w, ssl, fd, c);
     if (e != -EAGAIN)
         w->report = sallyport_conn_report(c);
     if (e == 0)
         (void)SSL_shutdown(ssl);
     sallyport_conn_free(c);
-    return e == -EAGAIN ? network(w, "the server does not go on with the TLS handshake")
-                        : exit_code(w, w->report, e);
+    if (e == -EAGAIN)
+        return network(w, "the server does not go on with the TLS handshake");
+    return e == 0 && w->closed ? EXIT_REFUSED : exit_code(w, w->report, e);
 }
 
 static int talk_clear(struct why *w, int fd)

@@ -207,6 +207,30 @@ class TestWhyNot:
             server.join()
         assert not found["why"][0]["certain"] and found["how"]["level"] == "strong"
 
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+    @pytest.mark.parametrize("words", [b"", b"220 go away\r\n"])
+    def test_closed_after_the_handshake(self, certificates, version, words):
+        """As by a server that looks at whom it has there when TLS is through with it: nobody says so."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificates.server)
+        context.minimum_version = context.maximum_version = version
+
+        def close_on_each():
+            for _ in range(2):
+                connection = context.wrap_socket(listener.accept()[0], server_side=True)
+                connection.sendall(words)
+                connection.unwrap().close()
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = threading.Thread(target=close_on_each)
+            server.start()
+            place = f"127.0.0.1:{listener.getsockname()[1]}"
+            found = self.check(place, certificates.ca, "peer-policy", "as soon as the handshake was over", exit_code=1)
+            said = run(place, "--ca", certificates.ca)
+            server.join()
+        assert (found["how"]["level"], found["why"][0]["certain"], len(found["why"])) == ("strong", False, 1)
+        assert "WHY     peer-policy: " in said.stdout and "inferred, nobody said so" in said.stdout
+
     def test_nobody_there(self, certificates):
         code, found = why(f"127.0.0.1:{free_port()}", "--ca", certificates.ca)
         assert code == 4 and "refused" in found["failure"].lower() and found["plan"]["level"] == "strong"
