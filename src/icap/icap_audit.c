@@ -200,7 +200,7 @@ void icap_audit_refused(struct icap_server *s, const struct listener_settings *l
         .listener = li->name,
         .error = err_code(err),
         .error_text = span_of(why),
-        .report = err == ERR_POLICY ? report : NULL, /* else there is no more to tell than |why| */
+        .report = err == ERR_POLICY || err == ERR_TLS ? report : NULL, /* else |why| says it all */
     };
 
     record_id(s->env.id_seed, s->loop_index, s->next_id++, id);

@@ -207,7 +207,7 @@ void ipp_audit_refused(struct ipp_server *s, const struct listener_settings *set
         .listener = settings->name,
         .error = err_code(err),
         .error_text = span_of(why),
-        .report = err == ERR_POLICY ? report : NULL, /* else there is no more to tell than |why| */
+        .report = err == ERR_POLICY || err == ERR_TLS ? report : NULL, /* else |why| says it all */
     };
 
     record_id(s->env.id_seed, s->loop_index, s->next_id++, id);
