@@ -58,7 +58,7 @@ struct icap_servers {
     struct icap_server **by_loop;
 };
 extern const struct listener_events icap_listener_events;
-/* The refusal for clear text on a TLS port: 403, closed. */
+/* The refusal for clear text on a TLS port, and for whom a policy does not let in: 403, closed. */
 struct span icap_plaintext_refusal(void);
 
 struct icap_server_counts {

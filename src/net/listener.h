@@ -49,6 +49,9 @@ struct listener_settings {
     /* TLS listeners: sent to a peer whose first byte is a letter, so clear text, then the
      * connection is closed. Static. Empty: just close. */
     struct span plaintext_refusal;
+    /* Sent where a policy, the listener's or the machine's, does not let a peer in whose connection
+     * stands; then that is closed. Static. Empty: just close. */
+    struct span policy_refusal;
     void (*destroy)(struct listener_settings *s); /* frees it; called when refs reach 0 */
 };
 struct listener_settings *listener_settings_ref(struct listener_settings *s);

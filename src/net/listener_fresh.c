@@ -113,6 +113,21 @@ static enum err check_policies(const struct fresh *f, sallyport_why *ret_why)
     return stream_check_system(f->stream, &f->li->settings->system, ret_why);
 }
 
+/* Best effort: it fits into an empty socket buffer, or the peer gets nothing (false). */
+static bool send_refusal(struct fresh *f, struct span text)
+{
+    struct chain c;
+    uint64_t n;
+
+    if (text.n == 0)
+        return false;
+    chain_init(&c, 0);
+    bool sent = chain_append_text(&c, text) == OK && stream_write(f->stream, &c, &n) == OK;
+
+    chain_done(&c);
+    return sent;
+}
+
 static void finish(struct fresh *f)
 {
     struct listener *li = f->li;
@@ -128,6 +143,7 @@ static void finish(struct fresh *f)
     sallyport_why why;
 
     if (check_policies(f, &why) != OK) {
+        (void)send_refusal(f, f->settings->policy_refusal);
         refuse(f, ERR_POLICY, protect_why_text(&why, text), REFUSAL_LINGER_MS);
         return;
     }
@@ -156,20 +172,6 @@ static void take_silence(struct fresh *f)
         refuse(f, e ? e : ERR_BUG, stream_error(f->stream), 0);
 }
 
-/* Best effort: it fits into an empty socket buffer, or the peer gets nothing (false). */
-static bool send_refusal(struct fresh *f)
-{
-    struct chain c;
-    uint64_t n;
-
-    chain_init(&c, 0);
-    bool sent = chain_append_text(&c, f->settings->plaintext_refusal) == OK &&
-                stream_write(f->stream, &c, &n) == OK;
-
-    chain_done(&c);
-    return sent;
-}
-
 static bool is_letter(unsigned char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -189,7 +191,8 @@ static void look_at_first_byte(struct fresh *f)
         return;
     }
     if (first != TLS_HANDSHAKE_BYTE && is_letter(first)) {
-        uint64_t linger_ms = send_refusal(f) ? REFUSAL_LINGER_MS : 0;
+        uint64_t linger_ms =
+            send_refusal(f, f->settings->plaintext_refusal) ? REFUSAL_LINGER_MS : 0;
 
         refuse(f, ERR_PLAINTEXT, "clear text where TLS is required", linger_ms);
         return;

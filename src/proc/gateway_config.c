@@ -279,6 +279,8 @@ static enum err listener_load(struct gateway_config *c, const struct generation 
     h->base.connections_max = l->connections ? l->connections : c->settings.limits.connections;
     h->base.plaintext_refusal =
         l->protocol == LISTENER_IPP ? ipp_plaintext_refusal() : icap_plaintext_refusal();
+    if (l->protocol != LISTENER_IPP)
+        h->base.policy_refusal = icap_plaintext_refusal();
     h->base.destroy = holder_destroy;
     h->base.system = (struct protect_system){
         .file = c->policy, .service = l->protocol == LISTENER_IPP ? "ipp" : "icap"};

@@ -68,6 +68,7 @@ class TestListeners:
         assert answers(clear) and answers(tls)
         change(gateway, policy, "default min=none", "rule service=icap min=strong")
         assert not answers(clear) and answers(tls)
+        assert clear.options("echo").status == 403
         record = gateway.wait_record(lambda r: r.get("error") == "policy")
         assert record["error_text"] == ("the connection is not protected; strong protection is required (line 3 of this machine's "
                                         "policy)")

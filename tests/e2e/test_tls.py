@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TLS as an auditor tries it, by the openssl command and Python's ssl."""
+import json
 import os
 import re
 import socket
@@ -224,20 +225,35 @@ class TestClientCertificates:
         ("a", "DNS:proxy.known.test", True), ("friend", "DNS:elsewhere.test", True),
         ("friends", "DNS:a.b.known.test", False), ("proxy.known.test", "DNS:elsewhere.test", False)])
     def test_only_those_who_are_wanted(self, sallyport, certificates, name, alternative, in_):
-        """Whole names count, and those of the right kind; who is turned away is in the record, too."""
-        context = context_for(certificates, TLS13, certificates.issue(name, f"subjectAltName={alternative}", usage="clientAuth"))
+        """Whole names count, and those of the right kind; who is turned away hears so, and is in the record, too."""
+        pair = certificates.issue(name, f"subjectAltName={alternative}", usage="clientAuth")
+        context = context_for(certificates, TLS13, pair)
         since = len(sallyport.records())
+        with IcapConnection(sallyport.address("known"), tls=context) as c:
+            reply = c.ask("RESPMOD", sallyport.url("echo", "known"), b"x")
+            assert reply.status == (200 if in_ else 403)
+            if not in_:
+                assert reply.field("Connection") == "close"
+                c.expect_closed()
+        why = self.command(sallyport, certificates, pair, "why", "--json")
+        assert json.loads(why.stdout)["how"]["accepted"] == "yes"  # that much TLS says of both
+        scan = self.command(sallyport, certificates, pair, "scan", __file__)
         if in_:
-            with IcapConnection(sallyport.address("known"), tls=context) as c:
-                assert c.ask("RESPMOD", sallyport.url("echo", "known"), b"x").status == 200
+            assert (why.returncode, json.loads(why.stdout)["why"], scan.returncode) == (0, [], 0)
             return
-        with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
-            with IcapConnection(sallyport.address("known"), tls=context) as c:
-                c.ask("RESPMOD", sallyport.url("echo", "known"), b"x")
+        reason, = json.loads(why.stdout)["why"]
+        assert (why.returncode, reason["code"], reason["certain"]) == (1, "peer-policy", False)
+        assert scan.returncode == 1 and "the server does not let us use it (403)" in scan.stdout
         record = sallyport.wait_record(lambda r: r["listener"] == "known" and r.get("error") == "policy", since=since)
         assert "not wanted here" in record["error_text"]
         assert record["protection"]["peer"] == f"CN={name}"
         assert record["protection"]["how"] == "strong"
+
+    @staticmethod
+    def command(sallyport, certificates, pair, name, *options):
+        url = sallyport.url("echo", "known").replace("icap:", "icaps:")
+        to = ["--to", url] if name == "scan" else [url]
+        return sallyport.command_line(name, *to, "--ca", certificates.ca, "--cert", pair[0], "--key", pair[1], *options)
 
     @pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
     @pytest.mark.parametrize("tail", [b"\x17\x03\x03\x40\x00half a record", b"\x17\x03\x03\x00\x20" + bytes(32)],

@@ -181,11 +181,42 @@ class TestClientCertificates:
     @pytest.mark.parametrize("listener, client, why", OUT)
     def test_out(self, sallyport, certificates, clients, listener, client, why, version):
         record, text = self.ask(sallyport, certificates, clients, listener, client, version)
-        assert "ICAP/1.0" not in text.replace(OPTIONS.decode(), ""), text
         assert why in record["error_text"]
-        if listener != "unknown-required":
+        if listener == "unknown-required":  # the handshake knows of no fault
+            assert "ICAP/1.0 403 Forbidden" in text, text
+        else:
+            assert "ICAP/1.0" not in text.replace(OPTIONS.decode(), ""), text
             assert re.search("alert|handshake failure", text), text
+        assert (record["protection"]["why"], record["protection"].get("peer")) == ("we-rejected-peer", None)
         assert "service" not in record
+
+    # What each side knows: the alert, RFC 8446 6.2, and what is in the record.
+    BOTH_ENDS = [
+        ("require", "none", 116, "did not return a certificate"), ("require", "expired", 45, "expired"),
+        ("require", "self-signed", 48, "self-signed"), ("require", "unknown CA", 48, "issuer certificate"),
+        ("require", "for servers", 43, "purpose"), ("crl", "revoked", 44, "revoked"), ("depth", "below", 48, "too long"),
+    ]
+
+    @VERSIONS
+    @pytest.mark.parametrize("listener, client, alert, why", BOTH_ENDS)
+    def test_both_ends_know_why(self, sallyport, certificates, clients, listener, client, alert, why, version):
+        record, text = self.ask(sallyport, certificates, clients, listener, client, version)
+        if version == TLS12 and client == "none":
+            alert = 40  # it has none of its own
+        assert f"SSL alert number {alert}\n" in text, text
+        assert why in record["error_text"] and record["protection"]["how"] == "none"
+
+    @pytest.mark.parametrize("listener, client, alert, why", [row for row in BOTH_ENDS if row[1] != "expired"])
+    def test_our_client_says_why(self, sallyport, certificates, clients, listener, client, alert, why):
+        """Of all but what it notices itself, before it connects."""
+        since, pair = len(sallyport.records()), clients[client]
+        done = sallyport.command_line("why", f"icaps://{sallyport.addresses()[listener]}/echo", "--json", "--ca",
+                                      certificates.ca, *(["--cert", pair[0], "--key", pair[1]] if pair else []))
+        reason, = json.loads(done.stdout)["why"]
+        assert (done.returncode, reason["code"], reason["certain"]) == (3, "peer-rejected-us", True)
+        assert (reason["source"], reason["raw"]) == ("tls-alert", alert)
+        record = sallyport.wait_record(lambda r: r["listener"] == listener, since=since)
+        assert why in record["error_text"] and record["protection"]["why"] == "we-rejected-peer"
 
     def test_status_says_whether_revocation_is_checked(self, sallyport):
         checked = {l["name"] for l in sallyport.status()["listeners"] if l.get("revocation_checked")}

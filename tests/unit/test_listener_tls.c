@@ -166,7 +166,7 @@ static void test_gone_without_a_word(void **state)
     site_close(&site);
 }
 
-/* Certified, but not wanted here: refused, and it is known who it was. */
+/* Certified, but not wanted here: told so within TLS, refused, and it is known who it was. */
 static void test_unwanted_peer(void **state)
 {
     static const struct {
@@ -187,6 +187,7 @@ static void test_unwanted_peer(void **state)
         assert_int_equal(sallyport_want_peer_text(want, "dns:other.example"), 0);
         assert_int_equal(sallyport_want_peer_text(want, rows[i].wanted), 0);
         s->policy.want = want;
+        s->policy_refusal = SPAN("ICAP/1.0 403 Not you\r\n\r\n");
         site_open(&site, s);
         int fd = test_connect(&site.at);
         SSL *ssl = handshake(&site, fd, known_client_tls);
@@ -197,6 +198,13 @@ static void test_unwanted_peer(void **state)
             assert_int_equal(book.err, ERR_POLICY);
             assert_non_null(strstr(book.why, "somebody who is not wanted here"));
             assert_string_equal(book.who, "CN=tenant one");
+            test_settle(site.l);
+            char got[64];
+
+            assert_int_equal(SSL_read(ssl, got, sizeof got), s->policy_refusal.n);
+            assert_memory_equal(got, s->policy_refusal.p, s->policy_refusal.n);
+            assert_int_equal(SSL_read(ssl, got, sizeof got), 0);
+            assert_int_equal(SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
         }
         SSL_free(ssl);
         (void)close(fd);
