@@ -11,6 +11,7 @@
 #include "net/listener.h"
 #include "proc/demo_ca.h"
 #include "proc/generation_text.h"
+#include "proc/mounted.h"
 #include "proc/notify.h"
 #include "proc/supervisor_int.h"
 
@@ -358,6 +359,34 @@ static void demo_is_a_configuration(void **state)
     buf_done(&out);
 }
 
+/* Without a port: the one that all such servers have. Nobody gets in without TLS and a certificate.
+ */
+static void directory_is_a_configuration(void **state)
+{
+    struct plan *p = *state;
+    struct settings_loaded *l;
+    struct config_report r;
+    char *path, own[64];
+
+    (void)snprintf(own, sizeof own, "%s/state", p->dir);
+    assert_int_equal(mounted_prepare("/nonexistent/certs", own, -1, &path, &p->why), OK);
+    config_report_init(&r);
+    assert_int_equal(settings_load(path, NULL, &r, &l), OK);
+    assert_string_equal(l->settings.state, own);
+    assert_int_equal(l->settings.n_listeners, 1);
+    assert_int_equal(l->settings.listeners[0].address.port, 11344);
+    assert_int_equal(l->settings.listeners[0].require, SALLYPORT_STRONG);
+    assert_string_equal(l->settings.listeners[0].tls, l->settings.tls[0].name);
+    assert_string_equal(l->settings.tls[0].directory, "/nonexistent/certs");
+    assert_int_equal(l->settings.tls[0].clients, TLS_CLIENTS_REQUIRE);
+    assert_int_equal(l->settings.n_services, 1);
+    settings_loaded_free(l);
+    config_report_done(&r);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(own), 0);
+    free(path);
+}
+
 static X509 *read_cert(const char *dir, const char *name)
 {
     char path[96];
@@ -522,6 +551,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(notes),
         cmocka_unit_test(watchdog_period),
         cmocka_unit_test(demo_is_a_configuration),
+        cmocka_unit_test_setup_teardown(directory_is_a_configuration, setup, teardown),
         cmocka_unit_test_setup_teardown(own_ca, setup, teardown),
         cmocka_unit_test(bodies_need_a_zygote),
         cmocka_unit_test_setup_teardown(journal_is_compacted, setup, teardown),
