@@ -409,6 +409,26 @@ static void test_an_hour(void **state)
     answers(w, peer_new(w), "/echo", ALICE, 200);
 }
 
+/* Connections that were opened together do not come again together. */
+static void test_ends_are_spread(void **state)
+{
+    struct world *w = *state;
+    unsigned left = 8, steps = 0;
+
+    for (unsigned i = 0; i < left; i++)
+        answers(w, peer_new(w), "/echo", ALICE, 200);
+    assert_int_equal(icap_server_connections(w->server), left);
+    for (unsigned hundredth = 90; hundredth <= 100; hundredth++) {
+        world_pass(w, hundredth == 90 ? 3240000 : 36000);
+        unsigned now = icap_server_connections(w->server);
+
+        steps += now < left;
+        left = now;
+    }
+    assert_int_equal(left, 0);
+    assert_true(steps >= 3);
+}
+
 /* What is under way is not cut off, and its answer says that the connection ends. */
 static void test_the_hour_passes_in_a_request(void **state)
 {
@@ -764,6 +784,7 @@ int main(void)
         TEST(test_the_client_leaves_meanwhile),
         TEST(test_the_server_ends_meanwhile),
         TEST(test_an_hour),
+        TEST(test_ends_are_spread),
         TEST(test_the_hour_passes_in_a_request),
         TEST(test_disabled_meanwhile),
         TEST(test_services_of_tenants),

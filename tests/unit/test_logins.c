@@ -379,6 +379,32 @@ static void test_renewal(void **state)
     session_unref(t);
 }
 
+/* What began together is not renewed together. */
+static void test_renewals_are_spread(void **state)
+{
+    struct world *w = *state;
+    struct credential v[24];
+    char text[64];
+
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        v[i] = alice;
+        (void)snprintf(v[i].user, sizeof v[i].user, "user%u", i);
+    }
+    set_tenants(w, v, ARRAY_LEN(v), false);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+            (void)snprintf(text, sizeof text, "user%u:correct horse", i);
+            session_unref(log_in(w, text));
+            /* One after the other, for few may wait. */
+            if (round == 1)
+                TURN_UNTIL(w->loop, counts(w).misses == ARRAY_LEN(v) + counts(w).renewed);
+        }
+        if (round == 0)
+            w->clock.now_ms += 3600000 / 100 * 75; /* the middle */
+    }
+    assert_true(counts(w).renewed > 0 && counts(w).renewed < ARRAY_LEN(v));
+}
+
 static void test_what_ends_sessions(void **state)
 {
     struct credential disabled = alice, changed = alice, moved = alice;
@@ -634,6 +660,7 @@ int main(void)
         TEST(test_guessing_at_one_user),
         TEST(test_an_hour),
         TEST(test_renewal),
+        TEST(test_renewals_are_spread),
         TEST(test_what_ends_sessions),
         TEST(test_failures_are_forgotten_with_a_change),
         TEST(test_change_under_way),
