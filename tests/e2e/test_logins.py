@@ -20,98 +20,23 @@ import time
 
 import pytest
 
-from testenv import IcapConnection, Sallyport, Squid, samples, wait
+from testenv import IcapConnection, Squid, samples, wait
 from testenv.cicap import cicap_client
 from testenv.icap import chunked, http_request, http_response, request
 from testenv.sallyport import binary, build_dir, is_sanitized
 from testenv.squid import KEEP_READING
+from testenv.tenants import ALICE, BOB, Tenants, authorization
 
 KEY_UPDATE = 24  # RFC 8446 4.6.3
 LIVE_CLIENTS = 500
-ALICE, BOB = ("alice", "correct horse battery"), ("bob", "staple of the others")
-CONFIG = """\
-state: {state}
-threads: 2
-sandbox: SANDBOX
-log: {level: debug}
-admin: {address: "127.0.0.1:0"}
-login: {rounds: 100000, failures: FAILURES, user-failures: 1000MORE}
-tls:
-  - {name: server, certificate: CERTIFICATE, key: KEY}
-  - {name: mutual, certificate: CERTIFICATE, key: KEY, client-ca: AUTHORITY}
-listeners:
-  - {name: clear, address: "127.0.0.1:0"}
-  - {name: password, address: "127.0.0.1:0", tls: server, login: password}
-  - {name: certificate, address: "127.0.0.1:0", tls: mutual, login: certificate}
-  - {name: both, address: "127.0.0.1:0", tls: mutual, login: both}
-tenants:
-  - {name: acme, certificates: ["dns:proxy.acme.test"], requests-per-second: REQUESTS}
-  - {name: other, certificates: ["uri:spiffe://other.test/*"]}
-services:
-  - {name: echo, type: echo, path: /echo}
-  - {name: inspect, type: inspect, path: /inspect, preview: 1024}
-  - {name: acme-only, type: inspect, path: /own, tenants: [acme], contact: "help@acme.test"}
-  - {name: acme-mail, type: inspect, path: /mail, tenants: [acme], contact: "help@acme.test"}
-  - {name: other-mail, type: inspect, path: /mail, tenants: [other], contact: "help@other.test"}
-"""
-
-
-def authorization(user, password):
-    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-class Tenants:
-    """A gateway with two tenants and a user for each, and its clients."""
-
-    def __init__(self, folder, certificates, clients, requests="unlimited", failures="1000", more=""):
-        certificate, key = certificates.server
-        config = CONFIG
-        for word, value in {"SANDBOX": "best-effort" if is_sanitized(build_dir()) else "required", "KEY": str(key),
-                            "CERTIFICATE": str(certificate), "AUTHORITY": str(certificates.ca), "REQUESTS": requests,
-                            "FAILURES": failures, "MORE": more}.items():
-            config = config.replace(word, value)
-        self.certificates, self.clients = certificates, clients
-        self.gateway = Sallyport(folder, config=config)
-        self.add("acme", *ALICE)
-        self.add("other", *BOB)
-
-    def run(self, *words, password=None):
-        env = dict(os.environ, **({"SALLYPORT_PASSWORD": password} if password else {}))
-        done = self.gateway.command_line("tenant", *words, "--state", self.gateway.state, env=env,
-                                         stdin=subprocess.DEVNULL, start_new_session=True)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-
-    def add(self, tenant, user, password):
-        self.run("add", tenant, "--user", user, password=password)
-
-    def context(self, client=None):
-        context = ssl.create_default_context(cafile=str(self.certificates.ca))
-        if client:
-            context.load_cert_chain(*self.clients[client])
-        return context
-
-    def connect(self, listener="password", client=None, context=None):
-        # Derivations are below everything else, and this machine may be busy.
-        return IcapConnection(self.gateway.address(listener), tls=context or self.context(client), timeout=120)
-
-    def ask(self, listener="password", who=None, client=None, service="echo", body=b"x", method="RESPMOD", **more):
-        """One request on a connection of its own."""
-        with self.connect(listener, client) as c:
-            fields = [authorization(*who)] if who else []
-            return c.ask(method, f"icaps://localhost/{service}", body, fields=fields, **more)
-
-    def status(self, *arguments, **more):
-        return self.ask(*arguments, **more).status
-
-    def metric(self, name):
-        return self.gateway.metrics()[name]
 
 
 @pytest.fixture(scope="module")
 def clients(certificates):
-    """Client certificates: of acme, of other, of nobody."""
+    """Client certificates: of acme, of other by name and by subject, of nobody."""
     return {"acme": certificates.issue("acme-proxy", "subjectAltName=DNS:proxy.acme.test", "clientAuth"),
             "other": certificates.issue("other-proxy", "subjectAltName=URI:spiffe://other.test/proxy/1", "clientAuth"),
+            "named": certificates.issue("other-by-name", "subjectAltName=DNS:named.test", "clientAuth"),
             "nobody": certificates.issue("stranger", "subjectAltName=DNS:stranger.test", "clientAuth")}
 
 
@@ -234,8 +159,8 @@ class TestPassword:
                 if password.startswith("second"):
                     tenants.run("passwd", "ed", password=password)
                 for _ in range(20):
-                    fields = [authorization("ed", password)]
-                    assert c.ask("RESPMOD", "icaps://localhost/echo", body, fields=fields).status == 200
+                    login = authorization("ed", password)
+                    assert c.ask("RESPMOD", "icaps://localhost/echo", body, fields=[login]).status == 200
         assert [tenants.metric(n) for n in names] == [b + 2 for b in before]
 
         def ids_of_ed():
@@ -250,8 +175,8 @@ class TestPassword:
         token = authorization("jürgen", "Straße: 7 €").split()[-1]
         for scheme in ("Basic", "basic", "BASIC"):
             with tenants.connect() as c:
-                fields = [f"Authorization: {scheme} {token}"]
-                assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status == 200
+                login = [f"Authorization: {scheme} {token}"]
+                assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=login).status == 200
 
     def test_verifiers_grow(self, own):
         """When more rounds are asked for, at the next login; and that one goes on."""
@@ -372,7 +297,8 @@ class TestTickets:
 
 
 class TestCertificate:
-    @pytest.mark.parametrize("client, status, tenant", [("acme", 200, "acme"), ("other", 200, "other"), ("nobody", 403, None)])
+    @pytest.mark.parametrize("client, status, tenant", [("acme", 200, "acme"), ("other", 200, "other"), ("named", 200, "other"),
+                                                        ("nobody", 403, None)])
     def test_whose_it_is(self, tenants, client, status, tenant):
         since = len(tenants.gateway.records())
         assert tenants.status("certificate", client=client) == status
@@ -384,9 +310,9 @@ class TestCertificate:
         ("acme", ALICE, 200), ("other", BOB, 200), ("acme", BOB, 407), ("other", ALICE, 407), ("nobody", ALICE, 407),
         ("acme", None, 407)])
     def test_both_must_be_of_one_tenant(self, tenants, client, who, status):
-        since = len(tenants.gateway.records())
-        assert tenants.status("both", client=client, who=who) == status
-        record = tenants.gateway.wait_record(lambda r: r["listener"] == "both", since=since)
+        reply = tenants.ask("both", client=client, who=who)
+        assert reply.status == status
+        record = tenants.gateway.wait_record(lambda r: r["id"] == reply.field("X-Request-ID"))
         assert (record.get("tenant"), record.get("error")) == ((client, None) if status == 200 else (None, "login"))
         assert record["protection"]["peer"] == f"CN={tenants.clients[client][0].stem}"  # whose certificate it was
 
@@ -623,7 +549,14 @@ class TestSecrets:
         secrets = [word for user, password in (ALICE, BOB)
                    for word in (password, base64.b64encode(f"{user}:{password}".encode()).decode())]
         since = len(tenants.gateway.records())
-        assert tenants.status(who=ALICE) == 200
+        # Of the proxy's user, of the virus scanner before us, of the user at the origin; none of them our business.
+        fields = ["Proxy-Authorization: Basic dXNlcjpvZi10aGUtcHJveHk=", "X-Scan-APIKEY: key-of-a-scanner"]
+        lines = [b"Authorization: Bearer token-of-the-origin", b"Cookie: id=cookie-of-the-origin"]
+        secrets += ["dXNlcjpvZi10aGUtcHJveHk=", "of-the-proxy", "key-of-a-scanner", "token-of-the-origin", "cookie-of-the-origin"]
+        http = [("req-hdr", http_request(fields=lines)), ("res-hdr", http_response(1))]
+        with tenants.connect() as c:
+            fields.append(authorization(*ALICE))
+            assert c.ask("RESPMOD", "icaps://localhost/inspect", b"x", fields=fields, http=http).status == 200
         assert tenants.status(who=("alice", "not the password at all")) == 407
         secrets.append("not the password at all")
         for status in (200, 407):  # what is looked through has these in it
@@ -640,9 +573,12 @@ class TestSecrets:
             assert not any(secret in text for text in seen), secret
 
     def test_no_core_of_the_gateway(self, tenants):
-        limits = pathlib.Path(f"/proc/{tenants.gateway.gateway_pid()}/limits").read_text()
+        """And what sessions are made of is in locked memory."""
+        assert tenants.status(who=ALICE) == 200
+        process = pathlib.Path(f"/proc/{tenants.gateway.gateway_pid()}")
         if not is_sanitized(build_dir()):
-            assert re.search(r"Max core file size +0 +0 ", limits)
+            assert re.search(r"Max core file size +0 +0 ", (process / "limits").read_text())
+            assert int(re.search(r"VmLck:\s+(\d+) kB", (process / "status").read_text())[1]) > 0
 
     def test_a_password_on_a_clear_listener_is_nobody_s_business(self, tenants):
         """No login is asked for there: the field means nothing, and is not recorded."""

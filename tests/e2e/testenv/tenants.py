@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gateway with two tenants, a user of each, and listeners for every kind of login."""
+import base64
+import os
+import ssl
+import subprocess
+
+from .icap import IcapConnection
+from .sallyport import Sallyport, build_dir, is_sanitized
+
+ALICE, BOB = ("alice", "correct horse battery"), ("bob", "staple of the others")
+CONFIG = """\
+state: {state}
+threads: 2
+sandbox: SANDBOX
+log: {level: debug}
+admin: {address: "127.0.0.1:0"}
+login: {rounds: 100000, failures: FAILURES, user-failures: 1000MORE}
+tls:
+  - {name: server, certificate: CERTIFICATE, key: KEY}
+  - {name: mutual, certificate: CERTIFICATE, key: KEY, client-ca: AUTHORITY}
+listeners:
+  - {name: clear, address: "127.0.0.1:0"}
+  - {name: password, address: "127.0.0.1:0", tls: server, login: password}
+  - {name: certificate, address: "127.0.0.1:0", tls: mutual, login: certificate}
+  - {name: both, address: "127.0.0.1:0", tls: mutual, login: both}
+tenants:
+  - {name: acme, certificates: ["dns:proxy.acme.test"], requests-per-second: REQUESTS}
+  - {name: other, certificates: ["uri:spiffe://other.test/*", "dn:CN=other-by-*"]}
+services:
+  - {name: echo, type: echo, path: /echo}
+  - {name: inspect, type: inspect, path: /inspect, preview: 1024}
+  - {name: acme-only, type: inspect, path: /own, tenants: [acme], contact: "help@acme.test"}
+  - {name: acme-mail, type: inspect, path: /mail, tenants: [acme], contact: "help@acme.test"}
+  - {name: other-mail, type: inspect, path: /mail, tenants: [other], contact: "help@other.test"}
+"""
+
+
+def authorization(user, password):
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class Tenants:
+    """A gateway with two tenants and a user for each, and its clients."""
+
+    def __init__(self, folder, certificates, clients, requests="unlimited", failures="1000", more=""):
+        certificate, key = certificates.server
+        config = CONFIG
+        for word, value in {"SANDBOX": "best-effort" if is_sanitized(build_dir()) else "required", "KEY": str(key),
+                            "CERTIFICATE": str(certificate), "AUTHORITY": str(certificates.ca), "REQUESTS": requests,
+                            "FAILURES": failures, "MORE": more}.items():
+            config = config.replace(word, value)
+        self.certificates, self.clients = certificates, clients
+        self.gateway = Sallyport(folder, config=config)
+        self.add("acme", *ALICE)
+        self.add("other", *BOB)
+
+    def run(self, *words, password=None):
+        env = dict(os.environ, **({"SALLYPORT_PASSWORD": password} if password else {}))
+        done = self.gateway.command_line("tenant", *words, "--state", self.gateway.state, env=env,
+                                         stdin=subprocess.DEVNULL, start_new_session=True)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+
+    def add(self, tenant, user, password):
+        self.run("add", tenant, "--user", user, password=password)
+
+    def context(self, client=None):
+        context = ssl.create_default_context(cafile=str(self.certificates.ca))
+        if client:
+            context.load_cert_chain(*self.clients[client])
+        return context
+
+    def connect(self, listener="password", client=None, context=None):
+        # Derivations are below everything else, and this machine may be busy.
+        return IcapConnection(self.gateway.address(listener), tls=context or self.context(client), timeout=120)
+
+    def ask(self, listener="password", who=None, client=None, service="echo", body=b"x", method="RESPMOD", **more):
+        """One request on a connection of its own."""
+        with self.connect(listener, client) as c:
+            fields = [authorization(*who)] if who else []
+            return c.ask(method, f"icaps://localhost/{service}", body, fields=fields, **more)
+
+    def status(self, *arguments, **more):
+        return self.ask(*arguments, **more).status
+
+    def metric(self, name):
+        return self.gateway.metrics()[name]
