@@ -203,7 +203,8 @@ class TestFields:
         check_form(record)
         assert record["listener"] == "tls"
         assert (record["bytes_in"], record["bytes_out"], record["body_len"]) == (0, 0, 0)
-        for absent in ("service", "method", "icap_status", "protection", "verdict"):
+        assert (record["protection"]["how"], record["protection"]["why"]) == ("none", "peer-rejected-us")
+        for absent in ("service", "method", "icap_status", "verdict"):
             assert absent not in record
 
     def test_one_record_each(self, sallyport, way):

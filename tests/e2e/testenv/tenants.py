@@ -26,7 +26,7 @@ listeners:
   - {name: both, address: "127.0.0.1:0", tls: mutual, login: both}
 tenants:
   - {name: acme, certificates: ["dns:proxy.acme.test"], requests-per-second: REQUESTS}
-  - {name: other, certificates: ["uri:spiffe://other.test/*", "dn:CN=other-by-*"]}
+  - {name: other, certificates: ["uri:spiffe://other.test/*", "dn:CN=other-by-name"]}
 services:
   - {name: echo, type: echo, path: /echo}
   - {name: inspect, type: inspect, path: /inspect, preview: 1024}
