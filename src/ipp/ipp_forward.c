@@ -146,18 +146,21 @@ static void keep_printed(struct ipp_exchange *ex, int32_t printer_id)
     ipp_job_keep(ex, &j, on_job_kept);
 }
 
-/* Of a job that is at the printer already only its documents change. */
+/* Of a job that is at the printer already only its documents change; one of which nobody would know
+ * there is none to wait for. */
 static void on_created_kept(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
 
     ex->asking = false;
-    if (err) {
-        on_job_kept(ex, err, job);
-        return;
+    if (err == ERR_CONFLICT) {
+        ipp_stop_conflict(ex, ex->took_id);
+    } else if (err) {
+        ipp_stop_unkept(ex, err);
+    } else {
+        ex->job = *job;
+        send_request(ex, true);
     }
-    ex->job = *job;
-    send_request(ex, true);
 }
 
 static void refuse_nameless(struct ipp_exchange *ex)

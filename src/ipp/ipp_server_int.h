@@ -186,6 +186,7 @@ struct ipp_exchange {
     struct buf answer;             /* the printer's */
     struct ipp_message answer_message;
     int32_t took_id; /* the printer's number of the job, before the book has it */
+    enum err unkept; /* the book's: the printer's job, without a document yet, is canceled for it */
     bool creating;   /* the errand is the Create-Job of a job whose document has come now */
     /* for the record */
     char id[RECORD_ID_LEN + 1];
@@ -384,6 +385,10 @@ void ipp_forward_unkept(struct ipp_exchange *ex, enum err err);
 /* The printer has the job as |printer_id|, and somebody changed it in the book meanwhile: if that
  * was to cancel it, the printer is asked to. */
 void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id);
+/* The printer has made the job, for a document that has not gone there, and the book cannot be
+ * told: it is asked to cancel it, whatever it says to that, and the client is told what |err| is.
+ */
+void ipp_stop_unkept(struct ipp_exchange *ex, enum err err);
 /* The printer has the job and cannot have this document of it, which no client waits for: asks it
  * to cancel the job, of which the book says why (ex->why), and ends. */
 void ipp_stop_incomplete(struct ipp_exchange *ex);

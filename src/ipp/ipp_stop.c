@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs that end at the printer, and stand in the book as the printer's, who knows whether that came
  * in time: those that were canceled while it was being told of them, and those of which it cannot
- * have a document that their clients do not wait for any more. */
+ * have a document that their clients do not wait for any more. And those of which the book cannot
+ * be told that the printer has made them. */
 #include <stdio.h>
 
 #include "ipp/ipp_server_int.h"
@@ -12,11 +13,20 @@ static void tell_canceled(struct ipp_exchange *ex)
                      "the job was canceled while it was on its way to the printer");
 }
 
+static void tell_unkept(struct ipp_exchange *ex)
+{
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ex->unkept, "job book",
+                     "what is known of the job could not be kept: %s; it is not printed",
+                     err_text(ex->unkept));
+}
+
 /* ---- at the printer ---- */
 
 static void end(struct ipp_exchange *ex)
 {
-    if (ex->conn)
+    if (ex->unkept)
+        tell_unkept(ex);
+    else if (ex->conn)
         tell_canceled(ex);
     ipp_forward_over(ex);
 }
@@ -76,6 +86,14 @@ void ipp_stop_incomplete(struct ipp_exchange *ex)
     ipp_job_keep(ex, &j, on_explained);
 }
 
+/* ---- not in the book ---- */
+
+void ipp_stop_unkept(struct ipp_exchange *ex, enum err err)
+{
+    ex->unkept = err;
+    stop(ex);
+}
+
 /* ---- canceled on the way ---- */
 
 static void stop_canceled(struct ipp_exchange *ex)
@@ -105,6 +123,12 @@ static void move(struct ipp_exchange *ex)
     ipp_job_keep(ex, &j, on_moved);
 }
 
+/* The printer has made it for a document that it has not got. */
+static bool is_empty(const struct ipp_exchange *ex)
+{
+    return ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->job.printer_id == 0;
+}
+
 static void on_seen(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
@@ -112,6 +136,10 @@ static void on_seen(void *arg, enum err err, const struct ipp_job *job)
     ex->asking = false;
     if (err && ex->job.stage == IPP_JOB_SENDING) {
         stop_canceled(ex); /* nobody changes such a job but to cancel it */
+        return;
+    }
+    if (err && is_empty(ex)) {
+        ipp_stop_unkept(ex, err);
         return;
     }
     if (err) {

@@ -367,6 +367,93 @@ class TestCancelledOnTheWay:
         assert fake.operations().count(ipp.SEND_DOCUMENT) == 1
 
 
+class TestBookIsFull:
+    """The printer has made a job of which the book cannot be told, since there is no room in it any more: without a
+    document it would wait for one for ever, so it is asked to cancel it, and the client is told."""
+
+    @pytest.fixture
+    def tiny(self, tmp_path, certificates, fake):
+        """A gateway with room for some jobs."""
+        printers = [printer("fake", fake.uri(), require="[]", scan_wait="100ms"),
+                    printer("patient", fake.uri(), require="[]", scan_wait="60s")]
+        with PrintGateway(tmp_path / "gateway", certificates, printers, more="store: {size: 1m}\n") as running:
+            yield running
+
+    @pytest.fixture
+    def way(self, fake):
+        """Create-Job waits at the printer."""
+        fake.forget()
+        fake.talk_now = way = TestCancelledOnTheWay.Way(ipp.CREATE_JOB, None)
+        yield way
+        way.release.set()
+        fake.talk_now = None
+
+    @staticmethod
+    def fill(gateway):
+        """The printer's Create-Job is in the middle of it, and no other job finds room then."""
+        client = gateway.client("fake")
+        long = ("job-hold-until", ipp.KEYWORD, *("no-hold",) * 1500)
+        for _ in range(200):
+            answer = client.ask(ipp.CREATE_JOB, job=[long])
+            if answer.code != ipp.OK:
+                break
+        assert answer.code == ipp.TEMPORARY_ERROR, answer
+        assert "cannot be read or kept now" in answer.message.get("status-message")
+
+    @staticmethod
+    def check(gateway, fake, job):
+        number = fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id")
+        assert number == max(fake.jobs) and ipp.SEND_DOCUMENT not in fake.operations()
+        record = gateway.wait_record(lambda r: r.get("print", {}).get("job") == job and r.get("verdict"))
+        assert (record["error"], record["rule"]) == ("disk-full", "job book"), record
+        assert "it is not printed" in record["error_text"], record
+        return record
+
+    def test_client_waits(self, tiny, fake, way):
+        client = tiny.client("patient")
+        job = client.create_job("no room")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            sent = pool.submit(client.send_document, job, b"there is no room for its job", None)
+            assert way.reached.wait(30)
+            self.fill(tiny)
+            way.release.set()
+            answer = sent.result()
+        assert answer.code == ipp.TEMPORARY_ERROR, answer
+        assert "could not be kept" in answer.message.get("status-message")
+        assert "may not have canceled" not in self.check(tiny, fake, job)["error_text"]
+
+    def test_client_does_not_wait(self, tiny, fake, way):
+        client, job = TestCancelledOnTheWay.begin(tiny, way, "Send-Document", b"no room, later")
+        self.fill(tiny)
+        way.release.set()
+        self.check(tiny, fake, job)
+        assert client.ask(ipp.GET_JOB_ATTRIBUTES, job_id=job).code == ipp.OK
+
+    def test_printer_does_not_cancel(self, tiny, fake, way):
+        """For operators, in the record; the client hears the same."""
+        release = way.release.wait
+
+        def talk(peer, fake_, head):
+            heard = fake_.hear(peer, head)
+            if heard.operation == ipp.CANCEL_JOB:
+                return False
+            if heard.operation == ipp.CREATE_JOB:
+                way.reached.set()
+                assert release(60)
+            peer.send(http(fake_.reply(heard)))
+            return True
+        fake.talk_now = talk
+        client = tiny.client("patient")
+        job = client.create_job("no room")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            sent = pool.submit(client.send_document, job, b"and the printer hangs up", None)
+            assert way.reached.wait(30)
+            self.fill(tiny)
+            way.release.set()
+            assert sent.result().code == ipp.TEMPORARY_ERROR
+        assert "the printer may not have canceled it" in self.check(tiny, fake, job)["error_text"]
+
+
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory):
     """A file system of 4 MiB for the spool."""
