@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What printers say of themselves, for those who announce them. */
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "ipp/ipp_advertise.h"
 #include "ipp/ipp_server_int.h"
 
 struct announcement {
-    struct task untold; /* of one that is not asked */
+    struct announcement *prev, *next; /* of |server|, while it is asked */
+    struct ipp_server *server;        /* NULL: it is not asked */
+    struct task untold;               /* of one that is not asked */
     struct ipp_snapshot *snapshot;
     const struct ipp_printer *printer;
     struct ipp_errand *errand;
@@ -17,6 +20,8 @@ struct announcement {
 
 static void announcement_free(struct announcement *n)
 {
+    if (n->server)
+        DL_DELETE(n->server->announcements, n);
     buf_done(&n->request);
     ipp_snapshot_unref(n->snapshot);
     free(n);
@@ -75,7 +80,21 @@ static enum err ask(struct ipp_server *s, struct announcement *n, uint64_t deadl
                                           .done = on_answer,
                                           .arg = n};
 
-    return ipp_backend_ask(ipp_server_backend(s, n->printer), &r, &n->errand);
+    TRY(ipp_backend_ask(ipp_server_backend(s, n->printer), &r, &n->errand));
+    n->server = s;
+    DL_APPEND(s->announcements, n);
+    return OK;
+}
+
+/* Each may have whoever waits for it ask for another, which is not asked any more. */
+void ipp_announcements_end(struct ipp_server *s)
+{
+    while (s->announcements) {
+        struct announcement *n = s->announcements;
+
+        ipp_errand_cancel(n->errand);
+        announce(n, NULL);
+    }
 }
 
 enum err ipp_server_announce(struct ipp_server *s, size_t i, uint64_t deadline_ms,

@@ -239,6 +239,7 @@ void ipp_server_free(struct ipp_server *s)
         http_connection_end(c->http, ERR_DRAINING, "the gateway is shutting down");
     }
     end_detached(s);
+    ipp_announcements_end(s);
     reach_free(s->reach, s->snapshot->n_printers);
     ipp_snapshot_unref(s->snapshot);
     buf_done(&s->line);

@@ -30,6 +30,7 @@
 /* Jobs of one request, besides its target. */
 #define IPP_OTHERS_MAX 64u
 
+struct announcement;
 struct ipp_exchange;
 struct ipp_connection;
 
@@ -46,6 +47,7 @@ struct ipp_server {
     struct ipp_reach *reach;            /* one per printer of |snapshot| */
     struct ipp_connection *connections; /* list */
     struct ipp_exchange *detached;      /* list: documents whose clients do not wait any more */
+    struct announcement *announcements; /* list: printers that are asked what they are */
     unsigned loop_index;
     uint64_t next_id;
     bool draining;
@@ -205,6 +207,11 @@ struct ipp_exchange {
 /* Where |p| is; NULL: not known any more. */
 struct ipp_backend *ipp_server_backend(struct ipp_server *s, const struct ipp_printer *p);
 void ipp_server_check_drained(struct ipp_server *s);
+
+/* ---- ipp_announce.c ---- */
+
+/* Nobody is asked any more: whoever waits for an announcement gets what is known without. */
+void ipp_announcements_end(struct ipp_server *s);
 
 /* ---- ipp_exchange.c ---- */
 

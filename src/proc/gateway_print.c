@@ -212,9 +212,11 @@ enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
 
 void gateway_print_free_loop(struct gateway_loop *gl)
 {
-    ipp_server_free(gl->ipp);
+    struct ipp_server *s = gl->ipp;
+
+    gl->ipp = NULL; /* whoever hears of its end asks it nothing more */
+    ipp_server_free(s);
     gateway_remote_free(gl->remote);
-    gl->ipp = NULL;
     gl->remote = NULL;
 }
 

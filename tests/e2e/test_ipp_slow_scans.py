@@ -3,7 +3,6 @@
 wait, no room for one more, and engines that are down."""
 import concurrent.futures
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -20,6 +19,7 @@ from testenv.cups import Cupsd
 from testenv.fake_printer import FakePrinter, answer as answer_of, http
 from testenv.peers import free_port, missing
 from testenv.printing import PrintGateway, printer
+from testenv.store_lock import writing
 
 CLIENTS = {"CUPS prints": ("Print-Job", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", ipp.FORMAT_NOT_SUPPORTED),
            "others print": ("Print-Job", "Other/1.0", ipp.SECURITY_ERROR),
@@ -69,20 +69,6 @@ def send(client, operation, document, name="document"):
         return answer, answer.message.get("job-id")
     job = client.create_job(name)
     return client.send_document(job, document, None), job
-
-
-@contextlib.contextmanager
-def writing(folder):
-    """Meanwhile nobody else can write to this LMDB environment."""
-    lmdb, environment, transaction = ctypes.CDLL("liblmdb.so.0"), ctypes.c_void_p(), ctypes.c_void_p()
-    assert lmdb.mdb_env_create(ctypes.byref(environment)) == 0
-    assert lmdb.mdb_env_open(environment, os.fsencode(folder), 0, 0o600) == 0
-    assert lmdb.mdb_txn_begin(environment, None, 0, ctypes.byref(transaction)) == 0
-    try:
-        yield
-    finally:
-        lmdb.mdb_txn_abort(transaction)
-        lmdb.mdb_env_close(environment)
 
 
 class TestSlow:
