@@ -90,6 +90,9 @@ static void describe_way(struct ipp_exchange *ex, char client[ADDRESS_TEXT_MAX],
     r->report = stream_report(stream);
     r->handshake_us = ex->conn->first ? a->handshake_us : 0;
     http_counts(e, &r->bytes_in, &r->bytes_out);
+    p->offered = req ? head_value(req->head, SPAN("Upgrade")) : SPAN_NONE;
+    if (!p->offered.n)
+        p->offered = span_of(ex->conn->offered);
     if (req)
         p->agent = head_value(req->head, SPAN("User-Agent"));
 }

@@ -71,6 +71,7 @@ struct ipp_connection {
     unsigned port;           /* by which the client came; 0: not known */
     bool first;              /* no exchange yet: the handshake's time goes into the first record */
     unsigned refusals;       /* wrong credentials */
+    char offered[65];        /* Upgrade of the request behind which TLS began */
 };
 
 /* Where an exchange is. ATTRIBUTES: the message's come. ASKING: somebody is asked about the job or

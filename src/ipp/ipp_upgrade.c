@@ -45,6 +45,10 @@ void ipp_upgrade_switched(struct ipp_exchange *ex)
 /* False: it is answered. */
 static bool switch_over(struct ipp_exchange *ex)
 {
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+    struct span offered = head_value(req->head, SPAN("Upgrade"));
+
+    (void)span_copy(offered, ex->conn->offered, sizeof ex->conn->offered);
     enum err e = http_connection_switch(ex->conn->http, ipp_upgrade_field());
 
     if (e == OK)

@@ -218,6 +218,7 @@ static void add_print(struct json *j, const struct record_print *p)
     add_status(j, "job", p->job);
     add_status(j, "printer_job", p->printer_job);
     add_word(j, "channel", p->channel);
+    add_span(j, "offered", p->offered);
     add_word(j, "required", p->required);
     add_word(j, "lacked", p->lacked);
     add_word(j, "auth", p->auth);

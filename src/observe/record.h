@@ -26,6 +26,7 @@ struct record_print {
     const char *printer;
     uint32_t job, printer_job; /* its numbers here and there; 0: none */
     const char *channel;       /* "clear", "upgraded", "implicit" */
+    struct span offered;       /* Upgrade, of the request or of the one before which TLS began */
     const char *required;      /* AUTH list that it had to meet, "" for none */
     const char *lacked;        /* what it did not meet; NULL: it did */
     const char *auth;          /* what proved the user; NULL: nothing did */

@@ -2,6 +2,7 @@
 """Who prints: Digest (RFC 7616) byte by byte, client certificates; who may use which printer; and what wrong passwords
 get. Basic is in test_ipp_basic.py."""
 import base64
+import hashlib
 import itertools
 import os
 import pty
@@ -34,6 +35,7 @@ GROUPS = """\
 PDF = b"%PDF-1.4\n%%EOF\n"
 LIFETIME = 300  # of nonces, in seconds
 ELSEWHERE = "another realm"
+OFFERED = "TLS/1.2,TLS/1.1,TLS/1.0"  # by Wire.upgrade()
 
 
 def printers(backend):
@@ -199,7 +201,13 @@ class TestRight:
         assert b"Authorization" not in backend.last(PRINT_JOB).head
         record = wire.record(gateway, operation="Print-Job")
         assert (record["user"], record["tenant"]) == ("ann", "acme")
-        assert record["print"]["auth"] == f"digest-{algorithm}"
+        said = record["print"]
+        assert (said["auth"], said["channel"]) == (f"digest-{algorithm}", way)
+        assert said["required"] == ("DAA" if way == "clear" else "TLS,DAA")
+        assert said.get("offered") == (OFFERED if way == "upgraded" else None)
+        assert record.get("protection", {}).get("cipher") == (None if way == "clear" else wire.sock.cipher()[0])
+        assert (said["printer"], said["status"], record["action"]) == (name, "successful-ok", "pass")
+        assert (record["body_len"], record["sha256"]) == (len(PDF), hashlib.sha256(PDF).hexdigest())
 
     def test_again_and_again(self, connect):
         wire = connect()
