@@ -228,7 +228,8 @@ static void date_at_creation(struct ipp_writer *w, struct span name, const struc
     ipp_write_value(w, IPP_VALUE_DATE_TIME, name, writer_span(&date));
 }
 
-/* All of them are of the group job-description (RFC 8011 5.3); none is of job-template. */
+/* All of them are of the group job-description (RFC 8011 5.3); none is of job-template. What CUPS
+ * has of its own, job-printer-state-message, is what `lpstat -l` shows as a job's status. */
 static const struct {
     struct span name;
     void (*write)(struct ipp_writer *w, struct span name, const struct own_job *o);
@@ -238,6 +239,7 @@ static const struct {
     {SPAN("job-state"),                 state           },
     {SPAN("job-state-reasons"),         reasons         },
     {SPAN("job-state-message"),         message         },
+    {SPAN("job-printer-state-message"), message         },
     {SPAN("job-printer-uri"),           job_printer_uri },
     {SPAN("job-name"),                  job_name        },
     {SPAN("job-originating-user-name"), user_name       },

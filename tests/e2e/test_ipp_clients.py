@@ -133,6 +133,11 @@ class TestLp:
         done = commands.run(gateway, "lp", *flags, "-d", name, commands.document(samples.EICAR))
         assert done.returncode == 1
         assert "lp: the document is infected: EICAR-Test-File [" in done.stderr, done
+        number = re.search(r"EICAR-Test-File (\[\w+\])", done.stderr)[1]
+        in_tls = ["-E"] if name == "secure" else []  # in clear text nobody hears of such a job
+        listed = commands.run(gateway, "lpstat", *in_tls, "-W", "completed", "-l", "-o").stdout
+        assert (f"\n\tStatus: the document is infected: EICAR-Test-File {number}\n"
+                "\tAlerts: document-security-error\n") in listed, listed
 
     @pytest.mark.usefixtures("untouched")
     def test_no_such_printer(self, gateway, commands):

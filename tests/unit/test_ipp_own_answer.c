@@ -271,6 +271,18 @@ static void states_are_told(void **state)
     }
 }
 
+/* `lpstat -l` asks for CUPS' own attribute. */
+static void cups_is_told_why(void **state)
+{
+    struct ipp_job job = scanned();
+
+    (void)state;
+    job.stage = IPP_JOB_ABORTED;
+    (void)span_copy(SPAN("it is infected"), job.why, sizeof job.why);
+    assert_job(&job, "requested-attributes=kjob-state +kjob-printer-state-message",
+               "@2 job-state=e8 job-printer-state-message=tit is infected");
+}
+
 static void what_is_not_known_has_a_name(void **state)
 {
     struct ipp_job job = scanned();
@@ -330,10 +342,15 @@ static void dates_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals_are_written),  cmocka_unit_test(versions_are_ones_that_we_speak),
-        cmocka_unit_test(long_messages_are_cut), cmocka_unit_test(failures_leave_nothing),
-        cmocka_unit_test(a_job_is_told),         cmocka_unit_test(what_is_asked_for_is_told),
-        cmocka_unit_test(states_are_told),       cmocka_unit_test(what_is_not_known_has_a_name),
+        cmocka_unit_test(refusals_are_written),
+        cmocka_unit_test(versions_are_ones_that_we_speak),
+        cmocka_unit_test(long_messages_are_cut),
+        cmocka_unit_test(failures_leave_nothing),
+        cmocka_unit_test(a_job_is_told),
+        cmocka_unit_test(what_is_asked_for_is_told),
+        cmocka_unit_test(states_are_told),
+        cmocka_unit_test(cups_is_told_why),
+        cmocka_unit_test(what_is_not_known_has_a_name),
         cmocka_unit_test(dates_are_told),
     };
 
