@@ -17,6 +17,7 @@ EXE = "application/vnd.microsoft.portable-executable"
 CUPS = "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0"
 UEL = b"\x1b%-12345X"
 PJL = UEL + b'@PJL JOB NAME="a"\r\n@PJL FSDELETE NAME="0:\\a"\r\n@PJL ENTER LANGUAGE=PCL\r\n\x1bE' + UEL
+POSTSCRIPT = b"%!PS-Adobe-3.0\n%%Page: 1 1\n(%disk0%a) (w) file pop showpage\n"
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + samples.noise(30_000) + b"\xff\xd9"
 
 
@@ -227,6 +228,10 @@ REFUSALS = {
                       "the document is not allowed: Type.Denied"),
     "commands for the printer": Refusal("strict", PJL, "application/octet-stream", "infected", "pjl-fsdelete",
                                         "infected: pjl-fsdelete"),
+    "program for the printer": Refusal("strict", POSTSCRIPT, "application/postscript", "infected", "ps-file", "infected"),
+    "encrypted pdf": Refusal("strict", pdf().replace(b"/Root 1 0 R", b"/Root 1 0 R /Encrypt 4 0 R"), "application/pdf",
+                             "not-inspected", None, "nobody could look into the document"),
+    "bomb": Refusal("plain", gzip.compress(bytes(1 << 28)), "text/plain", "not-inspected", None, "nobody could look", "gzip"),
     "many pages": Refusal("strict", pdf(3), "application/pdf", "denied", None,
                           "the document is not allowed: the document has more pages than are printed here"),
     "not what it says": Refusal("plain", b"no gzip", "text/plain", "not-inspected", None,

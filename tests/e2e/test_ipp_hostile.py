@@ -349,6 +349,9 @@ class TestEndless:
         assert (reply.code, reply.get("Connection")) == (TOO_LARGE, "close")
         assert memory_of(gateway_pid) - before < 16 * MEGABYTE
         assert backend.heard == []
+        wire.close()
+        record = wire.record(gateway, status="client-error-request-entity-too-large")
+        assert (record["rule"], record["http_status"]) == ("message", 200), record
 
     @pytest.mark.parametrize("framing", ["chunks", "length"])
     def test_document(self, gateway, gateway_pid, backend, connect, framing):
