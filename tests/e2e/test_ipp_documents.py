@@ -9,8 +9,10 @@ import zlib
 import pytest
 
 from testenv import ipp, samples, wait
-from testenv.cups import Cupsd
+from testenv.cups import Cupsd, client_environment, ipptool, run
+from testenv.peers import need
 from testenv.printing import PrintGateway, printer
+from testenv.tap import Tap
 
 MACROS = "application/vnd.ms-word.document.macroenabled.12"
 EXE = "application/vnd.microsoft.portable-executable"
@@ -57,7 +59,7 @@ def gateway(tmp_path_factory, certificates, cupsd):
         printer("strict", uri, require="[]", pipeline="[yara, filetype, printing]", pages_max=2, rules=rules,
                 types=f"{{deny: [{EXE}, {MACROS}], mismatch: block}}"),
         printer("small", uri, require="[]", body_max="10k"),
-        printer("picky", uri, require="[]", formats="[application/pdf, image/*]"),
+        printer("picky", uri, require="[]", formats="[application/pdf, image/*]", aliases="[/printers/picky]"),
         printer("lax", uri, require="[]", on="{infected: pass}"),
         printer("lax-picky", uri, require="[]", pipeline="[yara, filetype, printing]", pages_max=2,
                 formats="[application/pdf]", rules="[{name: not-bob, user: [bob], then: block}]",
@@ -325,6 +327,30 @@ class TestRefused:
             assert (answer.code, answer.message.get("status-message")) == (
                 ipp.FORMAT_NOT_SUPPORTED, "text/plain is not printed here")
         assert gateway.record_of(answer)["rule"] == "formats"
+
+    @pytest.mark.parametrize("name, words", [("picky", "text/plain is not printed here"),
+                                             ("nobody", "there is no such printer here")])
+    def test_document_stays_at_home(self, gateway, tmp_path, name, words):
+        """CUPS waits a second with it, behind the attributes: what can be said by then it need not be sent for."""
+        path = tmp_path / "a.txt"
+        path.write_bytes(b"a secret at home\n" * 20_000)
+        env = client_environment(tmp_path / "home")
+        with Tap(gateway.address("print")) as tap:
+            done = ipptool(f"ipp://localhost:{tap.port}/ipp/{name}", "print-job.test", "-tv", "-I", file=path, env=env)
+            assert done.returncode == 1 and f"({words})" in done.stdout, done.stdout
+            assert b"document-format" in tap.seen and b"a secret at home" not in tap.seen
+
+    def test_document_of_lp(self, gateway, tmp_path):
+        """It cancels its job then, and does not say why."""
+        user, path = "carol", tmp_path / "a.txt"
+        path.write_bytes(b"a secret at home\n" * 20_000)
+        with Tap(gateway.address("print")) as tap:
+            done = run(need("lp", "cups-client"), "-U", user, "-h", f"localhost:{tap.port}", "-d", "picky",
+                       "-o", "document-format=text/plain", path, env=client_environment(tmp_path / "home"))
+            assert done.returncode == 1 and b"a secret at home" not in tap.seen, done
+        record = gateway.wait_record(lambda r: r.get("print", {}).get("operation") == "Send-Document"
+                                     and r.get("rule") == "formats" and "CUPS/" in r["print"]["agent"] and r["user"] == user)
+        assert record["error_text"] == "text/plain is not printed here"
 
 
 class TestSecondDocument:

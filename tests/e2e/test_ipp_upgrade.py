@@ -4,7 +4,6 @@ demanded of those who do not ask, and what somebody in between can do with it.""
 import re
 import socket
 import ssl
-import threading
 
 import pytest
 
@@ -16,6 +15,7 @@ from testenv.peers import need
 from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
                                 Wire, chunk, client_hello, context, post)
 from testenv.printing import PrintGateway, printer
+from testenv.tap import Tap
 
 LISTENERS = """\
   - {name: off, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: off}
@@ -501,43 +501,6 @@ class Joined:
             finally:
                 self.wire.send(self.outgoing.read())
             self.incoming.write(self.wire.sock.recv(65536))
-
-
-class Tap:
-    """Hands bytes on between clients and |address|, and keeps those of the clients in |seen|."""
-
-    def __init__(self, address):
-        self.address, self.seen = address, bytearray()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-
-    def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self.address, 30)
-            for source, sink, keep in ((client, server, True), (server, client, False)):
-                threading.Thread(target=self.copy, args=(source, sink, keep), daemon=True).start()
-
-    def copy(self, source, sink, keep):
-        try:
-            while data := source.recv(65536):
-                if keep:
-                    self.seen += data
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def __exit__(self, *exc):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
 
 
 class TestDocumentStaysSecret:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients say, on its way."""
+import socket
+import threading
+
+
+class Tap:
+    """Hands bytes on between clients and |address|, and keeps those of the clients in |seen|."""
+
+    def __init__(self, address):
+        self.address, self.seen = address, bytearray()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.address, 30)
+            for source, sink, keep in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self.copy, args=(source, sink, keep), daemon=True).start()
+
+    def copy(self, source, sink, keep):
+        try:
+            while data := source.recv(65536):
+                if keep:
+                    self.seen += data
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def __exit__(self, *exc):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
