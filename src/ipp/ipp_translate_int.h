@@ -31,7 +31,8 @@ void ipp_write_uri_authentication(struct ipp_writer *w, const struct ipp_public_
 void ipp_write_xri(struct ipp_writer *w, const struct ipp_public_uris *uris);
 /* auth-info-required, as CUPS has it. */
 void ipp_write_auth_info(struct ipp_writer *w, const struct ipp_public_printer *p);
-/* One URI as |name|, of the printer; nothing without URIs. */
+/* One URI as |name|, of the printer of a job, without its AUTH list: clients of CUPS take what is
+ * behind the last slash for the printer's name. Nothing without URIs. */
 void ipp_write_printer_uri(struct ipp_writer *w, struct span name,
                            const struct ipp_public_uris *uris);
 /* job-uri; nothing where no port leads to it as it was made. */

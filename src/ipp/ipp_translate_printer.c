@@ -128,7 +128,8 @@ void ipp_write_printer_uri(struct ipp_writer *w, struct span name,
                            const struct ipp_public_uris *uris)
 {
     if (uris->n)
-        ipp_write_string(w, IPP_VALUE_URI, name, uris->v[0].uri);
+        ipp_write_string(w, IPP_VALUE_URI, name,
+                         span_sub(uris->v[0].uri, 0, span_find(uris->v[0].uri, ';')));
 }
 
 void ipp_write_job_uri(struct ipp_writer *w, const struct ipp_public_printer *p,

@@ -135,7 +135,8 @@ class TestLp:
         assert "lp: the document is infected: EICAR-Test-File [" in done.stderr, done
         number = re.search(r"EICAR-Test-File (\[\w+\])", done.stderr)[1]
         in_tls = ["-E"] if name == "secure" else []  # in clear text nobody hears of such a job
-        listed = commands.run(gateway, "lpstat", *in_tls, "-W", "completed", "-l", "-o").stdout
+        listed = commands.run(gateway, "lpstat", *in_tls, "-W", "completed", "-l", "-o", name).stdout
+        assert listed.startswith(f"{name}-")
         assert (f"\n\tStatus: the document is infected: EICAR-Test-File {number}\n"
                 "\tAlerts: document-security-error\n") in listed, listed
 
