@@ -19,6 +19,7 @@ from testenv.fake_printer import FakePrinter, http
 from testenv.printing import PrintGateway, printer
 from testenv.samples import EICAR
 from testenv.wrong_printer import WrongPrinter
+from testenv.wrong_server import Stub
 from test_ipp_gateway import PDF
 
 
@@ -331,6 +332,30 @@ class TestScannerElsewhere:
         assert len(cupsd.documents()) == printed + 1
         record = gateway.wait_record(lambda r: r.get("action") == "block")
         assert record["findings"][0]["engine"] == "icap" and record["cause"] == "infected"
+
+    @staticmethod
+    def changes(peer, _stub):
+        """An ICAP server that makes another document of each."""
+        while head := peer.head():
+            if head.startswith(b"OPTIONS "):
+                peer.send(b'ICAP/1.0 200 OK\r\nMethods: REQMOD\r\nISTag: "1"\r\nEncapsulated: null-body=0\r\n\r\n')
+                continue
+            peer.head()  # of the document
+            peer.chunks()
+            other = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n"
+            peer.send(b'ICAP/1.0 200 OK\r\nISTag: "1"\r\nEncapsulated: req-hdr=0, req-body=%d\r\n\r\n' % len(other)
+                      + other + b"5\r\nother\r\n0\r\n\r\n")
+
+    def test_what_it_would_change(self, cupsd, start_gateway, tmp_path, document):
+        """Is not printed: neither what came, nor what nobody sent."""
+        printed = len(cupsd.documents())
+        with Stub(self.changes) as scanner:
+            gateway = start_gateway([printer("acct", cupsd.uri(), require="[]", icap=f"icap://{scanner.address}/x")])
+            refused = print_to(gateway.uri("acct"), document, tmp_path).stdout
+        assert "the document is not allowed: the scanner would change the document" in refused, refused
+        assert len(cupsd.documents()) == printed
+        record = gateway.wait_record(lambda r: r.get("action") == "block")
+        assert (record["cause"], record["verdict"]) == ("denied", "block"), record
 
     def test_after_what_may_pass(self, sallyport, cupsd, start_gateway, tmp_path):
         """Engines that could not look leave it to the other scanner, and not to nobody."""
