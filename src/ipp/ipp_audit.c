@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "ipp/ipp_server_int.h"
+#include "protect/policy.h"
 
 static void append_line(struct ipp_server *s, const struct record *r)
 {
@@ -95,6 +96,31 @@ static void describe_way(struct ipp_exchange *ex, char client[ADDRESS_TEXT_MAX],
         p->offered = span_of(ex->conn->offered);
     if (req)
         p->agent = head_value(req->head, SPAN("User-Agent"));
+}
+
+void ipp_audit_detach(struct ipp_exchange *ex)
+{
+    char client[ADDRESS_TEXT_MAX];
+    struct record r = {.id = ex->id};
+    struct record_print p = {0};
+
+    describe_way(ex, client, &r, &p);
+    ex->came.settings = listener_settings_ref(http_connection_accepted(ex->conn->http)->settings);
+    ex->came.report = protect_report_keep(r.report);
+    (void)span_copy(p.agent, ex->came.agent, sizeof ex->came.agent);
+    (void)span_copy(p.offered, ex->came.offered, sizeof ex->came.offered);
+}
+
+static void describe_past_way(const struct ipp_exchange *ex, struct record *r,
+                              struct record_print *p)
+{
+    r->client = span_of(ex->job.client);
+    if (!ex->came.settings)
+        return;
+    r->listener = ex->came.settings->name;
+    r->report = ex->came.report;
+    p->agent = span_of(ex->came.agent);
+    p->offered = span_of(ex->came.offered);
 }
 
 /* What operators should see without searching records: not what was found, but what went wrong. */
@@ -192,7 +218,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
     if (ex->conn)
         describe_way(ex, client, &r, &p);
     else
-        r.client = span_of(ex->job.client);
+        describe_past_way(ex, &r, &p);
     append_line(s, &r);
     count(ex, r.total_us);
     tell_trouble(ex);

@@ -81,6 +81,9 @@ void ipp_exchange_finish(struct ipp_exchange *ex)
     } else {
         DL_DELETE(s->detached, ex);
     }
+    if (ex->came.settings)
+        listener_settings_unref(ex->came.settings);
+    sallyport_report_free(ex->came.report);
     chain_done(&ex->early);
     session_unref(ex->session);
     buf_done(&ex->attributes);
@@ -107,6 +110,7 @@ void ipp_exchange_detach(struct ipp_exchange *ex)
 {
     struct ipp_connection *c = ex->conn;
 
+    ipp_audit_detach(ex);
     DL_APPEND(ex->server->detached, ex);
     c->ex = NULL;
     c->first = false;

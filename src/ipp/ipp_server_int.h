@@ -192,6 +192,11 @@ struct ipp_exchange {
     enum err unkept; /* the book's: the printer's job, without a document yet, is canceled for it */
     bool creating;   /* the errand is the Create-Job of a job whose document has come now */
     /* for the record */
+    struct {                                /* of a detached one: how its client had come */
+        struct listener_settings *settings; /* referenced; NULL: it is not detached */
+        sallyport_report *report;           /* referenced */
+        char agent[128], offered[65];
+    } came;
     char id[RECORD_ID_LEN + 1];
     uint64_t start_wall_ms, start_us, scan_start_us, scan_us;
     unsigned http_status;
@@ -435,6 +440,8 @@ void ipp_reply_public(const struct ipp_exchange *ex, struct ipp_public_printer *
 /* ---- ipp_audit.c ---- */
 
 void ipp_audit_finish(struct ipp_exchange *ex);
+/* Keeps what the record will say of the connection, which the exchange leaves. */
+void ipp_audit_detach(struct ipp_exchange *ex);
 void ipp_audit_refused(struct ipp_server *s, const struct listener_settings *settings,
                        const struct address *peer, enum err err, const char *why,
                        const sallyport_report *report);

@@ -2,6 +2,7 @@
 #include "protect/policy.h"
 
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "protect/report_int.h"
@@ -48,6 +49,12 @@ enum err protect_system_check(const struct protect_system *system, const struct 
         return OK;
     *ret_why = reason_why(&cause);
     return ERR_POLICY;
+}
+
+/* Only the count of references changes, and that is atomic. */
+sallyport_report *protect_report_keep(const sallyport_report *report)
+{
+    return report_ref((sallyport_report *)(uintptr_t)report);
 }
 
 const char *protect_why_text(const sallyport_why *why, char dst[PROTECT_WHY_MAX])

@@ -33,6 +33,9 @@ NODISCARD enum err protect_system_check(const struct protect_system *system,
                                         const struct sockaddr *local, const struct sockaddr *remote,
                                         const sallyport_report *report, sallyport_why *ret_why);
 
+/* |report| once more, for who outlives the connection; sallyport_report_free() gives it back. */
+sallyport_report *protect_report_keep(const sallyport_report *report);
+
 #define PROTECT_WHY_MAX 256u
 /* |why| in words, with the line of the policy if it was one. */
 const char *protect_why_text(const sallyport_why *why, char dst[PROTECT_WHY_MAX]);

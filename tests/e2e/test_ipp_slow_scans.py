@@ -90,6 +90,19 @@ class TestSlow:
         record = self.record_of_job(gateway, job)
         assert (record["verdict"], record["action"], record["print"]["operation"]) == ("pass", "pass", operation)
 
+    @pytest.mark.parametrize("way, channel", [("clear", "clear"), ("upgrade", "upgraded"), ("tls", "implicit")])
+    def test_how_it_came(self, gateway, way, channel):
+        """The record says that also where the client has gone since."""
+        client = gateway.client("slow", way, agent="Test/1.0")
+        with gateway.frozen():
+            job = client.print_job(f"how it came: {way}".encode(), None).message.get("job-id")
+            assert client.job_state(job) == ipp.PROCESSING
+        record = self.record_of_job(gateway, job)
+        said = record["print"]
+        assert (record["listener"], said["channel"], said["agent"]) == ("print", channel, "Test/1.0"), record
+        assert said.get("offered") == ("TLS/1.3, TLS/1.2" if way == "upgrade" else None)
+        assert ("cipher" in record.get("protection", {})) == (way != "clear"), record
+
     @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
     @pytest.mark.usefixtures("untouched")
     def test_infected(self, gateway, operation):
