@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from testenv import IcapConnection, build_dir, cicap_client, samples
+from testenv import IcapConnection, Sallyport, build_dir, cicap_client, samples
 from testenv.sallyport import run_command
 
 SIZES = (0, 1, 1024, 65535, 65536, samples.MIB)
@@ -13,6 +13,16 @@ SIZES = (0, 1, 1024, 65535, 65536, samples.MIB)
 def client(sallyport, service, *options, tls=False, **more):
     """c-icap-client at one of our listeners."""
     return cicap_client(sallyport.address("tls" if tls else "clear")[1], service, *options, tls_ca=tls, **more)
+
+
+PARTIAL = "  - {name: partial, type: echo, path: /partial, answer: partial}\n"
+
+
+@pytest.fixture(scope="module")
+def sallyport(tmp_path_factory, certificates):
+    """One with a service that answers 206 where it may, too."""
+    with Sallyport(tmp_path_factory.mktemp("sallyport"), tls=certificates.server, services=PARTIAL) as gateway:
+        yield gateway
 
 
 @pytest.fixture(params=["clear", "tls"])
@@ -63,6 +73,17 @@ class TestCIcapClient:
         # 204 is always fair inside a preview, and then there is no output.
         assert out in (b"", samples.noise(size))
 
+    @pytest.mark.parametrize("preview", [("-nopreview",), ("-w", 0), ("-w", 1024)], ids=lambda p: " ".join(map(str, p)))
+    @pytest.mark.parametrize("size", [0, 1, 1024, 4096, samples.MIB])
+    def test_partial(self, sallyport, tls, tmp_path, size, preview):
+        """206: the client puts its own bytes where the answer points to them."""
+        (tmp_path / "in").write_bytes(samples.noise(size))
+        run = client(sallyport, "partial", "-206", *preview, "-resp", "http://origin.test/file.bin", "-v", tls=tls,
+                     file=tmp_path / "in", output=tmp_path / "out")
+        talk = (run.stdout + run.stderr).decode(errors="replace")
+        assert run.returncode == 0 and "ICAP/1.0 206 Partial Content" in talk, talk
+        assert (tmp_path / "out").read_bytes() == samples.noise(size)
+
     def test_infected(self, sallyport, tls, tmp_path):
         (tmp_path / "in").write_bytes(samples.EICAR)
         run = client(sallyport, "inspect", "-resp", "http://origin.test/eicar.com", "-v", tls=tls,
@@ -92,6 +113,15 @@ class TestOurClient:
         (tmp_path / "file.bin").write_bytes(samples.noise(size))
         run = self.scan("--to", f"icap://127.0.0.1:{cicap.port}/echo", tmp_path / "file.bin")
         assert run.returncode == 0, run.stdout + run.stderr
+
+    @pytest.mark.parametrize("content", [samples.noise(size) for size in SIZES] + [b"<html><body>hello</body></html>" * 3000],
+                             ids=[*map(str, SIZES), "html"])
+    def test_ex206(self, cicap, tmp_path, content):
+        """It changes the beginning of what is HTML, if one takes a 206; a scan wants a verdict, and does not."""
+        (tmp_path / "file.bin").write_bytes(content)
+        run = self.scan("--json", "--to", f"icap://127.0.0.1:{cicap.port}/ex206", tmp_path / "file.bin")
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert (json.loads(run.stdout)["verdict"], json.loads(run.stdout)["icap_status"]) == ("pass", 204)
 
     def test_echo_tls(self, cicap, certificates, tmp_path):
         (tmp_path / "file.bin").write_bytes(samples.noise(70_000))

@@ -94,6 +94,12 @@ class TestCIcap:
         assert bad(checks) == {"unknown-method", "bad-version", "error-istag", "eicar-passed"}
         assert checks["preview-answer"] == checks["first-byte-late"] == "ok"
 
+    def test_ex206(self, cicap):
+        """A service of it that closes the connection when it has to give back more than 64 KiB itself."""
+        code, checks, found = probe(f"icap://127.0.0.1:{cicap.port}/ex206")
+        assert (code, found["failed"]) == (1, 1)
+        assert bad(checks) == {"unknown-method", "bad-version", "error-istag", "eicar-passed", "large-answer"}
+
     def test_tls(self, cicap, certificates):
         code, checks, _ = probe(f"icaps://127.0.0.1:{cicap.tls_port}/echo", "--ca", certificates.ca)
         assert code == 0
