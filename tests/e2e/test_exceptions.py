@@ -47,6 +47,7 @@ class Operator:
         """"pass" or "block", and the record's id."""
         reply = self.way.ask("REQMOD", service, body)
         blocked = reply.status == 200 and reply.encapsulated[0][0] == "res-hdr" and reply.http_status() == 403
+        self.page = reply.body if blocked else None
         return ("block" if blocked else "pass"), reply.field("X-Request-ID")
 
     def verdict(self, *arguments, **more):
@@ -85,8 +86,10 @@ def own(start_sallyport):
 class TestWalk:
     def test_from_a_blocked_upload_to_its_exception_and_back(self, operator):
         """What the manual promises: the id on the block page leads to the file's way through."""
-        verdict, id_ = operator.upload()
+        verdict, sent = operator.upload()
         assert verdict == "block"
+        id_ = re.search(r"<code>([0-9a-z]+)</code>", operator.page.decode())[1]
+        assert id_ == sent
         operator.gateway.wait_record(lambda r: r["id"] == id_)
         text = operator.run("status", "--id", id_).stdout
         for words in (rf"^id +{id_}$", r"^service +inspect$", r"^verdict +block$", r"^cause +infected$",

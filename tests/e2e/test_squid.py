@@ -9,6 +9,8 @@ import base64
 import gzip
 import http.client
 import json
+import re
+import shutil
 import socket
 import time
 
@@ -38,7 +40,6 @@ def scheme(request):
 def readable(certificates, tmp_path_factory):
     """The CA where Squid's user can read it."""
     import pathlib
-    import shutil
     import tempfile
     folder = pathlib.Path(tempfile.mkdtemp(prefix="squid-ca-"))
     folder.chmod(0o755)
@@ -289,6 +290,115 @@ def content():
         server.server.RequestHandlerClass = Content
         server.server.heads = server.heads = []
         yield server
+
+
+class TestClientCertificate:
+    """A listener that lets nobody in without one: Squid's OpenSSL build has it."""
+
+    @pytest.fixture(scope="class")
+    def gateway(self, tmp_path_factory, certificates):
+        certificate, key = certificates.server
+        config = ("state: {state}\nthreads: 2\nsandbox: best-effort\nadmin: {address: 127.0.0.1:0}\n"
+                  f"tls: [{{name: mutual, certificate: {certificate}, key: {key}, client-ca: {certificates.ca}}}]\n"
+                  'listeners: [{name: tls, address: "127.0.0.1:0", tls: mutual, require: strong}]\n'
+                  "services:\n  - {name: inspect, type: inspect, path: /inspect}\n")
+        with Sallyport(tmp_path_factory.mktemp("mutual"), config=config) as gateway:
+            yield gateway
+
+    @pytest.fixture(scope="class")
+    def shown(self, certificates, readable):
+        """A certificate of its own, where Squid's user can read it."""
+        for path, name in zip(certificates.issue("squid", usage="clientAuth"), ("cert.pem", "key.pem"), strict=True):
+            shutil.copy(path, readable.ca.parent / name)
+            (readable.ca.parent / name).chmod(0o644)
+        return f" tls-cert={readable.ca.parent}/cert.pem tls-key={readable.ca.parent}/key.pem"
+
+    @pytest.fixture(scope="class")
+    def squid(self, gateway, readable, shown):
+        services = [(point, url, options + shown) for point, url, options in
+                    service_lines(gateway, readable, "icaps", "inspect")]
+        with Squid(services, extra=KEEP_READING + READ_AHEAD) as squid:
+            yield squid
+
+    @pytest.mark.parametrize("size", samples.SIZES)
+    def test_download(self, squid, origin, size):
+        assert_noise(squid.get(origin.url(f"/size/{size}")), size)
+
+    @pytest.mark.parametrize("size", samples.SIZES)
+    def test_upload(self, squid, origin, size):
+        assert_uploaded(squid.post(origin.url("/upload"), samples.pieces(size), size), size)
+
+    def test_infected(self, gateway, squid, origin):
+        assert_blocked(squid.get(origin.url("/eicar")))
+        assert_blocked(squid.post(origin.url("/upload"), [samples.EICAR], len(samples.EICAR)))
+        record = gateway.wait_record(lambda r: r.get("verdict") == "block")
+        assert record["protection"]["peer"] == "CN=squid", record
+
+    def test_without_one(self, gateway, readable, start_squid, origin):
+        squid = start_squid(service_lines(gateway, readable, "icaps", "inspect"))
+        assert squid.get(origin.url("/size/1024"))[0] >= 500
+
+
+class TestPartial:
+    """206: Squid sends on what it has itself, from where the answer says. It takes one in place of a preview's
+    204, and without a preview where it may take a 204, which is for less than 64 KiB."""
+
+    @pytest.fixture(scope="class")
+    def gateway(self, tmp_path_factory):
+        services = "".join(f"  - {{name: {name}, type: echo, path: /{name}, answer: partial{more}}}\n"
+                           for name, more in (("partial", ""), ("previewed", ", preview: 1k")))
+        with Sallyport(tmp_path_factory.mktemp("partial"), services=services) as gateway:
+            yield gateway
+
+    @pytest.fixture(scope="class", params=["partial", "previewed"])
+    def squid(self, request, gateway, readable):
+        with Squid(service_lines(gateway, readable, "icap", request.param), extra=KEEP_READING + READ_AHEAD) as squid:
+            squid.service = request.param
+            yield squid
+
+    @staticmethod
+    def assert_status(gateway, since, method, squid, size):
+        status = gateway.wait_record(lambda r: r["method"] == method, since=since)["icap_status"]
+        may = squid.service == "previewed" or size < 65536
+        assert status == ((206 if may else 200) if size else 204)
+
+    @pytest.mark.parametrize("size", samples.SIZES)
+    def test_download(self, gateway, squid, origin, size):
+        since = len(gateway.records())
+        assert_noise(squid.get(origin.url(f"/size/{size}")), size)
+        self.assert_status(gateway, since, "RESPMOD", squid, size)
+
+    @pytest.mark.parametrize("size", samples.SIZES)
+    def test_upload(self, gateway, squid, origin, size):
+        since = len(gateway.records())
+        assert_uploaded(squid.post(origin.url("/upload"), samples.pieces(size), size), size)
+        self.assert_status(gateway, since, "REQMOD", squid, size)
+        gateway.wait_record(lambda r: r["method"] == "RESPMOD", since=since)
+
+
+class TestFalsePositive:
+    """First one at nine o'clock: what the user sees, what the operator does, and that it ends by itself."""
+
+    def test_walk(self, start_sallyport, start_squid, readable, content):
+        gateway = start_sallyport()
+        squid = start_squid(service_lines(gateway, readable, "icap", "inspect"))
+
+        def run(*arguments):
+            done = gateway.command_line(*arguments, "--state", gateway.state)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+        answer = squid.get(content.url("/file/infected"))
+        assert_blocked(answer)
+        number = re.search(rb"Number of this decision</dt><dd><code>([0-9a-z]+)</code>", answer[3])[1].decode()
+        gateway.wait_record(lambda r: r["id"] == number)
+        assert re.search(r"^finding +yara: EICAR-Test-File", run("status", "--id", number), re.M)
+        run("exception", "add", "--id", number, "--for", "5s", "--reason", "ticket 7")
+        status, digest, _, _ = squid.get(content.url("/file/infected"))
+        assert (status, digest) == (200, samples.digest(samples.EICAR))
+        record = gateway.wait_record(lambda r: "exception" in r)
+        assert (record["verdict"], record["action"], record["sha256"]) == ("block", "pass", samples.digest(samples.EICAR))
+        wait.until(lambda: squid.get(content.url("/file/infected"))[0] == BLOCK_STATUS, "the end of the exception", 15)
+        wait.until(lambda: gateway.metrics()["sallyport_exceptions"] == 0, "its end in the metrics")
 
 
 class TestContent:
