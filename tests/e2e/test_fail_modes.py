@@ -45,11 +45,13 @@ services:
 
 
 def three(name, more=""):
-    """Services NAME-block, NAME-error, NAME-pass, which do that for every cause."""
+    """Services NAME-block, NAME-error, NAME-pass, which do that for every cause. Blocking is what comes of
+    itself: the first of them says nothing about it."""
     lines = []
     for action in ACTIONS:
         on = ", ".join(f"{c}: {action}" for c in CAUSES)
-        lines.append(f"  - {{name: {name}-{action}, type: inspect, path: /{name}-{action}, on: {{{on}}}{more}}}\n")
+        on = f", on: {{{on}}}" if action != "block" else ""
+        lines.append(f"  - {{name: {name}-{action}, type: inspect, path: /{name}-{action}{on}{more}}}\n")
     return "".join(lines)
 
 
