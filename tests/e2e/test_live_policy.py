@@ -3,12 +3,13 @@
 who may connect."""
 import re
 import signal
+import threading
 
 import pytest
 
 from testenv import Way, samples, wait
 from testenv.clamd import Clamd
-from testenv.icap import IcapConnection
+from testenv.icap import IcapConnection, http_request
 
 URL = "  - {name: url, type: inspect, path: /url, pipeline: [url, yara]}\n"
 CLAM = "  - {name: clam, type: inspect, path: /clam, pipeline: [clamav]}\n"
@@ -141,6 +142,113 @@ class TestClamav:
         gateway.wait_log("clamd: the daemon cannot be used: ", 20)
         wait.until(lambda: gateway.admin("/readyz")[0] == 503, "an answer", 20)
         assert not blocked(gateway, "inspect")
+
+
+class Crowd:
+    """Clients that ask for the same few files again and again, so that most verdicts come from the cache, and
+    that know since when each of them is bad. |may_fail|: harmless ones may be blocked, too."""
+
+    def __init__(self, gateway, service, host=b"origin.test", may_fail=False, threads=4):
+        self.gateway, self.service, self.host, self.may_fail = gateway, service, host, may_fail
+        self.stop, self.failures, self.asked = threading.Event(), [], 0
+        self.bad = [b"always bad"]  # whoever asks from now on has to be told
+        self.unsure = []  # under way from harmless to bad
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+
+    def __enter__(self):
+        [t.start() for t in self.threads]
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        [t.join(60) for t in self.threads]
+
+    def run(self):
+        while not self.stop.is_set() and not self.failures:
+            for body in [b"harmless", b"quite harmless", *self.bad, *self.unsure]:
+                unsure, must = body in self.unsure, body in self.bad  # in this order: there is no time between the two
+                may = must or unsure or self.may_fail
+                try:
+                    http = [("req-hdr", http_request(b"POST", b"http://" + self.host + b"/" + body.replace(b" ", b"-")))]
+                    reply = Way(self.gateway, "clear").ask("REQMOD", self.service, body, http=http)
+                except Exception as error:  # noqa: BLE001: whatever it is, it is a lost transaction
+                    self.failures.append(f"{body}: {error!r}")
+                    return
+                blocked = reply.encapsulated[0][0] == "res-hdr" if reply.encapsulated else False
+                if reply.status != 200 or blocked < must or blocked > may or not blocked and reply.body != body:
+                    self.failures.append(f"{body}: {reply}")
+                self.asked += 1
+
+    def change(self, body, do):
+        """do() makes |body| bad: as soon as OPTIONS has another ISTag, nobody gets it any more."""
+        old = Way(self.gateway, "clear").options(self.service).field("ISTag")
+        self.unsure.append(body)
+        self.go_on()
+
+        def told():
+            reply = Way(self.gateway, "clear").options(self.service)
+            return reply.status == 200 and reply.field("ISTag") != old
+        do()
+        wait.until(lambda: self.failures or told(), "another ISTag", 60)
+        self.bad.append(body)
+        self.unsure.remove(body)
+        self.go_on()
+
+    def go_on(self, n=40):
+        enough = self.asked + n
+        wait.until(lambda: self.asked >= enough or self.failures, "more transactions", 60)
+        assert not self.failures, self.failures[:3]
+
+
+class TestUnderLoad:
+    """What decides changes while clients ask: no answer is lost, none is wrong, and none of the old verdicts is
+    given once the ISTag is another one."""
+
+    RULE = 'rule R{n} {{ strings: $a = "{text}" condition: $a at 0 }}\n'
+
+    def test_rules_and_lists(self, start_sallyport, tmp_path):
+        rules, hosts = tmp_path / "own.yar", tmp_path / "list.txt"
+        rules.write_text(self.RULE.format(n=0, text="always bad"))
+        hosts.write_text("else.test\n")
+        gateway = start_sallyport(services=URL, more=(
+            f"engines: {{yara: {{rules: [{rules}]}}, url: {{lists: [{{name: bad, file: {hosts}, action: deny}}]}}}}\n"))
+        with Crowd(gateway, "url") as crowd:
+            for n in range(1, 4):
+                text = f"later bad {n}"
+                crowd.change(text.encode(), lambda n=n, text=text: rules.write_text(
+                    rules.read_text() + self.RULE.format(n=n, text=text)))
+                text = f"listed {n}"
+                crowd.change(text.encode(), lambda text=text: hosts.write_text(
+                    hosts.read_text() + f"origin.test/{text.replace(' ', '-')}\n"))
+                # The rest is no change of what is bad: another gateway, and a reload that finds nothing.
+                pid = gateway.gateway_pid()
+                gateway.config.write_text(f"limits: {{scan-wait: {100 + n}ms}}\n"
+                                          + re.sub("limits:.*\n", "", gateway.config.read_text()))
+                gateway.send_signal(signal.SIGHUP)
+                wait.until(lambda pid=pid: gateway.status()["pid"] != pid, "another gateway", 30)
+                crowd.go_on()
+                gateway.send_signal(signal.SIGHUP)
+                crowd.go_on()
+        assert not crowd.failures, crowd.failures[:3]
+        assert sum(bool(r.get("cached")) for r in gateway.records()) > 20
+
+    def test_a_new_database(self, start_sallyport, tmp_path):
+        """A daemon that is ended and started with other signatures. Nothing is known while it is away."""
+        with Clamd(tmp_path / "clamd") as clamd:
+            clamd.add_signature("Test.Always", b"always bad")
+            clamd.restart()
+            gateway = start_sallyport(services=CLAM, more=(
+                f"engines: {{clamav: {{address: {clamd.socket_path}, check: 300ms}}}}\n"))
+            gateway.wait_log("clamd: the daemon is up: ClamAV ")
+            with Crowd(gateway, "clam", may_fail=True) as crowd:
+                for n in range(1, 3):
+                    text = f"later bad {n}"
+                    clamd.add_signature(f"Test.Later{n}", text.encode())
+                    crowd.change(text.encode(), clamd.restart)
+            assert not crowd.failures, crowd.failures[:3]
+            passed = [r for r in gateway.records() if r.get("service") == "clam" and r.get("action") == "pass"]
+            assert all(r["verdict"] == "pass" for r in passed)
+            assert sum(bool(r.get("cached")) for r in passed) > 20
 
 
 class TestAllow:
