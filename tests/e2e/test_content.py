@@ -8,12 +8,13 @@ import json
 import lzma
 import random
 import struct
+import subprocess
 import zipfile
 import zlib
 
 import pytest
 
-from testenv import Sallyport, Way, samples, wait
+from testenv import Sallyport, Way, need, samples, wait
 from testenv.icap import http_request, http_response
 
 EICAR = samples.EICAR
@@ -41,6 +42,12 @@ SERVICES = """\
       - {name: test-file, signature: ["EICAR*"], user: [tester], then: allow}
       - {name: look, type: ["image/*"], then: note}
       - {name: big, larger: 100k, host: [small.example], then: block}
+      - {name: pictures, type: [image/png], host: [pictures.example], then: allow}
+      - {name: programs, type: [application/vnd.microsoft.portable-executable, application/x-dosexec],
+         host: [no-programs.example], then: block}
+      - {name: types-alone, host: [.types.example], then: pipeline, pipeline: [filetype]}
+      - {name: nothing-at-all, host: [trusted.example], then: pipeline, pipeline: []}
+  - {name: few, type: inspect, path: /few, pipeline: [yara, filetype], types: {allow: [image/*, text/plain]}}
 """
 
 
@@ -94,6 +101,11 @@ def zstd_stored(data):
         header = (i == len(pieces) - 1) | len(piece) << 3
         out += struct.pack("<I", header)[:3] + piece
     return bytes(out)
+
+
+def zstd(data):
+    """Really compressed."""
+    return subprocess.run([need("zstd", "zstd"), "-q", "-c"], input=data, capture_output=True, check=True).stdout
 
 
 def encoded(coding, body, fields=()):
@@ -180,6 +192,15 @@ class TestCodings:
         reply, record = ask("RESPMOD", "inspect", body, http=encoded(f"{inner}, {outer}", body))
         assert_blocked(reply, record)
 
+    @pytest.mark.parametrize("compress, coding", [(gzip.compress, "gzip"), (zlib.compress, "deflate"), (zstd, "zstd")],
+                             ids=["gzip", "deflate", "zstd"])
+    def test_what_shrinks(self, ask, compress, coding):
+        clean = b"PK\x03\x04" + b"all work and no play " * 5000
+        for body, infected in ((compress(clean), False), (compress(clean + EICAR), True)):
+            assert len(body) < 2000
+            reply, record = ask("RESPMOD", "inspect", body, http=encoded(coding, body))
+            (assert_blocked if infected else lambda *a: assert_passed(*a, body))(reply, record)
+
     def test_two_fields_are_one_list(self, ask):
         body = gzip.compress(zlib.compress(EICAR))
         http = encoded("deflate", body, [b"Content-Encoding: gzip"])
@@ -215,6 +236,17 @@ class TestBombs:
     def test_gzip(self, ask):
         body = gzip.compress(bytes(300 << 20))
         reply, record = ask("RESPMOD", "inspect", body, http=encoded("gzip", body))
+        assert_blocked(reply, record, "not-inspected")
+        assert "more than" in record["error_text"], record
+
+    # 8 MiB of zeros in 14 bytes.
+    BROTLI_BOMB = b"\x9f\xff\xff\x7f\xf8\x27\x00\xe2\xb1\x40\x20\xf7\xfe\x0f"
+
+    @pytest.mark.parametrize("coding", ["deflate", "br", "zstd"])
+    def test_other_codings(self, ask, coding):
+        body = {"deflate": lambda: zlib.compress(bytes(300 << 20)), "br": lambda: self.BROTLI_BOMB,
+                "zstd": lambda: zstd(bytes(300 << 20))}[coding]()
+        reply, record = ask("RESPMOD", "inspect", body, http=encoded(coding, body))
         assert_blocked(reply, record, "not-inspected")
         assert "more than" in record["error_text"], record
 
@@ -326,6 +358,37 @@ class TestNames:
         assert b"<script>" not in reply.body
         assert "‮" not in reply.body.decode()
 
+    def test_nul_in_a_part(self, ask):
+        """What it is called depends on who reads it."""
+        for content in (b"clean", EICAR):
+            kind, body = form([("f", b"report.exe\0.txt", "text/plain", content)])
+            reply, record = ask("REQMOD", "inspect", body, http=upload(kind, body))
+            assert_blocked(reply, record, "infected" if content == EICAR else "not-inspected")
+            assert "NUL" in record["error_text"]
+
+    def test_nul_in_a_head(self, ask):
+        for field in (b'Content-Disposition: attachment; filename="report.exe\0.txt"', b"X-Other: a\0b"):
+            reply, record = ask("RESPMOD", "inspect", b"clean", http=[
+                ("req-hdr", http_request()), ("res-hdr", http_response(5, fields=[field]))])
+            assert reply.status == 400 and not reply.heads
+            assert "verdict" not in record and "NUL" in record["error_text"], record
+
+    @pytest.mark.parametrize("path, expected", [
+        (b"/a.exe%00.txt", "a.exe?.txt"), (b"/..%2f..%2fetc%2fpasswd", "passwd"), (b"/%e2%80%aefdp.exe", "?fdp.exe"),
+        (b"/%ff%fe.exe", "??.exe"), (b"/" + b"a" * 3000 + b".exe", None), (b"/x.exe?y.pdf", "x.exe"),
+        (b"/c%3a%5cwindows%5cx.dll", "x.dll")])
+    def test_in_a_url(self, ask, path, expected):
+        """The record's name is one to print, and keeps the ending."""
+        for body in (b"clean", EICAR):
+            reply, record = ask("RESPMOD", "inspect", body, http=[
+                ("req-hdr", http_request(url=b"http://origin.test" + path)), ("res-hdr", http_response(len(body)))])
+            if body == EICAR:
+                assert_blocked(reply, record)
+            else:
+                assert_passed(reply, record, body)
+            assert record["file"] == expected or not expected and record["file"].endswith("aaa.exe")
+            assert len(record["file"]) <= 255
+
     @pytest.mark.parametrize("disposition,expected", [
         (b'attachment; filename="report.pdf"', "report.pdf"),
         (b"attachment; filename*=UTF-8''%e2%82%ac.txt", "€.txt"),
@@ -386,6 +449,17 @@ class TestTypes:
         assert_blocked(reply, record, record["cause"])
         assert "not-inspected" in record.get("causes", [record["cause"]])
         assert "encoded words" in record["error_text"]
+
+    @pytest.mark.parametrize("kind, name, body, passes", [
+        (b"image/png", b"cat.png", PNG, True), (b"text/plain", b"a.txt", b"hello, world\n", True),
+        (b"application/pdf", b"a.pdf", b"%PDF-1.4\n1 0 obj\n", False), (b"application/octet-stream", b"a.bin", EXE, False)])
+    def test_others_than_the_allowed_ones(self, ask, kind, name, body, passes):
+        reply, record = ask("RESPMOD", "few", body, http=download(body, kind, b"http://a.test/" + name))
+        if passes:
+            assert_passed(reply, record, body)
+        else:
+            assert_blocked(reply, record, "denied")
+            assert record["findings"][0]["name"].startswith("Type.NotAllowed."), record
 
     def test_a_picture_passes(self, ask):
         reply, record = ask("RESPMOD", "files", PNG, http=download(PNG, b"image/png", b"http://a.test/cat.png"))
@@ -490,6 +564,27 @@ class TestRules:
         reply, record = self.asks(ask, samples.noise(200000), "large.example")
         assert_passed(reply, record, samples.noise(200000))
 
+    def test_allow_and_block_by_type(self, ask):
+        """What it is, not what it says it is."""
+        reply, record = self.asks(ask, PNG, "pictures.example", kind=b"image/png")
+        assert_passed(reply, record, PNG)
+        assert record["rule"] == "pictures"
+        reply, record = self.asks(ask, EICAR, "pictures.example", kind=b"image/png")
+        assert_blocked(reply, record)
+        assert "rule" not in record
+        reply, record = self.asks(ask, EXE, "no-programs.example")
+        assert_blocked(reply, record, "denied")
+        assert record["rule"] == "programs"
+
+    def test_another_pipeline(self, ask):
+        """Who is let go by other engines is not asked about by the service's; by none is not inspected."""
+        reply, record = self.asks(ask, EICAR, "www.types.example")
+        assert_passed(reply, record, EICAR)
+        assert record["rule"] == "types-alone" and record["sniffed"] == "text/plain"
+        reply, record = self.asks(ask, b"clean", "trusted.example")
+        assert_blocked(reply, record, "not-inspected")
+        assert record["rule"] == "nothing-at-all"
+
     @pytest.mark.parametrize("host,path,blocked", [
         ("bad.example", "/", True), ("BAD.example.", "/x", True), ("www.bad.example", "/", False),
         ("www.evil.example", "/", True), ("evil.example", "/", True), ("notevil.example", "/", False),
@@ -522,6 +617,32 @@ class TestRules:
         reply, record = ask("REQMOD", "ruled", body, http=upload(
             "multipart/form-data; boundary=x", body, url=b"http://origin.test/notes.allowed"))
         assert_blocked(reply, record, "not-inspected")
+
+
+class TestNoBody:
+    """HEAD, 304, 1xx and CONNECT: what their fields say of a body is about none that comes."""
+
+    CONNECT = b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n"
+    HEADS = {
+        "head": (http_request(b"HEAD"), b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\nContent-Encoding: gzip\r\n\r\n"),
+        "not-modified": (http_request(), b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: \"x\"\r\n\r\n"),
+        "early-hints": (http_request(), b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"),
+        "connect": (CONNECT, b"HTTP/1.1 200 Connection established\r\n\r\n"),
+    }
+
+    @pytest.mark.parametrize("name", HEADS)
+    def test_of_a_response(self, ask, name):
+        asked, answered = self.HEADS[name]
+        for fields, status in ((["Allow: 204"], 204), ([], 200)):
+            reply, record = ask("RESPMOD", "inspect", http=[("req-hdr", asked), ("res-hdr", answered)], fields=fields)
+            assert reply.status == status and reply.body is None
+            assert status == 204 or reply.heads == {"res-hdr": answered}
+            assert (record["verdict"], record["action"]) == ("pass", "pass")
+
+    def test_of_a_request(self, ask):
+        assert ask("REQMOD", "inspect", http=[("req-hdr", self.CONNECT)], fields=["Allow: 204"])[0].status == 204
+        reply, _ = ask("REQMOD", "inspect", http=[("req-hdr", self.CONNECT)])
+        assert reply.status == 200 and reply.body is None and reply.heads == {"req-hdr": self.CONNECT}
 
 
 class TestLiveLists:
