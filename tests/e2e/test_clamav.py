@@ -4,14 +4,17 @@ cannot look into, its death and return, a new database under load; over its Unix
 and over TCP by stream."""
 import gzip
 import io
+import re
 import signal
+import socket
 import threading
 import zipfile
 
 import pytest
 
-from test_content import form, upload
+from test_content import encoded, form, upload
 from testenv import Clamd, Sallyport, Way, samples, wait
+from testenv.icap import request
 
 EICAR = samples.EICAR
 MIB = samples.MIB
@@ -122,6 +125,23 @@ class TestFiles:
         assert_blocked(reply, record)
         assert any("part 3" in f.get("where", "") for f in record["findings"]), record
 
+    @pytest.mark.slow
+    def test_ten_thousand_parts(self, gateway):
+        """Each of them a file of its own for clamd."""
+        parts = [(f"f{i}", f"{i}.txt", "text/plain", b"part %d" % i) for i in range(10_000)]
+        for last, cause in ((b"the last", None), (EICAR, "infected")):
+            parts[9999] = ("last", "last.txt", "text/plain", last)
+            kind, body = form(parts)
+            with Way(gateway, "clear").connect(timeout=60) as c:
+                reply = c.ask("REQMOD", gateway.url("inspect"), body, http=upload(kind, body))
+            record = gateway.wait_record(lambda r, reply=reply: r.get("id") == reply.field("X-Request-ID"))
+            assert record["objects"] == 10_000
+            if cause:
+                assert_blocked(reply, record, cause)
+                assert any("part 10000" in f.get("where", "") for f in record["findings"]), record
+            else:
+                assert_passed(reply, record, body)
+
     def test_many_at_once(self, gateway):
         failures = []
 
@@ -136,6 +156,83 @@ class TestFiles:
         [t.start() for t in threads]
         [t.join(60) for t in threads]
         assert not failures
+
+
+class WithoutDescriptors(threading.Thread):
+    """A Unix socket in front of clamd's, as a relay in between: bytes go through, descriptors do not."""
+
+    def __init__(self, path, clamd):
+        super().__init__(daemon=True)
+        self.clamd, self.listener = clamd, socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen(64)
+
+    def run(self):
+        while True:
+            try:
+                ours = self.listener.accept()[0]
+            except OSError:
+                return
+            theirs = self.clamd.connect(seconds=60)
+            for a, b in ((ours, theirs), (theirs, ours)):
+                threading.Thread(target=self.copy, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def copy(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class TestTransport:
+    def test_descriptors_that_do_not_arrive(self, tmp_path, clamd):
+        """The self-test sees it, and files go as streams over the same socket."""
+        path = tmp_path / "relay.sock"
+        config = CONFIG.format(address=path, more="max-scan: 400m", sandbox="required")
+        with WithoutDescriptors(path, clamd), Sallyport(tmp_path / "gateway", config=config) as gateway:
+            wait.until(lambda: engine(gateway)["up"], "clamd's self-test", 60)
+            assert engine(gateway)["transport"] == "stream"
+            for size in (len(EICAR), 30 * MIB):
+                assert_blocked(*ask(gateway, "inspect", padded(size)))
+            body = samples.noise(100_000)
+            assert_passed(*ask(gateway, "inspect", body), body)
+
+
+class TestTogether:
+    def test_equal_files_at_once_are_scanned_once(self, tmp_path, clamd):
+        """By whichever loop they came in; all have the one verdict."""
+        config = CONFIG.format(address=clamd.socket_path, more="max-scan: 1m", sandbox="required")
+        with Sallyport(tmp_path / "gateway", config=config.replace("300ms", "15s")) as gateway:
+            wait.until(lambda: engine(gateway)["up"], "clamd's self-test", 60)
+            for body in (padded(5000), samples.noise(5000)):
+                before, way, connections = engine(gateway)["files"], Way(gateway, "clear"), []
+                clamd.pause()
+                try:
+                    for _ in range(16):
+                        connections.append(way.connect())
+                        connections[-1].send(request("RESPMOD", way.url("inspect"), body))
+                    wait.until(lambda: gateway.status()["budgets"]["scans"]["used"] == 16, "sixteen open scans")
+                    assert sum(loop["open_transactions"] > 0 for loop in gateway.status()["loops"]) == 2
+                    text = gateway.command_line("status", "--state", gateway.state).stdout
+                    assert re.search(r"^clamav .*; busy 1, waiting 0,", text, re.M), text
+                finally:
+                    clamd.go_on()
+                for c in connections:
+                    reply = c.read_reply("RESPMOD")
+                    assert reply.http_status() == 403 if body.startswith(EICAR) else reply.body == body
+                    c.close()
+                assert engine(gateway)["files"] == before + 1
 
 
 class TestLimits:
@@ -164,6 +261,24 @@ class TestLimits:
             reply, record = ask(gateway, "inspect", archive.getvalue())
             assert_blocked(reply, record, "not-inspected")
             assert "Limits" in record["error_text"], record
+
+    def test_bombs(self, tmp_path):
+        """One that clamd stops at, and one that never gets there as a whole."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+            z.writestr("zeros", bytes(100 * MIB))
+        with Clamd(tmp_path / "clamd", MaxFileSize="20M", MaxScanSize="20M", StreamMaxLength="20M") as clamd, \
+                start(tmp_path / "gateway", clamd, more="max-scan: 20m") as gateway:
+            wait.until(lambda: engine(gateway)["up"], "clamd's self-test", 60)
+            reply, record = ask(gateway, "inspect", archive.getvalue())
+            assert_blocked(reply, record, "not-inspected")
+            assert "Heuristics.Limits.Exceeded" in record["error_text"], record
+            body = gzip.compress(bytes(100 * MIB))
+            reply, record = ask(gateway, "inspect", body, http=encoded("gzip", body))
+            assert_blocked(reply, record, "not-inspected")
+            assert "decompresses to more than" in record["error_text"], record
+            reply, record = ask(gateway, "open", archive.getvalue())
+            assert (record["verdict"], record["action"]) == ("not-inspected", "pass"), record
 
     @pytest.mark.parametrize("how", ["descriptor", "stream"])
     def test_a_daemon_that_does_not_tell(self, tmp_path, how):
