@@ -3,6 +3,7 @@
 answer with an ICAP error, or let pass. One record says which it was, and none says that the file was
 inspected and clean."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -319,10 +320,22 @@ class TestOverload:
 
     @pytest.mark.parametrize("fields", [(), ("Allow: 204",)], ids=["200", "204"])
     def test_overload(self, full, action, method, fields):
-        bodies = [b"a file", samples.EICAR, samples.noise(300_000)]
+        begun, bodies = time.monotonic(), [b"a file", samples.EICAR, samples.noise(300_000)]
         cases = [Case(full, "plain", action, method, body, fields).send() for body in bodies]
         for case in cases:
             assert case.expect("overload")["error"] == "overload"
+        assert time.monotonic() - begun < 5  # long before the deadline of a minute
+
+    def test_in_status(self, full):
+        """The last errors, each once, with how often."""
+        ids = []
+        for _ in range(3):
+            reply = Way(full, "clear").ask("RESPMOD", "plain-error", b"a file")
+            assert reply.status == 503
+            ids.append(reply.field("X-Request-ID"))
+        text = full.command_line("status", "--state", full.state).stdout
+        found = re.search(r"^trouble +(\d+)x overload, .*plain-error.* id (\w+)$", text, re.M)
+        assert found and int(found[1]) >= 3 and found[2] == ids[-1], text
 
 
 class TestBrokenWorker:
