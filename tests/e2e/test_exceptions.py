@@ -144,6 +144,19 @@ class TestExceptions:
         operator.run("exception", "remove", made["id"])
         assert operator.verdict() == "block"
 
+    def test_each_use_is_recorded(self, operator):
+        """Those that come from the verdict cache, too."""
+        made = operator.add("--sha256", samples.digest(EICAR))
+        ids = []
+        for _ in range(3):
+            verdict, id_ = operator.upload()
+            assert verdict == "pass"
+            ids.append(id_)
+        for id_ in ids:
+            record = operator.gateway.wait_record(lambda r, id_=id_: r["id"] == id_)
+            assert (record["exception"], record["verdict"], record["action"]) == (made["id"], "block", "pass"), record
+            assert (record["cause"], record["findings"][0]["name"]) == ("infected", "EICAR-Test-File"), record
+
     @pytest.mark.parametrize("conditions", [
         ("--signature", "Other"), ("--host", "else.test"), ("--client", "192.0.2.0/24"), ("--file", "*.doc"),
         ("--signature", "EICAR*", "--host", "else.test"), ("--service", "other", "--host", "origin.test"),
