@@ -11,7 +11,9 @@ import http.client
 import json
 import re
 import shutil
+import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -399,6 +401,54 @@ class TestFalsePositive:
         assert (record["verdict"], record["action"], record["sha256"]) == ("block", "pass", samples.digest(samples.EICAR))
         wait.until(lambda: squid.get(content.url("/file/infected"))[0] == BLOCK_STATUS, "the end of the exception", 15)
         wait.until(lambda: gateway.metrics()["sallyport_exceptions"] == 0, "its end in the metrics")
+
+
+class TestNewGateways:
+    """Squid goes on while gateways are replaced below it: no user sees an error, and the services are never
+    suspended (which would be for three minutes)."""
+
+    def test_reload_and_reexecution(self, start_sallyport, start_squid, readable, content):
+        gateway = start_sallyport(more="drain: 2s\n")
+        squid = start_squid(service_lines(gateway, readable, "icap", "inspect"), extra=KEEP_READING + READ_AHEAD)
+        stop, failures, done = threading.Event(), [], [0]
+
+        def user(seed):
+            while not stop.is_set() and not failures:
+                try:
+                    if squid.get(content.url("/file/clean"))[1] != samples.digest(Content.FILES["clean"]):
+                        failures.append("another file")
+                    if squid.get(content.url("/file/infected"))[0] != BLOCK_STATUS:
+                        failures.append("not blocked")
+                    status, _, _, head = squid.post(content.url("/up"), samples.pieces(100_000, seed), 100_000)
+                    if status != 200 or samples.noise_digest(100_000, seed).encode() not in head:
+                        failures.append(f"upload: {status} {head[:300]}")
+                except Exception as error:  # noqa: BLE001: whatever it is, a user sees it
+                    failures.append(repr(error))
+                done[0] += 1
+
+        def go_on():
+            enough = done[0] + 8
+            wait.until(lambda: done[0] >= enough or failures, "more users", 60)
+            assert not failures, (failures[:3], squid.cache_log()[-2000:])
+        threads = [threading.Thread(target=user, args=(seed,)) for seed in range(1, 5)]
+        [t.start() for t in threads]
+        try:
+            for n in range(4):
+                go_on()
+                pid = gateway.gateway_pid()
+                if n % 2:
+                    gateway.send_signal(signal.SIGUSR2)
+                else:
+                    gateway.config.write_text(f"limits: {{scan-wait: {101 + n}ms}}\n"
+                                              + re.sub("limits:.*\n", "", gateway.config.read_text()))
+                    gateway.send_signal(signal.SIGHUP)
+                wait.until(lambda pid=pid: gateway.status()["pid"] != pid and gateway.status()["ready"], "another one", 30)
+            go_on()
+        finally:
+            stop.set()
+            [t.join(60) for t in threads]
+        assert not failures, failures[:3]
+        assert "suspending ICAP service" not in squid.cache_log()
 
 
 class TestContent:
