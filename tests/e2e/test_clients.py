@@ -423,7 +423,7 @@ class TestProxySG:
         with IcapConnection(sallyport.address()) as c:
             c.send(whole)
             assert c.read_reply("RESPMOD").status == 204
-        found = [r for r in sallyport.records() if r["client"] in names]
+        found = [record_of(sallyport, name) for name in names]
         assert all("verdict" not in r and r["error"] in ("client-gone", "peer-reset") for r in found), found
         assert json.dumps(sallyport.status().get("troubles")) == troubles, "an abort is no trouble"
         grown = {k for k, v in errors_of(sallyport).items() if v != before.get(k, 0)}

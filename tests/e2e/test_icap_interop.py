@@ -2,10 +2,12 @@
 """Other people's ICAP: c-icap-client against our server, our client against c-icap's."""
 import json
 import re
+import subprocess
 
 import pytest
 
 from testenv import IcapConnection, Sallyport, build_dir, cicap_client, samples
+from testenv.peers import missing
 from testenv.sallyport import run_command
 
 SIZES = (0, 1, 1024, 65535, 65536, samples.MIB)
@@ -122,8 +124,13 @@ class TestOurClient:
     @pytest.mark.parametrize("size", SIZES)
     def test_echo(self, cicap, tmp_path, size):
         (tmp_path / "file.bin").write_bytes(samples.noise(size))
-        run = self.scan("--to", f"icap://127.0.0.1:{cicap.port}/echo", tmp_path / "file.bin")
-        assert run.returncode == 0, run.stdout + run.stderr
+        statuses = set()
+        for _ in range(6):  # every other file that is not empty is answered with 200, and all of its bytes
+            run = self.scan("--json", "--to", f"icap://127.0.0.1:{cicap.port}/echo", tmp_path / "file.bin")
+            assert run.returncode == 0, run.stdout + run.stderr
+            assert json.loads(run.stdout)["verdict"] == "pass"
+            statuses.add(json.loads(run.stdout)["icap_status"])
+        assert statuses == ({200, 204} if size else {204})
 
     @pytest.mark.parametrize("content", [samples.noise(size) for size in SIZES] + [b"<html><body>hello</body></html>" * 3000],
                              ids=[*map(str, SIZES), "html"])
@@ -174,6 +181,33 @@ class TestOurClient:
     def test_usage(self):
         assert self.scan("--no-such-option").returncode == 2
         assert self.scan("--to", "http://example.com/", "x").returncode == 2
+
+
+class TestOurLoad:
+    """icapload against c-icap's server: every byte of every answer is what was sent. Its 206 without a preview
+    is not among them: after one it takes what follows for a request, and answers 400."""
+
+    @pytest.mark.parametrize("service, options, statuses", [
+        ("echo", (), {"200"}), ("echo", ("--allow-204",), {"200"}), ("echo", ("--preview", 1024), {"200", "204"}),
+        ("ex206", ("--preview", 1024, "--allow-206", "--expect", 206), {"206"})],
+        ids=["echo", "echo-204", "echo-preview", "ex206-preview"])
+    @pytest.mark.parametrize("method", ["REQMOD", "RESPMOD"])
+    def test_bytes(self, cicap, method, service, options, statuses):
+        for size in SIZES:
+            command = [need_load(), "--json", "-n", "2", "-r", "10", "-m", method, "-s", str(size), "-p", f"/{service}",
+                       *map(str, options), f"127.0.0.1:{cicap.port}"]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            report = json.loads(run.stdout)
+            assert (run.returncode, report["errors"], report["requests"]) == (0, {}, 10), report
+            answered = {status for status, n in report["status"].items() if n and status != "100"}
+            assert answered <= statuses and (answered or not size), report
+
+
+def need_load():
+    program = build_dir() / "tests" / "bench" / "icapload"
+    if not program.exists():
+        missing(f"{program} is not built")
+    return str(program)
 
 
 @pytest.mark.tsan
