@@ -408,17 +408,19 @@ class TestNewGateways:
     suspended (which would be for three minutes)."""
 
     def test_reload_and_reexecution(self, start_sallyport, start_squid, readable, content):
-        gateway = start_sallyport(more="drain: 2s\n")
+        gateway = start_sallyport(more="drain: 20s\n")  # in a delay pool a download takes seconds on a busy machine
         squid = start_squid(service_lines(gateway, readable, "icap", "inspect"), extra=KEEP_READING + READ_AHEAD)
         stop, failures, done = threading.Event(), [], [0]
 
         def user(seed):
             while not stop.is_set() and not failures:
                 try:
-                    if squid.get(content.url("/file/clean"))[1] != samples.digest(Content.FILES["clean"]):
-                        failures.append("another file")
-                    if squid.get(content.url("/file/infected"))[0] != BLOCK_STATUS:
-                        failures.append("not blocked")
+                    status, digest, length, head = squid.get(content.url("/file/clean"))
+                    if (status, digest) != (200, samples.digest(Content.FILES["clean"])):
+                        failures.append(f"download: {status}, {length} bytes, {head[:300]}")
+                    status, _, _, head = squid.get(content.url("/file/infected"))
+                    if status != BLOCK_STATUS:
+                        failures.append(f"not blocked: {status} {head[:300]}")
                     status, _, _, head = squid.post(content.url("/up"), samples.pieces(100_000, seed), 100_000)
                     if status != 200 or samples.noise_digest(100_000, seed).encode() not in head:
                         failures.append(f"upload: {status} {head[:300]}")
@@ -442,7 +444,7 @@ class TestNewGateways:
                     gateway.config.write_text(f"limits: {{scan-wait: {101 + n}ms}}\n"
                                               + re.sub("limits:.*\n", "", gateway.config.read_text()))
                     gateway.send_signal(signal.SIGHUP)
-                wait.until(lambda pid=pid: gateway.status()["pid"] != pid and gateway.status()["ready"], "another one", 30)
+                wait.until(lambda pid=pid: gateway.status()["pid"] != pid and gateway.status()["ready"], "another one", 60)
             go_on()
         finally:
             stop.set()
