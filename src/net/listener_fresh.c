@@ -13,6 +13,8 @@
 #define TLS_HANDSHAKE_BYTE 0x16 /* RFC 8446 5.1 ContentType.handshake */
 /* Long enough for an alert or a refusal to arrive and be read. */
 #define REFUSAL_LINGER_MS 2000u
+/* Of clear text on a TLS port: how much is looked at for the name of a field. */
+#define CLEAR_HEAD_MAX 2048u
 
 enum fresh_phase { FRESH_PROXY, FRESH_FIRST_BYTE, FRESH_HANDSHAKE };
 
@@ -177,6 +179,34 @@ static bool is_letter(unsigned char c)
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
+/* Nobody here looks at the password, but whoever listens on the way may have. What has not come
+ * with the first bytes is not waited for. */
+static bool brings_a_password(const struct fresh *f)
+{
+    char head[CLEAR_HEAD_MAX];
+    struct span rest = {head, stream_peek(f->stream, head, sizeof head)};
+    bool yes = false;
+
+    while (rest.n && !yes) {
+        (void)span_cut(&rest, '\n');
+        yes = span_istarts(rest, SPAN("authorization:")) ||
+              span_istarts(rest, SPAN("proxy-authorization:"));
+    }
+    explicit_bzero(head, sizeof head);
+    return yes;
+}
+
+static void refuse_clear_text(struct fresh *f)
+{
+    const char *why = brings_a_password(f) ? "clear text where TLS is required, with a password in "
+                                             "it, which has to be changed"
+                                           : "clear text where TLS is required";
+
+    bool told = send_refusal(f, f->settings->plaintext_refusal);
+
+    refuse(f, ERR_PLAINTEXT, why, told ? REFUSAL_LINGER_MS : 0);
+}
+
 static void look_at_first_byte(struct fresh *f)
 {
     bool sniff = f->settings->handshake == LISTENER_TLS_SNIFF;
@@ -191,10 +221,7 @@ static void look_at_first_byte(struct fresh *f)
         return;
     }
     if (first != TLS_HANDSHAKE_BYTE && is_letter(first)) {
-        uint64_t linger_ms =
-            send_refusal(f, f->settings->plaintext_refusal) ? REFUSAL_LINGER_MS : 0;
-
-        refuse(f, ERR_PLAINTEXT, "clear text where TLS is required", linger_ms);
+        refuse_clear_text(f);
         return;
     }
     f->phase = FRESH_HANDSHAKE;

@@ -50,16 +50,16 @@ static void test_client_certificate(void **state)
     ERR_clear_error();
 }
 
-static void test_plaintext_on_tls_port(void **state)
+/* What |text| in clear gets: a 403 and the end. book.why then is what the record will say. */
+static void expect_no_clear_text(const char *text)
 {
     struct site site;
     char got[64];
 
-    (void)state;
     site_open(&site, settings_new(server_tls));
     int fd = test_connect(&site.at);
 
-    say(fd, "OPTIONS icap://localhost/echo ICAP/1.0\r\nHost: localhost\r\n\r\n");
+    say(fd, text);
     TURN_UNTIL(site.l, book.n_refused == 1);
     assert_int_equal(book.err, ERR_PLAINTEXT);
     test_settle(site.l);
@@ -71,6 +71,29 @@ static void test_plaintext_on_tls_port(void **state)
     (void)close(fd);
     test_settle(site.l);
     site_close(&site);
+}
+
+static void test_plaintext_on_tls_port(void **state)
+{
+    static const struct {
+        const char *text;
+        bool password;
+    } cases[] = {
+        {"OPTIONS icap://localhost/echo ICAP/1.0\r\nHost: localhost\r\n\r\n",               false},
+        {"O",                                                                               false},
+        {"OPTIONS icap://gw/e ICAP/1.0\r\nHost: gw\r\nX-Authorization: Basic YTpi\r\n\r\n", false},
+        {"OPTIONS icap://gw/e ICAP/1.0\r\nAuthorization: Basic YTpi\r\nHost: gw\r\n\r\n",   true },
+        {"OPTIONS icap://gw/e ICAP/1.0\nHost: gw\nproxy-AUTHORIZATION: Basic YTpi\r\n\r\n", true },
+        {"OPTIONS icap://gw/e ICAP/1.0\r\nHost: gw\r\nAuthorization:",                      true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        expect_no_clear_text(cases[i].text);
+        assert_int_equal(strstr(book.why, "a password in it, which has to be changed") != NULL,
+                         cases[i].password);
+        assert_null(strstr(book.why, "YTpi"));
+    }
 }
 
 /* One port for both: the first byte says which it is. */
