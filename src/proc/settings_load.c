@@ -118,7 +118,10 @@ static bool is_open_to_all(const char *path)
 static void check_key_mode(const struct tls_config *t, struct config_report *r)
 {
     if (is_open_to_all(t->key))
-        config_warn(r, t, "key", "every user of this machine can read '%s': chmod o= it", t->key);
+        (void)config_fault(r, t, "key",
+                           "every user of this machine can read '%s', and be this server with it: "
+                           "chmod o= it, and have a new one made if others were here",
+                           t->key);
 }
 
 /* Whoever knows it can make tickets, and be any client in them. */

@@ -226,6 +226,7 @@ class TestBackends:
         def put(path, source):
             fresh = path.with_suffix(".new")
             fresh.write_bytes(source if isinstance(source, bytes) else source.read_bytes())
+            fresh.chmod(0o600)
             fresh.rename(path)
 
         def answers():

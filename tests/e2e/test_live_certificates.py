@@ -374,6 +374,17 @@ class TestBroken:
         assert not site.tls()["refused"] and "NOT IN USE" not in site.status_text()
         assert "the files are good again" in site.gateway.log()
 
+    def test_key_that_everybody_can_read(self, shared):
+        """Nothing but the mode is wrong with it."""
+        site = shared
+        site.swap(0)
+        key = (site.mount.path / "tls-server-key").resolve()
+        key.chmod(0o644)
+        wait.until(lambda: site.gateway.metrics()[FAILED] == 1, "the metric", 15)
+        assert "every user of this machine can read" in site.tls()["why"] and site.is_served()
+        site.swap(2)
+        wait.until(lambda: site.gateway.metrics()[FAILED] == 0, "the metric", 10)
+
     def test_nothing_on_the_way_loses_the_old(self, open_site, authority):
         """A reload, a new program and a dead gateway find the broken files, too."""
         site = open_site()

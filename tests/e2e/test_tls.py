@@ -354,6 +354,7 @@ def test_new_certificate_is_taken_over(tmp_path, certificates, start_sallyport):
         for source, target in zip(pair, (certificate, key)):
             fresh = target.with_suffix(".fresh")
             fresh.write_bytes(source.read_bytes())
+            fresh.chmod(0o600)
             os.rename(fresh, target)
 
     install(certificates.server)

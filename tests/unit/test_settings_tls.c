@@ -17,8 +17,8 @@
 static char folder[] = "/tmp/sallyport-settings-XXXXXX";
 static struct test_cert ca, leaf;
 
-static const char *const files[] = {"c.pem", "c.key", "ca.pem", "ca.crl", "secret",
-                                    "short", "junk",  "empty",  "open",   "x.yaml"};
+static const char *const files[] = {"c.pem", "c.key", "ca.pem", "ca.crl",   "secret", "short",
+                                    "junk",  "empty", "open",   "open.key", "x.yaml"};
 
 static void path_of(const char *name, char ret[128])
 {
@@ -35,7 +35,7 @@ static void put(const char *name, struct span text)
     assert_non_null(f);
     assert_int_equal(fwrite(text.p, 1, text.n, f), text.n);
     assert_int_equal(fclose(f), 0);
-    (void)chmod(path, strcmp(name, "open") == 0 ? 0604 : 0600);
+    (void)chmod(path, strncmp(name, "open", 4) == 0 ? 0604 : 0600);
 }
 
 static int make_files(void **state)
@@ -49,6 +49,7 @@ static int make_files(void **state)
 
     put("c.pem", span_of(leaf.cert_pem));
     put("c.key", span_of(leaf.key_pem));
+    put("open.key", span_of(leaf.key_pem));
     put("ca.pem", span_of(ca.cert_pem));
     put("ca.crl", span_of(crl));
     put("secret", SPAN("0123456789abcdef0123456789abcdef"));
@@ -218,6 +219,25 @@ static void test_rows(void **state)
     }
 }
 
+/* A key that every user can read is nobody's proof. */
+static void test_a_key_for_everybody(void **state)
+{
+    struct settings_loaded *l = NULL;
+    struct buf said;
+
+    (void)state;
+    buf_init(&said, 0);
+    assert_int_equal(load("listeners: [{name: a, address: \"127.0.0.1:0\", tls: m}]\n"
+                          "services: [{name: s, type: echo, path: /s}]\n"
+                          "tls: [{name: m, certificate: @/c.pem, key: @/open.key}]\n",
+                          &said, &l),
+                     ERR_CONFIG);
+    assert_non_null(strstr(buf_cstr(&said), "x.yaml:3:"));
+    assert_non_null(strstr(buf_cstr(&said), "every user of this machine can read"));
+    assert_non_null(strstr(buf_cstr(&said), "chmod o= it"));
+    buf_done(&said);
+}
+
 /* ---- the environment ---- */
 
 #define FIRST     "CERTIFICATE__VefificationFlags"
@@ -360,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_a_key_for_everybody),
         cmocka_unit_test(test_environment),
         cmocka_unit_test(test_also),
     };

@@ -52,4 +52,6 @@ class PlainDirectory:
 
 
 def write(path, content):
+    """Readable for its owner alone, as a key has to be where the mount can be written."""
     path.write_bytes(content if isinstance(content, bytes) else pathlib.Path(content).read_bytes())
+    path.chmod(0o600)
