@@ -83,8 +83,8 @@ void ipp_job_answer(struct ipp_exchange *ex, const struct ipp_job *j)
 
     ipp_reply_public(ex, &pub);
     buf_reset(&ex->out);
-    (void)!ipp_own_job_answer(&a, j, &pub, all ? NULL : &requested, ex->server->env.started_wall_ms,
-                              &ex->out);
+    (void)!ipp_own_job_answer(&a, j, &pub, all ? NULL : &requested,
+                              clock_wall_ms(loop_clock(ex->server->env.loop)), &ex->out);
     ipp_reply_out(ex, IPP_SUCCESSFUL_OK);
 }
 

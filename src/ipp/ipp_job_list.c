@@ -269,7 +269,8 @@ void ipp_job_list_add(struct ipp_exchange *ex, const struct ipp_public_printer *
         if (j->id == 0 || !is_local(j) || !is_asked_for(which, j->stage) ||
             (mine && !ipp_job_is_own(ex, j)))
             continue;
-        ipp_own_job_group(j, pub, &requested, ex->server->env.started_wall_ms, &ex->out);
+        ipp_own_job_group(j, pub, &requested, clock_wall_ms(loop_clock(ex->server->env.loop)),
+                          &ex->out);
         ex->n_jobs_told++;
     }
 }

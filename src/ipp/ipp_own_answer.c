@@ -79,7 +79,7 @@ enum err ipp_own_answer(const struct ipp_own_answer *a, struct buf *out)
 struct own_job {
     const struct ipp_job *job;
     const struct ipp_public_printer *printer;
-    uint64_t up_wall_ms;
+    uint64_t now_wall_ms;
 };
 
 /* RFC 8011 5.3.7, 5.3.8. */
@@ -156,21 +156,27 @@ static int32_t clamp(uint64_t v)
     return v > INT32_MAX ? INT32_MAX : (int32_t)v;
 }
 
-/* RFC 8011 5.3.14: what was before is at 0. */
-static void write_time(struct ipp_writer *w, struct span name, const struct own_job *o, uint64_t ms)
+/* Seconds since 1970, as CUPS counts them and its clients show them; RFC 8011 5.3.14 has them count
+ * from when the printer came up, which job-printer-up-time tells. */
+static void write_time(struct ipp_writer *w, struct span name, uint64_t wall_ms)
 {
-    ipp_write_integer(w, name, clamp(ms > o->up_wall_ms ? (ms - o->up_wall_ms) / 1000 : 0));
+    ipp_write_integer(w, name, clamp(wall_ms / 1000));
+}
+
+static void up_time(struct ipp_writer *w, struct span name, const struct own_job *o)
+{
+    write_time(w, name, o->now_wall_ms);
 }
 
 static void at_creation(struct ipp_writer *w, struct span name, const struct own_job *o)
 {
-    write_time(w, name, o, o->job->created_wall_ms);
+    write_time(w, name, o->job->created_wall_ms);
 }
 
 static void at_completed(struct ipp_writer *w, struct span name, const struct own_job *o)
 {
     if (is_ended(o->job))
-        write_time(w, name, o, o->job->ended_wall_ms);
+        write_time(w, name, o->job->ended_wall_ms);
     else
         ipp_write_out_of_band(w, IPP_VALUE_NO_VALUE, name);
 }
@@ -246,7 +252,7 @@ static const struct {
     {SPAN("time-at-creation"),          at_creation     },
     {SPAN("time-at-processing"),        no_value        },
     {SPAN("time-at-completed"),         at_completed    },
-    {SPAN("job-printer-up-time"),       no_value        },
+    {SPAN("job-printer-up-time"),       up_time         },
     {SPAN("number-of-documents"),       documents       },
     {SPAN("job-k-octets"),              k_octets        },
     {SPAN("date-time-at-creation"),     date_at_creation},
@@ -274,9 +280,9 @@ static void write_job(struct ipp_writer *w, const struct own_job *o,
 }
 
 void ipp_own_job_group(const struct ipp_job *job, const struct ipp_public_printer *printer,
-                       const struct ipp_attribute *requested, uint64_t up_wall_ms, struct buf *out)
+                       const struct ipp_attribute *requested, uint64_t now_wall_ms, struct buf *out)
 {
-    const struct own_job o = {.job = job, .printer = printer, .up_wall_ms = up_wall_ms};
+    const struct own_job o = {.job = job, .printer = printer, .now_wall_ms = now_wall_ms};
     struct ipp_writer w;
 
     buf_char(out, IPP_GROUP_JOB);
@@ -298,10 +304,10 @@ void ipp_own_printer(struct ipp_writer *w, const struct ipp_public_printer *prin
 
 enum err ipp_own_job_answer(const struct ipp_own_answer *a, const struct ipp_job *job,
                             const struct ipp_public_printer *printer,
-                            const struct ipp_attribute *requested, uint64_t up_wall_ms,
+                            const struct ipp_attribute *requested, uint64_t now_wall_ms,
                             struct buf *out)
 {
-    const struct own_job o = {.job = job, .printer = printer, .up_wall_ms = up_wall_ms};
+    const struct own_job o = {.job = job, .printer = printer, .now_wall_ms = now_wall_ms};
     struct ipp_writer w;
 
     begin(&w, a, out);

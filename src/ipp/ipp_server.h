@@ -41,7 +41,6 @@ struct ipp_server_environment {
     struct throttle_shared *failures; /* wrong passwords, by address, of all loops */
     const struct digest_random *random;
     uint64_t id_seed; /* of this process's start, for ids of records */
-    uint64_t started_wall_ms;
 };
 
 /* Takes a reference on |snapshot|. */

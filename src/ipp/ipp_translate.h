@@ -179,18 +179,20 @@ struct ipp_own_answer {
 NODISCARD enum err ipp_own_answer(const struct ipp_own_answer *a, struct buf *out);
 /* As above, with job attributes of |job|: job-id, job-uri, job-state, job-state-reasons,
  * job-state-message, job-printer-uri, job-name, job-originating-user-name, time-at-creation,
- * time-at-processing, time-at-completed, job-printer-up-time (the last three "no-value" where it is
- * not known), number-of-documents, job-k-octets, date-time-at-creation. |requested|: the request's
- * requested-attributes, as ipp_message_find() gave it, or NULL: all; "all", "job-description" and
- * "job-template" are groups. Times count from |up_wall_ms|, in seconds. */
+ * time-at-processing, time-at-completed (these two "no-value" where it is not known),
+ * job-printer-up-time, number-of-documents, job-k-octets, date-time-at-creation. |requested|: the
+ * request's requested-attributes, as ipp_message_find() gave it, or NULL: all; "all",
+ * "job-description" and "job-template" are groups. Times count from 1970, in seconds; it is
+ * |now_wall_ms|. */
 NODISCARD enum err ipp_own_job_answer(const struct ipp_own_answer *a, const struct ipp_job *job,
                                       const struct ipp_public_printer *printer,
-                                      const struct ipp_attribute *requested, uint64_t up_wall_ms,
+                                      const struct ipp_attribute *requested, uint64_t now_wall_ms,
                                       struct buf *out);
 /* Appends a group of |job|'s attributes alone, for an answer that has others: octets that begin
  * with the group's tag. What is wrong |out| says. */
 void ipp_own_job_group(const struct ipp_job *job, const struct ipp_public_printer *printer,
-                       const struct ipp_attribute *requested, uint64_t up_wall_ms, struct buf *out);
+                       const struct ipp_attribute *requested, uint64_t now_wall_ms,
+                       struct buf *out);
 /* Writes the printer's name and its URIs into the group that is open. */
 void ipp_own_printer(struct ipp_writer *w, const struct ipp_public_printer *printer);
 

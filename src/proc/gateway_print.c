@@ -202,7 +202,6 @@ enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
         .failures = g->print.failures,
         .random = &digest_random_system,
         .id_seed = id_seed,
-        .started_wall_ms = g->started_wall_ms,
     };
 
     TRY(ipp_server_new(&env, g->print.snapshot, &gl->ipp));
