@@ -57,6 +57,11 @@ def gateway(request, tmp_path_factory, clamd):
         yield gateway
 
 
+# What takes long, and differs little between them.
+ONE_TRANSPORT = pytest.mark.parametrize("gateway", ["descriptor", pytest.param("stream", marks=pytest.mark.soak)],
+                                        indirect=True)
+
+
 def engine(gateway):
     return gateway.status()["inspection"]["clamd"]
 
@@ -96,6 +101,7 @@ class TestFiles:
         assert "EICAR" in record["findings"][0]["name"]
 
     @pytest.mark.slow
+    @ONE_TRANSPORT
     def test_300_mib(self, gateway):
         assert_blocked(*ask(gateway, "inspect", padded(300 * MIB)))
 
@@ -126,6 +132,7 @@ class TestFiles:
         assert any("part 3" in f.get("where", "") for f in record["findings"]), record
 
     @pytest.mark.slow
+    @ONE_TRANSPORT
     def test_ten_thousand_parts(self, gateway):
         """Each of them a file of its own for clamd."""
         parts = [(f"f{i}", f"{i}.txt", "text/plain", b"part %d" % i) for i in range(10_000)]

@@ -58,8 +58,7 @@ class TestEverythingUnderWay:
                                    build=pathlib.Path(os.environ["SALLYPORT_DEBUG_BUILD"]))
             gateway.stop_seconds = 60
             return gateway
-        if not binary(pathlib.Path(os.environ["SALLYPORT_DEBUG_BUILD"])).exists():
-            pytest.skip("no sanitizer build")
+        assert binary(pathlib.Path(os.environ["SALLYPORT_DEBUG_BUILD"])).exists(), "build/debug has no sallyport yet"
         return start
 
     @staticmethod

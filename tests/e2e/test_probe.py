@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sallyport probe`: real servers first (ours, c-icap, openssl s_server), then a scripted one that does
 each thing wrong once."""
+import concurrent.futures
 import email.utils
 import json
 import os
@@ -455,11 +456,24 @@ class TestFaults:
         code, checks, found = probe(scripted(Script()))
         assert (code, bad(checks)) == (0, {"first-byte-late"}), found
 
+    @pytest.fixture(scope="class")
+    def probed(self):
+        """All of them at the same time, since they mostly wait: check -> the future of what probe() found."""
+        def probe_one(changes):
+            server = _server(type("Changed", (Script,), dict(changes))(), None)
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            try:
+                return probe(f"icap://127.0.0.1:{server.server_address[1]}/service", "--timeout", 2)
+            finally:
+                server.shutdown()
+                server.server_close()
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            yield {check: pool.submit(probe_one, changes) for check, (_, changes) in FAULTS.items()}
+
     @pytest.mark.parametrize("check", FAULTS)
-    def test_fault(self, scripted, check):
-        severity, changes = FAULTS[check]
-        script = type("Changed", (Script,), dict(changes))()
-        code, checks, found = probe(scripted(script), "--timeout", 2)
+    def test_fault(self, probed, check):
+        severity = FAULTS[check][0]
+        code, checks, found = probed[check].result()
         assert checks[check] == severity, found
         fails = [c for c, s in checks.items() if s == "fail"]
         assert code == (4 if check == "options-answer" else 1 if fails else 0)

@@ -115,6 +115,7 @@ class TestEcho:
     def test_other_answers(self, echo_squid, origin, status):
         assert echo_squid.get(origin.url(f"/status/{status}"))[0] == status
 
+    @pytest.mark.parametrize("scheme", ["icaps", pytest.param("icap", marks=pytest.mark.soak)], indirect=True)
     def test_one_gibibyte(self, echo_squid, origin):
         assert_noise(echo_squid.get(origin.url(f"/size/{samples.GIB}"), timeout=120), samples.GIB)
 
@@ -169,8 +170,11 @@ class TestInspect:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("service, size", [
-    ("echo", 128 * samples.MIB), pytest.param("echo", samples.GIB, marks=pytest.mark.soak), ("inspect", samples.GIB)])
+@pytest.mark.parametrize("scheme, service, size", [
+    ("icap", "echo", 128 * samples.MIB), ("icaps", "inspect", samples.GIB),
+    *(pytest.param(*row, marks=pytest.mark.soak) for row in (
+        ("icaps", "echo", 128 * samples.MIB), ("icap", "inspect", samples.GIB), ("icap", "echo", samples.GIB),
+        ("icaps", "echo", samples.GIB)))], indirect=["scheme"])
 def test_large_upload(sallyport, readable, scheme, origin, service, size):
     """Squid before 6.13 drops uploads that come faster than they are inspected, when its buffer for
     them is full (Squid bug 5405): so it gets a larger one."""
