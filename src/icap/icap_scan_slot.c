@@ -136,7 +136,7 @@ static uint64_t until_ms(const struct icap_transaction *tx)
 static void set_timer(struct icap_transaction *tx)
 {
     const struct icap_server_environment *env = &tx->server->env;
-    uint64_t at = until_ms(tx), next = loop_now_ms(env->loop) + env->scan_wait_ms / ASKS;
+    uint64_t at = until_ms(tx), next = loop_now_ms(env->loop) + env->scan_wait_ms / ASKS + 1;
 
     timer_set(env->loop, &tx->scan_wait.timer, is_first(&tx->scan_wait) && next < at ? next : at);
 }
