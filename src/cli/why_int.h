@@ -25,9 +25,6 @@ struct why {
 
 /* Fills the lower half; EXIT_*. Frees nothing. */
 int why_find_out(struct why *w);
-/* The |i|-th reason: those of the report (without one, of the plan), then what is inferred of
- * |closed|. */
-bool why_reason(const struct why *w, size_t i, sallyport_why *ret);
 void why_print_text(const struct why *w);
 void why_print_json(const struct why *w, int exit_code);
 

@@ -161,7 +161,9 @@ static void print_reason(const struct why *w, const sallyport_why *y)
         (void)printf("        %s\n", hint);
 }
 
-bool why_reason(const struct why *w, size_t i, sallyport_why *ret)
+/* The |i|-th reason: those of the report (without one, of the plan), then what is inferred of
+ * |closed|. */
+static bool reason_at(const struct why *w, size_t i, sallyport_why *ret)
 {
     const sallyport_report *r = w->report ? w->report : w->plan;
 
@@ -187,7 +189,7 @@ static void print_whys(const struct why *w)
     sallyport_why y;
     size_t i = 0;
 
-    for (; why_reason(w, i, &y); i++)
+    for (; reason_at(w, i, &y); i++)
         print_reason(w, &y);
     if (i == 0)
         (void)puts("WHY     nothing speaks against it");
@@ -297,7 +299,7 @@ static void add_whys(struct json *j, const struct why *w)
     sallyport_why y;
 
     json_open(j, "why", '[');
-    for (size_t i = 0; why_reason(w, i, &y); i++) {
+    for (size_t i = 0; reason_at(w, i, &y); i++) {
         json_open(j, NULL, '{');
         json_text(j, "code", y.code);
         json_text(j, "text", y.text);
