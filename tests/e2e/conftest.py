@@ -26,7 +26,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "soak: takes minutes; only with ./dev test --soak")
     config.addinivalue_line("markers", "tsan: also run on the ThreadSanitizer build by ./dev test --tsan")
     config.addinivalue_line("markers", "slow: tens of seconds, gigabytes of disk")
+    config.addinivalue_line("markers", "alone: measures, or prints what it measured; not beside other tests")
     config.addinivalue_line("markers", "asan: wants the sanitizer build ($SALLYPORT_DEBUG_BUILD)")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no process of a test run waits for another one at the end."""
+    first = ["test_squid", "test_logins", "test_probe", "test_clamav", "test_abuse", "test_content"]
+    items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
 
 
 @pytest.fixture(scope="session")

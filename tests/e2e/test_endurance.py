@@ -10,6 +10,7 @@ from testenv.endurance import Mill
 from testenv.sallyport import is_sanitized
 
 MIB = samples.MIB
+pytestmark = pytest.mark.alone
 SERVICES = """\
   - {name: clam, type: inspect, path: /clam, pipeline: [clamav], revision: "REVISION"}
   - {name: all, type: inspect, path: /all, pipeline: [yara, filetype, clamav], preview: 1k, revision: "REVISION"}

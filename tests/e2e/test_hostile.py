@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peers that mean harm, or might as well: what they send costs them their connection, one file at
 most, and nobody else anything."""
+import contextlib
 import random
 import resource
 import select
@@ -18,9 +19,9 @@ from testenv.icap import body_head, chunks, http_request, http_response, request
 
 DEADLINES = """\
 icap:
-  head-timeout: 300ms
-  body-timeout: 300ms
-  write-timeout: 300ms
+  head-timeout: 600ms
+  body-timeout: 600ms
+  write-timeout: 600ms
   idle-timeout: 500ms
 """
 LISTENERS = """\
@@ -206,6 +207,7 @@ def expect_refused_or_reset(connection):
 
 # ---- time ----
 
+@pytest.mark.alone
 class TestSilentPeers:
     N, HANDSHAKE_S = 2000, 15
 
@@ -246,7 +248,7 @@ class TestSlowPeers:
 
     @pytest.fixture(scope="class")
     def gateway(self, tmp_path_factory, certificates):
-        with Sallyport(tmp_path_factory.mktemp("slow"), config=listeners(certificates, "300ms", DEADLINES)) as g:
+        with Sallyport(tmp_path_factory.mktemp("slow"), config=listeners(certificates, "600ms", DEADLINES)) as g:
             yield g
 
     @pytest.fixture(autouse=True)
@@ -305,7 +307,8 @@ class TestSlowPeers:
                 if select.select([s], [], [], 0.02)[0]:
                     break
                 s.send(hello[i:i + 1])
-            assert s.recv(1) == b""
+            with contextlib.suppress(ConnectionResetError):  # a byte that came at the very end
+                assert s.recv(1) == b""
             assert 0.2 < time.monotonic() - started < 20
         self.expect_timeout(gateway, "the end of the TLS handshake did not come")
 

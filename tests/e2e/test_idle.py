@@ -15,6 +15,7 @@ CONNECTIONS = int(os.environ.get("SALLYPORT_IDLE", 15000))
 MAX_PLAIN, MAX_TLS = 2 * KIB, 18 * KIB
 MAX_AT_REST = 8 * MIB
 ACTIVE = ("--connections", 16, "--duration", 3, "--method", "RESPMOD", "--size", 1024, "--allow-204")
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,12 @@ KEY_UPDATE = 24  # RFC 8446 4.6.3
 LIVE_CLIENTS = 500
 
 
+def files_of(pid):
+    """What a process has open or mapped."""
+    mapped = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return [os.readlink(d) for d in pathlib.Path(f"/proc/{pid}/fd").iterdir()] + mapped
+
+
 @pytest.fixture(scope="module")
 def clients(certificates):
     """Client certificates: of acme, of other by name and by subject, of nobody."""
@@ -465,6 +471,36 @@ class TestIsolation:
             for pid in workers:
                 os.kill(pid, signal.SIGCONT)
             assert {c.read_reply("RESPMOD").status for c in (a, b)} <= {200, 204}
+
+    @pytest.mark.parametrize("memory", ["16k", "4m"], ids=["on disk", "in memory"])
+    def test_files_of_one(self, own, memory):
+        """What waits in the spool has no name there, and no process that has looked at it keeps anything of it when
+        it takes the file of another tenant."""
+        tenants = own(requests="unlimited", more=f"}}\nengines: {{workers: {{count: 1}}}}\nspool: {{memory: {memory}")
+        gateway = tenants.gateway
+        inspect = {"service": "inspect", "body": os.urandom(300_000)}
+        for who in (ALICE, BOB):
+            assert tenants.status(who=who, **inspect) in (200, 204)
+        workers = gateway.worker_pids()
+        processes = [gateway.gateway_pid(), *workers]
+
+        def bodies():
+            return {(pid, file) for pid in processes for file in files_of(pid) if "/spool/" in file or "/memfd:" in file}
+
+        before = bodies()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with tenants.connect() as a:
+            a.send(request("RESPMOD", "icaps://localhost/inspect", os.urandom(300_000), fields=[authorization(*ALICE)]))
+            wait.until(lambda: gateway.status()["budgets"]["scans"]["used"] == 1, "a file that waits")
+            [(pid, file)] = {(pid, file) for pid, file in bodies() - before if pid == processes[0]}
+            assert file.endswith("(deleted)") and ("/spool/" in file) == (memory == "16k")
+            assert not list((gateway.state / "spool").iterdir())
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            assert a.read_reply("RESPMOD").status in (200, 204)
+        assert tenants.status(who=BOB, **inspect) in (200, 204)
+        assert gateway.worker_pids() == workers and bodies() == before
 
     def test_rules_of_one(self, own):
         """`tenant` is a condition."""

@@ -17,6 +17,7 @@ CHUNK = 4 * MIB
 ZEROS = bytes(CHUNK)
 WIRE_CHUNK = b"%x\r\n" % CHUNK + ZEROS + b"\r\n"
 PEAK_DIFFERENCE = 8 * MIB
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 
 from testenv import Origin, Process, Sallyport, Squid, need, samples, wait
 from testenv.origin import Handler
-from testenv.squid import KEEP_READING, READ_AHEAD, take
+from testenv.squid import KEEP_READING, LARGE_UPLOADS, READ_AHEAD, take
 
 SCHEMES = ["icap", "icaps"]
 BLOCK_STATUS = 403
@@ -56,7 +56,7 @@ def readable(certificates, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def echo_squid(sallyport, readable, scheme):
-    with Squid(service_lines(sallyport, readable, scheme, "echo")) as squid:
+    with Squid(service_lines(sallyport, readable, scheme, "echo"), extra=LARGE_UPLOADS) as squid:
         yield squid
 
 
@@ -68,7 +68,7 @@ def chunking_echo_squid(sallyport, readable, scheme):
 
 @pytest.fixture(scope="module")
 def inspect_squid(sallyport, readable, scheme):
-    extra = KEEP_READING + READ_AHEAD
+    extra = KEEP_READING + READ_AHEAD + LARGE_UPLOADS
     with Squid(service_lines(sallyport, readable, scheme, "inspect"), extra=extra) as squid:
         yield squid
 
@@ -176,15 +176,13 @@ class TestInspect:
         ("icaps", "echo", 128 * samples.MIB), ("icap", "inspect", samples.GIB), ("icap", "echo", samples.GIB),
         ("icaps", "echo", samples.GIB)))], indirect=["scheme"])
 def test_large_upload(sallyport, readable, scheme, origin, service, size):
-    """Squid before 6.13 drops uploads that come faster than they are inspected, when its buffer for
-    them is full (Squid bug 5405): so it gets a larger one."""
-    with Squid(service_lines(sallyport, readable, scheme, service), extra="client_request_buffer_max_size 2 GB\n") as squid:
+    with Squid(service_lines(sallyport, readable, scheme, service), extra=LARGE_UPLOADS) as squid:
         answer = squid.post(origin.url("/upload"), samples.pieces(size), size, timeout=120)
     assert_uploaded(answer, size)
 
 
 class TestInspectOnDefaults:
-    """All of Squid's settings as they come, and an origin that sends as one over a network does."""
+    """All of Squid's settings as they come; the origin and the client send as those over a network do."""
 
     @pytest.fixture(scope="class")
     def squid(self, sallyport, readable, scheme):
@@ -197,7 +195,7 @@ class TestInspectOnDefaults:
 
     @pytest.mark.parametrize("size", samples.SIZES)
     def test_clean_upload(self, squid, origin, size):
-        assert_uploaded(squid.post(origin.url("/upload"), samples.pieces(size), size), size)
+        assert_uploaded(squid.post(origin.url("/upload"), Handler.paced(size), size), size)
 
     def test_blocked_download(self, squid, origin):
         assert_blocked(squid.get(origin.url("/eicar")))
@@ -323,7 +321,7 @@ class TestClientCertificate:
     def squid(self, gateway, readable, shown):
         services = [(point, url, options + shown) for point, url, options in
                     service_lines(gateway, readable, "icaps", "inspect")]
-        with Squid(services, extra=KEEP_READING + READ_AHEAD) as squid:
+        with Squid(services, extra=KEEP_READING + READ_AHEAD + LARGE_UPLOADS) as squid:
             yield squid
 
     @pytest.mark.parametrize("size", samples.SIZES)
@@ -358,7 +356,8 @@ class TestPartial:
 
     @pytest.fixture(scope="class", params=["partial", "previewed"])
     def squid(self, request, gateway, readable):
-        with Squid(service_lines(gateway, readable, "icap", request.param), extra=KEEP_READING + READ_AHEAD) as squid:
+        extra = KEEP_READING + READ_AHEAD + LARGE_UPLOADS
+        with Squid(service_lines(gateway, readable, "icap", request.param), extra=extra) as squid:
             squid.service = request.param
             yield squid
 

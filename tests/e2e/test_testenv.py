@@ -5,13 +5,14 @@ import pytest
 
 from testenv import IcapConnection, IcapError, cicap_client, samples
 from testenv.icap import echo_digest
+from testenv.squid import LARGE_UPLOADS
 
 
 @pytest.fixture(scope="module")
 def squid_cicap(cicap):
     from testenv import Squid
     with Squid([("reqmod_precache", f"icap://127.0.0.1:{cicap.port}/echo", ""),
-                ("respmod_precache", f"icap://127.0.0.1:{cicap.port}/echo", "")]) as squid:
+                ("respmod_precache", f"icap://127.0.0.1:{cicap.port}/echo", "")], extra=LARGE_UPLOADS) as squid:
         yield squid
 
 

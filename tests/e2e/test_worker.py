@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from testenv.samples import EICAR, portable_executable
+from testenv.samples import EICAR, noise, portable_executable
 from testenv.worker_wire import (BLOCK, CAUSE_NOT_INSPECTED, CHANNEL, DIED, ENGINE_DOWN, ERROR, FORK, FORKED, INFECTED,
                                  KILL, NONE, NOT_INSPECTED, PASS, PATIENCE, RULES, TIMEOUT, TOO_LARGE, WORKER,
                                  WORKER_CRASH, YARA, Zygote, died, memfd)
@@ -316,7 +316,7 @@ class TestLife:
 
 
 class TestGarbage:
-    PACKETS = [b"\0", b"\1\4\0\0\0\1", b"\2\0", b"\2\xff", b"\2\4\0\0", b"\2\4\0\0\0\1\0", os.urandom(64), b"x" * 20000]
+    PACKETS = [b"\0", b"\1\4\0\0\0\1", b"\2\0", b"\2\xff", b"\2\4\0\0", b"\2\4\0\0\0\1\0", noise(64), b"x" * 20000]
 
     @pytest.mark.parametrize("packet", PACKETS)
     def test_channel_is_closed(self, zygote, channel, packet):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of others that a test needs, and ports for those that cannot bind port 0."""
+import contextlib
+import itertools
 import os
+import random
 import shutil
 import socket
 
@@ -28,7 +31,21 @@ def need(program, package):
     return None
 
 
+def ports_of_process():
+    """The ports of this process of a test run, around and around: below those that the kernel gives to
+    connections, so that none takes a port between its choice and its use, and no other process's."""
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, count = 12000 + process % 5 * 4000, 4000
+    yield from (first + n % count for n in itertools.count(random.randrange(count)))
+
+
+PORTS = ports_of_process()
+
+
 def free_port():
     """A port that nobody had a moment ago. For peers that must be told a number."""
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
+    for port in itertools.islice(PORTS, 4000):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("", port))
+            return port
+    raise RuntimeError("no port is free")

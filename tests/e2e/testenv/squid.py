@@ -47,6 +47,10 @@ delay_parameters 1 2000000000/2000000000
 # that the adapted body was whole). It cannot be full when the gap is larger than the file.
 READ_AHEAD = "read_ahead_gap 16 MB\n"
 
+# Squid before 6.13 drops uploads that come faster than they are inspected, when its buffer for them is
+# full (Squid bug 5405). It is not full when it may be larger than the file.
+LARGE_UPLOADS = "client_request_buffer_max_size 2 GB\n"
+
 
 class Squid(Process):
     """|services|: (vectoring point, URL, options of icap_service) each; a point is
