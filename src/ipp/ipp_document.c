@@ -70,10 +70,55 @@ bool ipp_format_is_any(const char *format)
     return !format[0] || strcmp(format, "application/octet-stream") == 0;
 }
 
-static bool is_accepted(struct ipp_exchange *ex)
+static bool is_too_long(const struct ipp_exchange *ex)
 {
     const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+    uint64_t max = ex->printer->set->body_max;
 
+    return req->length != HTTP_LENGTH_UNKNOWN && req->length > max &&
+           req->length - ex->attributes.n > max;
+}
+
+/* The document need not come for this: clients of CUPS keep it to themselves then, drop the answer,
+ * and cancel the job, so that it is the job which has to say why. */
+static bool is_wanted(struct ipp_exchange *ex)
+{
+    static const struct ipp_refusal packed = {
+        .status = IPP_CLIENT_ERROR_COMPRESSION_NOT_SUPPORTED,
+        .err = ERR_POLICY,
+        .rule = "compression",
+        .reason = "unsupported-compression",
+    };
+    static const struct ipp_refusal format = {
+        .status = IPP_CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED,
+        .err = ERR_POLICY,
+        .rule = "formats",
+        .reason = "unsupported-document-format",
+    };
+    static const struct ipp_refusal size = {
+        .status = IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE,
+        .err = ERR_LIMIT,
+        .rule = "body-max",
+        .reason = "aborted-by-system",
+    };
+    bool is_packed_well = read_compression(ex);
+
+    read_format(ex);
+    if (!is_packed_well)
+        ipp_document_refuse(ex, &packed, "documents may be packed by gzip or deflate here");
+    else if (!ipp_format_is_any(ex->format) &&
+             !ipp_printer_takes_format(ex->printer->set, span_of(ex->format)))
+        ipp_document_refuse(ex, &format, "%s is not printed here", ex->format);
+    else if (is_too_long(ex))
+        ipp_document_refuse(ex, &size, "documents may have %llu octets here",
+                            (unsigned long long)ex->printer->set->body_max);
+    else
+        return true;
+    return false;
+}
+
+static bool is_accepted(struct ipp_exchange *ex)
+{
     if (ex->has_job && ex->job.stage != IPP_JOB_INCOMING && ex->job.stage != IPP_JOB_PRINTER) {
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_NOT_POSSIBLE, ERR_CONFLICT, "job", "%s",
                          ex->job.why[0] ? ex->job.why : "the job takes no more documents");
@@ -84,26 +129,7 @@ static bool is_accepted(struct ipp_exchange *ex)
                          "Send-Document needs last-document");
         return false;
     }
-    if (!read_compression(ex)) {
-        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_COMPRESSION_NOT_SUPPORTED, ERR_POLICY, "compression",
-                         "documents may be packed by gzip or deflate here");
-        return false;
-    }
-    read_format(ex);
-    if (!ipp_format_is_any(ex->format) &&
-        !ipp_printer_takes_format(ex->printer->set, span_of(ex->format))) {
-        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED, ERR_POLICY, "formats",
-                         "%s is not printed here", ex->format);
-        return false;
-    }
-    if (req->length != HTTP_LENGTH_UNKNOWN && req->length > ex->printer->set->body_max &&
-        req->length - ex->attributes.n > ex->printer->set->body_max) {
-        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE, ERR_LIMIT, "body-max",
-                         "documents may have %llu octets here",
-                         (unsigned long long)ex->printer->set->body_max);
-        return false;
-    }
-    return true;
+    return is_wanted(ex);
 }
 
 static void on_progress(void *arg)

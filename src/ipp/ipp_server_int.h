@@ -200,7 +200,7 @@ struct ipp_exchange {
     char id[RECORD_ID_LEN + 1];
     uint64_t start_wall_ms, start_us, scan_start_us, scan_us;
     unsigned http_status;
-    uint16_t ipp_status;
+    uint16_t ipp_status; /* of the answer, or of the one that is to come */
     bool answered_ipp;
     enum err err;
     char why[256];
@@ -357,6 +357,20 @@ void ipp_inspect_give_slot(struct ipp_exchange *ex);
 
 /* ---- ipp_verdict.c ---- */
 
+/* How a document is refused. */
+struct ipp_refusal {
+    uint16_t status; /* of the answer */
+    enum err err;    /* of the record, and |rule|; static */
+    const char *rule;
+    const char *reason; /* the job ends with this keyword (RFC 8011 5.3.8), and with the words that
+                           its client is told; static. NULL: the client may come again with it */
+};
+/* Ends the job that the document is of, unless the printer has others of its documents, and tells
+ * the client, in words to which whom to ask and the record's number are added. Without a client,
+ * who has gone, the job ends in any case. */
+PRINTF(3, 4)
+void ipp_document_refuse(struct ipp_exchange *ex, const struct ipp_refusal *r, const char *fmt,
+                         ...);
 /* The result is there: what follows from it. */
 void ipp_document_judge(struct ipp_exchange *ex);
 /* Nobody could look at it, or not at all of it: it is judged without that where the printer's row

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is made of the look at a document: rules, the printer's row, the strictest action; and
  * refusals that say why, in the status that makes each client stop. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,7 +227,7 @@ static void tell(struct ipp_exchange *ex)
 
     (void)span_copy(span_of(ex->why), text, sizeof text);
     if (ex->conn)
-        ipp_reply_refuse(ex, status_of(ex), ERR_POLICY, "pipeline", "%s", text);
+        ipp_reply_refuse(ex, ex->ipp_status, ex->err, ex->rule_name, "%s", text);
     else
         ipp_exchange_finish(ex);
 }
@@ -293,8 +294,44 @@ static bool abort_job(struct ipp_exchange *ex, const char *reason)
     return true;
 }
 
+/* Who can be asked about it, and by which number. */
+static void add_number(struct ipp_exchange *ex)
+{
+    const char *contact = ex->printer->set->contact;
+    size_t n = span_of(ex->why).n;
+
+    (void)snprintf(ex->why + n, sizeof ex->why - n, "%s%s [%s]", contact ? "; ask " : "",
+                   contact ? contact : "", ex->id);
+}
+
+void ipp_document_refuse(struct ipp_exchange *ex, const struct ipp_refusal *r, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(ex->why, sizeof ex->why, fmt, ap);
+    va_end(ap);
+    add_number(ex);
+    ex->ipp_status = r->status;
+    ex->err = r->err;
+    ex->rule_name = r->rule;
+    /* The job ends before its client hears of it, who asks next how it is, or cancels it. */
+    if (!ex->conn && ex->has_job && ex->job.printer_id)
+        ipp_stop_incomplete(ex); /* without this document it is not what was taken */
+    else if (!r->reason || !abort_job(ex, r->reason))
+        tell(ex);
+}
+
 static void refuse(struct ipp_exchange *ex, const char *why)
 {
+    /* After "busy" the client comes again with the same job. */
+    bool ends = ex->action == ACTION_BLOCK || !ex->conn;
+    const struct ipp_refusal r = {
+        .status = status_of(ex),
+        .err = ERR_POLICY,
+        .rule = "pipeline",
+        .reason = ends ? reason_of(ex->cause) : NULL,
+    };
     const char *finding = "";
 
     for (unsigned i = 0; ex->result && !finding[0] && i < ex->result->n_findings; i++)
@@ -305,20 +342,8 @@ static void refuse(struct ipp_exchange *ex, const char *why)
 
     if (ex->cause == CAUSE_DENIED && why[0] && (!finding[0] || own_words))
         finding = why;
-    (void)snprintf(ex->why, sizeof ex->why, "%s%s%s%s%s [%s]", words_of(ex->cause),
-                   finding[0] ? ": " : "", finding, ex->printer->set->contact ? "; ask " : "",
-                   ex->printer->set->contact ? ex->printer->set->contact : "", ex->id);
-    ex->err = ERR_POLICY;
-    ex->rule_name = "pipeline";
-    /* After "busy" the client comes again with the same job. Otherwise the job ends before its
-     * client hears of it, who asks next how it is. */
-    bool ends = ex->action == ACTION_BLOCK || !ex->conn;
-
     ex->state = EX_BOOK;
-    if (!ex->conn && ex->has_job && ex->job.printer_id)
-        ipp_stop_incomplete(ex); /* without this document it is not what was taken */
-    else if (!ends || !abort_job(ex, reason_of(ex->cause)))
-        tell(ex);
+    ipp_document_refuse(ex, &r, "%s%s%s", words_of(ex->cause), finding[0] ? ": " : "", finding);
 }
 
 bool ipp_document_failed(struct ipp_exchange *ex)

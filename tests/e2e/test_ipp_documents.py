@@ -307,7 +307,7 @@ class TestRefused:
             assert answer.code == ipp.TOO_LARGE, answer
             words = "the document is too large" if chunked else "documents may have 10240 octets here"
             assert words in answer.message.get("status-message")
-            if job and chunked:
+            if job:
                 assert client.job_state(job) == ipp.ABORTED
         record = gateway.record_of(answer)
         assert record["print"]["status"] == "client-error-request-entity-too-large"
@@ -323,13 +323,40 @@ class TestRefused:
         """What the printer's formats do not have is refused by its name, before the document."""
         for operation, agent, _ in CLIENTS.values():
             client = gateway.client("picky", agent=agent)
-            answer, _ = send(client, operation, b"words", "Text/Plain; charset=utf-8")
-            assert (answer.code, answer.message.get("status-message")) == (
-                ipp.FORMAT_NOT_SUPPORTED, "text/plain is not printed here")
+            answer, job = send(client, operation, b"words", "Text/Plain; charset=utf-8")
+            assert answer.code == ipp.FORMAT_NOT_SUPPORTED
+            said = f"text/plain is not printed here [{answer.fields['X-Request-ID']}]"
+            assert answer.message.get("status-message") == said
+            if job:
+                self.check_early(client, job, "unsupported-document-format", said)
         assert gateway.record_of(answer)["rule"] == "formats"
 
-    @pytest.mark.parametrize("name, words", [("picky", "text/plain is not printed here"),
-                                             ("nobody", "there is no such printer here")])
+    def test_compression(self, gateway):
+        client = gateway.client("plain")
+        answer, job = send(client, "Send-Document", b"words", None, compression="br")
+        said = answer.message.get("status-message")
+        assert answer.code == 0x040f
+        assert said == f"documents may be packed by gzip or deflate here; ask help@print.test [{answer.fields['X-Request-ID']}]"
+        self.check_early(client, job, "unsupported-compression", said)
+
+    @staticmethod
+    def check_early(client, job, reason, said):
+        """As after a verdict; whoever drops the answer and cancels the job finds the same."""
+        for _ in range(2):
+            message = client.job(job)
+            assert [message.get(f"job-state{end}") for end in ("", "-message")] == [ipp.ABORTED, said]
+            assert message.all("job-state-reasons") == [reason]
+            assert client.ask(ipp.CANCEL_JOB, job_id=job).code == ipp.NOT_POSSIBLE
+
+    def test_early_of_another(self, gateway):
+        """Who may not send a document to a job does not end it by one that nobody wants."""
+        ann, bob = gateway.client("picky"), gateway.client("picky", user="bob")
+        job = ann.create_job("of ann")
+        assert bob.send_document(job, b"words", "text/plain").code == ipp.NOT_AUTHORIZED
+        assert ann.job(job).all("job-state-reasons") == ["job-incoming"]
+
+    @pytest.mark.parametrize("name, words", [("picky", "text/plain is not printed here ["),
+                                             ("nobody", "there is no such printer here)")])
     def test_document_stays_at_home(self, gateway, tmp_path, name, words):
         """CUPS waits a second with it, behind the attributes: what can be said by then it need not be sent for."""
         path = tmp_path / "a.txt"
@@ -337,20 +364,29 @@ class TestRefused:
         env = client_environment(tmp_path / "home")
         with Tap(gateway.address("print")) as tap:
             done = ipptool(f"ipp://localhost:{tap.port}/ipp/{name}", "print-job.test", "-tv", "-I", file=path, env=env)
-            assert done.returncode == 1 and f"({words})" in done.stdout, done.stdout
+            assert done.returncode == 1 and f"({words}" in done.stdout, done.stdout
             assert b"document-format" in tap.seen and b"a secret at home" not in tap.seen
 
     def test_document_of_lp(self, gateway, tmp_path):
-        """It cancels its job then, and does not say why."""
-        user, path = "carol", tmp_path / "a.txt"
+        """It drops the answer then, and cancels its job, which still says why."""
+        user, path, env = "carol", tmp_path / "a.txt", client_environment(tmp_path / "home")
         path.write_bytes(b"a secret at home\n" * 20_000)
         with Tap(gateway.address("print")) as tap:
             done = run(need("lp", "cups-client"), "-U", user, "-h", f"localhost:{tap.port}", "-d", "picky",
-                       "-o", "document-format=text/plain", path, env=client_environment(tmp_path / "home"))
+                       "-o", "document-format=text/plain", path, env=env)
             assert done.returncode == 1 and b"a secret at home" not in tap.seen, done
         record = gateway.wait_record(lambda r: r.get("print", {}).get("operation") == "Send-Document"
                                      and r.get("rule") == "formats" and "CUPS/" in r["print"]["agent"] and r["user"] == user)
-        assert record["error_text"] == "text/plain is not printed here"
+        why = f"text/plain is not printed here [{record['id']}]"
+        assert record["error_text"] == why
+        job = record["print"]["job"]
+        canceled = gateway.wait_record(lambda r: r.get("print", {}).get("operation") == "Cancel-Job" and r["user"] == user)
+        assert (canceled["print"]["job"], canceled["print"]["status"]) == (job, "client-error-not-possible")
+        port = gateway.address("print")[1]
+        listed = run(need("lpstat", "cups-client"), "-h", f"localhost:{port}", "-W", "completed", "-l", "-o", "picky",
+                     env=env).stdout
+        told = listed.split(f"picky-{job} ")[1].split("\npicky-")[0]
+        assert f"\n\tStatus: {why}\n\tAlerts: unsupported-document-format\n" in told, listed
 
 
 class TestSecondDocument:
@@ -363,6 +399,14 @@ class TestSecondDocument:
         assert cupsd.printed("one and a half") == [b"harmless"]
         assert client.send_document(job, b"better", last=True).code == ipp.OK
         assert cupsd.printed("one and a half") == [b"harmless", b"better"]
+
+    def test_refused_early(self, gateway, cupsd):
+        client, name = gateway.client("picky"), "one and no text"
+        job = client.create_job(name)
+        assert client.send_document(job, pdf(), "application/pdf", last=False).code == ipp.OK
+        assert client.send_document(job, b"words", "text/plain").code == ipp.FORMAT_NOT_SUPPORTED
+        assert client.send_document(job, pdf(2), "application/pdf", last=True).code == ipp.OK
+        assert cupsd.printed(name) == [pdf(), pdf(2)]
 
 
 def archive(size):
