@@ -130,13 +130,14 @@ struct tenant_entry {
 struct user_entry {
     UT_hash_handle hh;
     struct credential credential;
+    const struct tenant *tenant; /* an entry's */
 };
 
 /* H(user ":" realm), with each hash function of which something is kept. */
 struct userhash_entry {
     UT_hash_handle hh;
     struct digest_hex hash;
-    const struct credential *credential;
+    const struct user_entry *user;
 };
 
 struct tenants {
@@ -225,10 +226,12 @@ static enum err add_tenant(struct tenants *t, const struct tenants_source *src,
 static enum err add_user(struct tenants *t, const struct credential *c)
 {
     struct user_entry *u = &t->users[t->n_users];
+    const struct tenant *tenant = tenants_find(t, span_of(c->tenant));
 
-    if (!tenants_find(t, span_of(c->tenant)) || tenants_credential(t, span_of(c->user)))
+    if (!tenant || tenants_credential(t, span_of(c->user)))
         return OK;
     u->credential = *c;
+    u->tenant = tenant;
     t->n_users++;
     HASH_ADD_KEYPTR(hh, t->by_user, u->credential.user, strlen(u->credential.user), u);
     return u->hh.tbl ? OK : ERR_NOMEM;
@@ -245,15 +248,16 @@ static enum err add_tenants(struct tenants *t, const struct tenants_source *src)
     return e;
 }
 
-static enum err add_userhash(struct tenants *t, const struct credential *c, enum digest_alg alg)
+static enum err add_userhash(struct tenants *t, const struct user_entry *u, enum digest_alg alg)
 {
     struct userhash_entry *e = &t->userhashes[t->n_userhashes];
+    const struct credential *c = &u->credential;
 
     if (!digest_verifier_ha1(&c->digest, alg))
         return OK;
     if (digest_userhash(alg, span_of(c->user), span_of(c->digest.realm), &e->hash) != DIGEST_OK)
         return alg == DIGEST_MD5 ? OK : ERR_NOMEM; /* a FIPS provider has no MD5: nobody asks */
-    e->credential = c;
+    e->user = u;
     t->n_userhashes++;
     HASH_ADD_KEYPTR(hh, t->by_userhash, e->hash.text, e->hash.n, e);
     return e->hh.tbl ? OK : ERR_NOMEM;
@@ -273,7 +277,7 @@ static enum err add_userhashes(struct tenants *t)
         return ERR_NOMEM;
     for (size_t i = 0; i < t->n_users; i++)
         for (size_t a = 0; a < DIGEST_VERIFIER_ALGS; a++)
-            TRY(add_userhash(t, &t->users[i].credential, digest_verifier_algs[a]));
+            TRY(add_userhash(t, &t->users[i], digest_verifier_algs[a]));
     return OK;
 }
 
@@ -365,11 +369,18 @@ const struct tenant *tenants_find(const struct tenants *t, struct span name)
     return e ? &e->tenant : NULL;
 }
 
-const struct credential *tenants_credential(const struct tenants *t, struct span user)
+static const struct user_entry *find_user(const struct tenants *t, struct span name)
 {
     struct user_entry *u = NULL;
 
-    HASH_FIND(hh, t->by_user, user.p, user.n, u);
+    HASH_FIND(hh, t->by_user, name.p, name.n, u);
+    return u;
+}
+
+const struct credential *tenants_credential(const struct tenants *t, struct span user)
+{
+    const struct user_entry *u = find_user(t, user);
+
     return u ? &u->credential : NULL;
 }
 
@@ -385,7 +396,7 @@ const struct credential *tenants_credential_at(const struct tenants *t, size_t i
 
 /* ---- Digest ---- */
 
-static const struct credential *find_userhash(const struct tenants *t, struct span text,
+static const struct user_entry *find_userhash(const struct tenants *t, struct span text,
                                               enum digest_alg alg)
 {
     struct digest_hex hash;
@@ -394,21 +405,22 @@ static const struct credential *find_userhash(const struct tenants *t, struct sp
     if (!digest_hex_of(text, digest_alg_len(alg), &hash))
         return NULL;
     HASH_FIND(hh, t->by_userhash, hash.text, hash.n, e);
-    return e ? e->credential : NULL;
+    return e ? e->user : NULL;
 }
 
+/* One look-up, whoever it is: the time shall not tell who is known. */
 const struct credential *tenants_digest_find(const struct tenants *t, struct span realm,
                                              const struct digest_credentials *c)
 {
-    const struct credential *found =
-        c->userhash ? find_userhash(t, c->user, c->alg) : tenants_credential(t, c->user);
+    const struct user_entry *u =
+        c->userhash ? find_userhash(t, c->user, c->alg) : find_user(t, c->user);
 
-    if (!found || found->disabled || tenants_find(t, span_of(found->tenant))->disabled)
+    if (!u || u->credential.disabled || u->tenant->disabled)
         return NULL;
-    bool kept = span_eq(span_of(found->digest.realm), realm) &&
-                digest_verifier_ha1(&found->digest, c->alg) != NULL;
+    bool kept = span_eq(span_of(u->credential.digest.realm), realm) &&
+                digest_verifier_ha1(&u->credential.digest, c->alg) != NULL;
 
-    return kept ? found : NULL;
+    return kept ? &u->credential : NULL;
 }
 
 bool tenants_digest_ha1(void *arg, const struct digest_credentials *c, struct digest_hex *ret_ha1)

@@ -238,6 +238,22 @@ class TestRight:
         assert wire.record(gateway, printer="open")["user"] == "ann"
 
 
+@pytest.fixture(scope="module")
+def refused(gateway):
+    """(user, password) of those who are refused, whatever there is of them."""
+    tenant(gateway, "add", "acme", "--user", "no-digest", password="a password")
+    add_user(gateway, "acme", "elsewhere", "a password", "--digest", ELSEWHERE, "--digest-md5")
+    add_user(gateway, "acme", "off", "a password")
+    tenant(gateway, "disable", "acme", "--user", "off")
+    tenant(gateway, "add", "closed")
+    add_user(gateway, "closed", "cut", "a password")
+    tenant(gateway, "disable", "closed")
+    return {"unknown": ("nobody", "wrong"), "no name": ("", "wrong"), "wrong": ("ann", "wrong"), "no password": ("ann", ""),
+            "no Digest": ("no-digest", "a password"), "another realm": ("elsewhere", "a password"),
+            "disabled": ("off", "a password"), "disabled, wrong": ("off", "wrong"), "tenant disabled": ("cut", "a password"),
+            "tenant disabled, wrong": ("cut", "wrong")}
+
+
 class TestWrong:
     @pytest.mark.parametrize("change", [
         {"algorithm": "SHA-256-sess"}, {"algorithm": "MD5-sess", "response": "0" * 32}, {"algorithm": "SHA-512-256"},
@@ -295,17 +311,19 @@ class TestWrong:
     def test_other_schemes(self, connect, line):
         assert not is_stale(connect().ask(ask_for(), "/", line))
 
-    def test_unknown_user_is_the_same(self, connect):
-        """Nothing tells whether there is such a user."""
-        said = []
-        for user, password in (("ann", "wrong"), ("nobody", "wrong"), ("", "wrong"), ("ann", "")):
+    @pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
+    def test_unknown_user_is_the_same(self, connect, refused, algorithm):
+        """Nothing tells whether there is such a user, nor what is kept of him; not even to who has the password."""
+        said = {}
+        for user, password in refused.values():
             wire = connect()
-            reply = wire.ask(ask_for(), "/", begin(wire, user=user, password=password or " ").field())
-            fields = [(n, re.sub('nonce="[^"]*"', "nonce", v)) for n, v in reply.fields
+            reply = wire.ask(ask_for(), "/", begin(wire, user=user, password=password or " ", algorithm=algorithm).field())
+            fields = [(n, re.sub('nonce="[A-Za-z0-9_-]{40}"', "nonce", v)) for n, v in reply.fields
                       if n not in ("Date", "X-Request-ID")]
-            said.append((reply.line, fields, reply.body))
-        assert said[0][0] == "HTTP/1.1 401 Unauthorized"
-        assert all(s == said[0] for s in said)
+            said[user, password] = reply.line, fields, reply.body
+        first = said["nobody", "wrong"]
+        assert first[0] == "HTTP/1.1 401 Unauthorized" and len(said) == len(refused)
+        assert all(s == first for s in said.values()), said
 
     def test_md5_in_clear(self, connect):
         """Also where the user has it: who listens would try passwords at leisure."""
@@ -514,20 +532,23 @@ class TestRFC2069:
 class TestThrottle:
     ALLOWED = 10  # whatever loops they come to; then one more each 6 s
 
-    def test_by_address(self, gateway, connect):
-        """Some tools try a wrong password for ever."""
-        answers = []
+    @pytest.mark.parametrize("who", ["wrong", "unknown", "no Digest", "tenant disabled"])
+    def test_by_address(self, gateway, connect, refused, who):
+        """Some tools try a wrong password for ever. Each try counts the same, whoever it was for."""
+        answers, (user, password) = [], refused[who]
         while 429 not in answers and len(answers) < self.ALLOWED + 4:
-            answers.append((wire := connect()).ask(ask_for(), "/", begin(wire, password="wrong").field()).status)
+            field = begin(wire := connect(), user=user, password=password).field()
+            answers.append(wire.ask(ask_for(), "/", field).status)
         assert answers[:self.ALLOWED] == [401] * self.ALLOWED and answers[-1] == 429, answers
         assert wire.record(gateway, http_status=429)["error"] == "overload"
         assert wire.ask(ask_for(operation=GET_PRINTER_ATTRIBUTES)).code == ipp.OK  # who shows no password is served
         other = connect(source="127.0.0.2")
         assert other.ask(ask_for(), "/", begin(other).field()).code == ipp.OK
 
-    def test_one_connection_ends(self, connect):
-        wire = connect()
-        digest = begin(wire, password="wrong")
+    @pytest.mark.parametrize("who", ["wrong", "unknown", "no Digest", "tenant disabled"])
+    def test_one_connection_ends(self, connect, refused, who):
+        wire, (user, password) = connect(), refused[who]
+        digest = begin(wire, user=user, password=password)
         replies = [wire.ask(ask_for(), "/", digest.field()) for _ in range(5)]
         assert [r.status for r in replies] == [401] * 5
         assert [r.get("Connection") for r in replies] == [None] * 4 + ["close"]

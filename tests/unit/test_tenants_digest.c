@@ -302,6 +302,9 @@ static const struct login_row {
     {"is disabled",      "off", "s3cret", DIGEST_SHA256,      false, DIGEST_ELOGIN},
     {"disabled by hash", "off", "s3cret", DIGEST_SHA256,      true,  DIGEST_ELOGIN},
     {"of a disabled",    "cut", "s3cret", DIGEST_SHA256,      false, DIGEST_ELOGIN},
+    {"of one, by hash",  "cut", "s3cret", DIGEST_SHA256,      true,  DIGEST_ELOGIN},
+    {"disabled, MD5",    "off", "s3cret", DIGEST_MD5,         false, DIGEST_ELOGIN},
+    {"disabled, wrong",  "off", "S3cret", DIGEST_SHA256,      false, DIGEST_ELOGIN},
     {"nobody",           "zoe", "s3cret", DIGEST_SHA256,      false, DIGEST_ELOGIN},
 };
 
@@ -336,9 +339,49 @@ static void answer(const struct login_row *r, const char *nonce, struct buf *out
     assert_int_equal(digest_credentials_format(&c, out), DIGEST_OK);
 }
 
-static void test_login(void **state)
+/* ---- what it costs ---- */
+
+/* Of one login: what the server computes and looks up, which its time comes from. */
+static _Thread_local struct work {
+    unsigned hashes, look_ups;
+    size_t octets; /* hashed */
+} work;
+
+int __real_EVP_DigestUpdate(EVP_MD_CTX *ctx, const void *p, size_t n);
+int __wrap_EVP_DigestUpdate(EVP_MD_CTX *ctx, const void *p, size_t n);
+int __wrap_EVP_DigestUpdate(EVP_MD_CTX *ctx, const void *p, size_t n)
 {
-    const struct login_row *r = *state;
+    work.octets += n;
+    return __real_EVP_DigestUpdate(ctx, p, n);
+}
+
+int __real_EVP_DigestFinal_ex(EVP_MD_CTX *ctx, unsigned char *md, unsigned *n);
+int __wrap_EVP_DigestFinal_ex(EVP_MD_CTX *ctx, unsigned char *md, unsigned *n);
+int __wrap_EVP_DigestFinal_ex(EVP_MD_CTX *ctx, unsigned char *md, unsigned *n)
+{
+    work.hashes++;
+    return __real_EVP_DigestFinal_ex(ctx, md, n);
+}
+
+/* Where the linker optimizes (b_lto) it goes past this: nothing is counted then. */
+#ifdef SALLYPORT_SANITIZED
+#define LOOK_UPS_MIN 1
+#else
+#define LOOK_UPS_MIN 0
+#endif
+
+uint64_t __real_map_hash(const void *p, size_t n);
+uint64_t __wrap_map_hash(const void *p, size_t n);
+uint64_t __wrap_map_hash(const void *p, size_t n)
+{
+    work.look_ups++;
+    return __real_map_hash(p, n);
+}
+
+/* |ret_found|: lives as long as |t|. */
+static enum digest_err login(struct tenants *t, const struct login_row *r, struct work *ret_work,
+                             const struct credential **ret_found)
+{
     unsigned char next = 0;
     const struct digest_random random = {fill, &next};
     const struct digest_scope scope = {.purpose = DIGEST_WWW, .realm = SPAN("sallyport")};
@@ -347,11 +390,9 @@ static void test_login(void **state)
     char nonce[DIGEST_NONCE_LEN + 1], room[DIGEST_TEXT_MAX];
     struct writer scratch = writer_of(room, sizeof room);
     struct digest_keys keys = {0};
-    struct tenants *t = NULL;
     struct digest_accepted who;
     struct buf text;
 
-    assert_int_equal(make(&t), OK);
     assert_int_equal(digest_keys_rotate(&keys, &random), DIGEST_OK);
     assert_int_equal(digest_nonce_make(&keys, &scope, NOW, &random, nonce), DIGEST_OK);
     const struct digest_server server = {.realm = SPAN("sallyport"),
@@ -370,22 +411,63 @@ static void test_login(void **state)
     answer(r, nonce, &text);
     const struct span value = buf_span(&text);
 
-    assert_int_equal(digest_authorize(&server, &request, &value, 1, &users, &scratch, &who),
-                     r->want);
-    if (r->want == DIGEST_OK) {
-        assert_string_equal(arg.found->user, r->user);
-        assert_string_equal(arg.found->tenant, "acme");
+    work = (struct work){0};
+    enum digest_err e = digest_authorize(&server, &request, &value, 1, &users, &scratch, &who);
+
+    *ret_work = work;
+    *ret_found = arg.found;
+    if (e == DIGEST_OK)
         digest_accepted_done(&who);
-    }
     buf_done(&text);
     digest_replay_free(server.replay);
     digest_keys_done(&keys);
+    return e;
+}
+
+static void test_login(void **state)
+{
+    const struct login_row *r = *state;
+    const struct credential *found;
+    struct tenants *t = NULL;
+    struct work done;
+
+    assert_int_equal(make(&t), OK);
+    assert_int_equal(login(t, r, &done, &found), r->want);
+    if (r->want == DIGEST_OK) {
+        assert_string_equal(found->user, r->user);
+        assert_string_equal(found->tenant, "acme");
+    }
     tenants_unref(t);
+}
+
+/* Neither computing nor looking up tells somebody who is refused whether there is such a user, and
+ * what is kept of him. */
+static void test_nobody_learns_who_exists(void **state)
+{
+    const struct credential *found;
+    struct tenants *t = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(login_rows); i++) {
+        struct login_row nobody = login_rows[i];
+        struct work known, unknown;
+
+        if (login_rows[i].want == DIGEST_OK)
+            continue;
+        print_message("%s\n", login_rows[i].name);
+        nobody.user = "zoe";
+        assert_int_equal(login(t, &login_rows[i], &known, &found), DIGEST_ELOGIN);
+        assert_int_equal(login(t, &nobody, &unknown, &found), DIGEST_ELOGIN);
+        assert_int_equal(known.hashes, unknown.hashes);
+        assert_int_equal(known.octets, unknown.octets);
+        assert_int_equal(known.look_ups, unknown.look_ups);
+        assert_true(known.hashes == 2 && known.octets > 0);
+        assert_in_range(known.look_ups, LOOK_UPS_MIN, 1);
+    }
 }
 
 int main(void)
 {
-    struct CMUnitTest tests[ARRAY_LEN(find_rows) + ARRAY_LEN(login_rows) + 5];
+    struct CMUnitTest tests[ARRAY_LEN(find_rows) + ARRAY_LEN(login_rows) + 6];
     size_t n = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(find_rows); i++)
@@ -396,6 +478,8 @@ int main(void)
                                          (void *)(uintptr_t)&login_rows[i]};
     tests[n++] =
         (struct CMUnitTest)cmocka_unit_test_setup_teardown(test_hashes_of_others, setup, teardown);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test_setup_teardown(test_nobody_learns_who_exists,
+                                                                    setup, teardown);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_many);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_no_memory);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_no_hash);
