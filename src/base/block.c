@@ -12,13 +12,15 @@
 #define POOL_KEEP 16u
 #define POOL_MAX  512u
 
-/* A thread's own. */
-static _Thread_local struct {
+struct pool {
     struct block *first;
     size_t n;
     size_t live; /* handed out by this thread */
     size_t peak; /* the most of them since block_pool_age() */
-} pool;
+};
+
+/* A thread's own: of blocks that were filled, and of those that had text. */
+static _Thread_local struct pool bodies, texts;
 static struct budget *block_budget;
 
 void block_set_budget(struct budget *b)
@@ -50,16 +52,16 @@ static void block_unmap(struct block *b)
     free(b);
 }
 
-struct block *block_new(void)
+static struct block *take(struct pool *p)
 {
     struct block *b;
 
     if (mem_fail_now() || !budget_take(block_budget, BLOCK_SIZE))
         return NULL;
-    b = pool.first;
+    b = p->first;
     if (b) {
-        pool.first = b->next;
-        pool.n--;
+        p->first = b->next;
+        p->n--;
     } else {
         b = block_map();
         if (!b) {
@@ -69,16 +71,27 @@ struct block *block_new(void)
     }
     b->refs = 1;
     b->used = 0;
+    b->is_text = p == &texts;
     b->next = NULL;
-    if (++pool.live > pool.peak)
-        pool.peak = pool.live;
+    if (++p->live > p->peak)
+        p->peak = p->live;
     return b;
 }
 
-/* With those that are out no more than have been out at once, so that a peak is what it was. */
-static size_t pool_keep(void)
+struct block *block_new(void)
 {
-    size_t spare = pool.peak - pool.live;
+    return take(&bodies);
+}
+
+struct block *block_new_text(void)
+{
+    return take(&texts);
+}
+
+/* With those that are out no more than have been out at once, so that a peak is what it was. */
+static size_t pool_keep(const struct pool *p)
+{
+    size_t spare = p->peak - p->live;
 
     if (spare < POOL_KEEP)
         return POOL_KEEP;
@@ -99,37 +112,51 @@ void block_unref(struct block *b)
     assert(b->refs > 0);
     if (--b->refs > 0)
         return;
+    struct pool *p = b->is_text ? &texts : &bodies;
+
     budget_give(block_budget, BLOCK_SIZE);
-    pool.live--;
-    if (pool.n >= pool_keep()) {
+    p->live--;
+    if (p->n >= pool_keep(p)) {
         block_unmap(b);
         return;
     }
-    b->next = pool.first;
-    pool.first = b;
-    pool.n++;
+    b->next = p->first;
+    p->first = b;
+    p->n++;
+}
+
+static void trim(struct pool *p, size_t keep)
+{
+    while (p->n > keep) {
+        struct block *b = p->first;
+
+        p->first = b->next;
+        p->n--;
+        block_unmap(b);
+    }
 }
 
 void block_pool_trim(size_t keep)
 {
-    while (pool.n > keep) {
-        struct block *b = pool.first;
+    trim(&bodies, keep);
+    trim(&texts, keep);
+}
 
-        pool.first = b->next;
-        pool.n--;
-        block_unmap(b);
-    }
+static void age(struct pool *p)
+{
+    trim(p, pool_keep(p));
+    p->peak = p->live;
 }
 
 void block_pool_age(void)
 {
-    block_pool_trim(pool_keep());
-    pool.peak = pool.live;
+    age(&bodies);
+    age(&texts);
 }
 
 bool block_pool_has_spare(void)
 {
-    return pool.n > POOL_KEEP;
+    return bodies.n > POOL_KEEP || texts.n > POOL_KEEP;
 }
 
 struct span slice_span(struct slice s)

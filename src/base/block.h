@@ -9,6 +9,7 @@
 #ifndef BASE_BLOCK_H
 #define BASE_BLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct block {
     uint8_t *data; /* BLOCK_SIZE bytes */
     uint32_t refs;
     uint32_t used; /* bytes filled from the front; a hint for whoever appends */
+    bool is_text;  /* of block_new_text() */
     struct block *next;
 };
 
@@ -33,6 +35,9 @@ struct slice {
 /* A block with one reference and used == 0, or NULL when the memory budget or the machine has no
  * more. */
 struct block *block_new(void);
+/* The same, for what is mostly short and lies at the front, like heads. Such blocks are kept apart:
+ * of a block that was never filled only the front is memory. */
+struct block *block_new_text(void);
 struct block *block_ref(struct block *b);
 /* NULL is fine. */
 void block_unref(struct block *b);

@@ -84,7 +84,7 @@ char *http_out_reserve(struct http_out *o, size_t n)
     if (o->frame && n > BLOCK_SIZE - o->frame->used)
         drop_frame(o);
     if (!o->frame)
-        o->frame = block_new();
+        o->frame = block_new_text();
     return o->frame ? (char *)o->frame->data + o->frame->used : NULL;
 }
 

@@ -19,7 +19,7 @@
 #include "proc/gateway_int.h"
 
 #define METRIC_SLOTS 16384u
-#define SPOOL_QUEUE  (1u << 20)
+#define SPOOL_QUEUE  (256u << 10)
 #define FLUSH_MS     200u
 
 /* ---- parts ---- */

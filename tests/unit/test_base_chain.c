@@ -115,6 +115,42 @@ static void test_block_pool_has_an_end(void **state)
     block_pool_trim(0);
 }
 
+/* Pages of |b| that are memory. */
+static unsigned n_resident(const struct block *b)
+{
+    unsigned char page[BLOCK_SIZE / 4096];
+    unsigned n = 0;
+
+    assert_int_equal(mincore(b->data, BLOCK_SIZE, page), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(page); i++)
+        n += page[i] & 1;
+    return n;
+}
+
+/* A block that was filled is never handed out for text, which would keep all of it in memory. */
+static void test_blocks_of_text_are_kept_apart(void **state)
+{
+    struct block *b, *t;
+
+    (void)state;
+    block_pool_trim(0);
+    for (unsigned round = 0; round < 3; round++) {
+        b = block_new();
+        t = block_new_text();
+        assert_non_null(b);
+        assert_non_null(t);
+        memset(b->data, 'b', BLOCK_SIZE);
+        memset(t->data, 't', 100);
+        assert_int_equal(n_resident(b), BLOCK_SIZE / 4096);
+        assert_int_equal(n_resident(t), 1);
+        block_unref(round % 2 ? b : t);
+        block_unref(round % 2 ? t : b);
+    }
+    block_pool_age();
+    assert_false(block_pool_has_spare());
+    block_pool_trim(0);
+}
+
 static void test_slices(void **state)
 {
     struct block *b = block_new();
@@ -624,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_block_pool_and_budget),
         cmocka_unit_test(test_block_pool_keeps_what_is_needed),
         cmocka_unit_test(test_block_pool_has_an_end),
+        cmocka_unit_test(test_blocks_of_text_are_kept_apart),
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_adjacent_slices_join),
         cmocka_unit_test(test_copies),
