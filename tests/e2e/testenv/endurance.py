@@ -273,6 +273,16 @@ class Mill:
         threads = self.clients + self.volume
         for t in threads:
             t.start()
+        try:
+            self.turn()
+        finally:
+            self.stopping.set()
+            for t in threads:
+                t.join(60)
+        assert not any(t.is_alive() for t in threads), "a client that does not end"
+
+    def turn(self):
+        """Does what is due, until its time is over."""
         jobs = [[self.began + every, every, job] for every, job in
                 zip((*self.intervals, max(1, self.seconds / 120)),
                     (self.reload, self.kill_worker, self.kill_gateway, self.sample))]
@@ -283,10 +293,6 @@ class Mill:
             if time.monotonic() >= jobs[0][0]:
                 jobs[0][2]()
                 jobs[0][0] = max(jobs[0][0] + jobs[0][1], time.monotonic())
-        self.stopping.set()
-        for t in threads:
-            t.join(60)
-            assert not t.is_alive(), "a client that does not end"
 
     def second(self):
         return time.monotonic() - self.began
