@@ -294,14 +294,18 @@ static bool abort_job(struct ipp_exchange *ex, const char *reason)
     return true;
 }
 
-/* Who can be asked about it, and by which number. */
+#define NUMBER_MAX (sizeof " []" + RECORD_ID_LEN)
+
+/* Who can be asked about it, and by which number: that is whole, whatever has to be cut. */
 static void add_number(struct ipp_exchange *ex)
 {
     const char *contact = ex->printer->set->contact;
     size_t n = span_of(ex->why).n;
 
-    (void)snprintf(ex->why + n, sizeof ex->why - n, "%s%s [%s]", contact ? "; ask " : "",
-                   contact ? contact : "", ex->id);
+    if (contact)
+        (void)snprintf(ex->why + n, sizeof ex->why - NUMBER_MAX - n, "; ask %s", contact);
+    n = span_of(ex->why).n;
+    (void)snprintf(ex->why + n, sizeof ex->why - n, " [%s]", ex->id);
 }
 
 void ipp_document_refuse(struct ipp_exchange *ex, const struct ipp_refusal *r, const char *fmt, ...)
@@ -309,7 +313,7 @@ void ipp_document_refuse(struct ipp_exchange *ex, const struct ipp_refusal *r, c
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(ex->why, sizeof ex->why, fmt, ap);
+    (void)vsnprintf(ex->why, sizeof ex->why - NUMBER_MAX, fmt, ap);
     va_end(ap);
     add_number(ex);
     ex->ipp_status = r->status;

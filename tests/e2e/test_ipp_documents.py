@@ -59,6 +59,7 @@ def gateway(tmp_path_factory, certificates, cupsd):
         printer("strict", uri, require="[]", pipeline="[yara, filetype, printing]", pages_max=2, rules=rules,
                 types=f"{{deny: [{EXE}, {MACROS}], mismatch: block}}"),
         printer("small", uri, require="[]", body_max="10k"),
+        printer("wordy", uri, require="[]", contact=LONG_CONTACT, formats="[application/pdf]"),
         printer("picky", uri, require="[]", formats="[application/pdf, image/*]", aliases="[/printers/picky]"),
         printer("lax", uri, require="[]", on="{infected: pass}"),
         printer("lax-picky", uri, require="[]", pipeline="[yara, filetype, printing]", pages_max=2,
@@ -241,6 +242,7 @@ REFUSALS = {
     "unnamed type": Refusal("picky", b"plain words\n", "application/octet-stream", "denied", None,
                             "the document is not allowed: documents of this type are not printed here"),
 }
+LONG_CONTACT = "x" * 250  # more than a sentence of IPP has room for
 CLIENTS = {"CUPS prints": ("Print-Job", CUPS, ipp.FORMAT_NOT_SUPPORTED),
            "others print": ("Print-Job", "Other/1.0", ipp.SECURITY_ERROR),
            "who says nothing prints": ("Print-Job", None, ipp.SECURITY_ERROR),
@@ -338,6 +340,12 @@ class TestRefused:
         assert answer.code == 0x040f
         assert said == f"documents may be packed by gzip or deflate here; ask help@print.test [{answer.fields['X-Request-ID']}]"
         self.check_early(client, job, "unsupported-compression", said)
+
+    @pytest.mark.parametrize("document, format_", [(b"words", "text/plain"), (samples.EICAR, None)], ids=["early", "verdict"])
+    def test_number_is_never_cut(self, gateway, document, format_):
+        answer, _ = send(gateway.client("wordy"), "Print-Job", document, format_)
+        said = answer.message.get("status-message")
+        assert "; ask xxx" in said and said.endswith(f"x [{answer.fields['X-Request-ID']}]"), said
 
     @staticmethod
     def check_early(client, job, reason, said):
