@@ -20,7 +20,7 @@ struct spool_settings {
     struct budget *bytes;  /* all spools together: ERR_FULL */
     struct budget *memory; /* memfd pages count here, too: they are memory. When it is used up, a
                               body goes to its file early; without a directory: ERR_NOMEM */
-    uint64_t queue_max;    /* bytes waiting for the pool before spool_is_behind(); default 1 MiB */
+    uint64_t queue_max;    /* bytes waiting for the pool before spool_is_behind() */
 };
 
 struct spool;

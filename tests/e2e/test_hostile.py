@@ -309,7 +309,7 @@ class TestSlowPeers:
                 s.send(hello[i:i + 1])
             with contextlib.suppress(ConnectionResetError):  # a byte that came at the very end
                 assert s.recv(1) == b""
-            assert 0.2 < time.monotonic() - started < 20
+            assert 0.5 < time.monotonic() - started < 20
         self.expect_timeout(gateway, "the end of the TLS handshake did not come")
 
     @pytest.mark.parametrize("listener", ["clear", "tls"])
@@ -327,7 +327,7 @@ class TestSlowPeers:
         with self.connect(gateway, listener, certificates) as c:
             c.ask("RESPMOD", gateway.url("echo", listener), b"x")  # takes TLS 1.3's tickets off the socket, too
             seconds = self.drip(c, request("OPTIONS", gateway.url("echo", listener), http=[], encapsulated=""))
-            assert 0.2 < seconds < 20
+            assert 0.5 < seconds < 20
             assert c.read_reply("OPTIONS").status == 408
             c.expect_closed()
         self.expect_timeout(gateway, "the heads took too long")
