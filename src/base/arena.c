@@ -17,12 +17,6 @@ struct arena_chunk {
 /* Chunks that a thread keeps for whatever begins next: a transaction begins on one that is still in
  * the cache, and a connection that waits for its next request has none of its own. */
 #define POOL_KEEP 64u
-/* Sanitizers shall see who uses what is gone. */
-#ifdef SALLYPORT_SANITIZED
-#define IS_POOLED false
-#else
-#define IS_POOLED true
-#endif
 
 static _Thread_local struct arena_chunk *pool;
 static _Thread_local unsigned pool_n;
@@ -56,7 +50,7 @@ void arena_init(struct arena *a, size_t max)
 
 static void chunk_free(struct arena_chunk *c)
 {
-    if (!IS_POOLED || c->cap != ARENA_CHUNK || pool_n >= POOL_KEEP) {
+    if (IS_SANITIZED || c->cap != ARENA_CHUNK || pool_n >= POOL_KEEP) {
         free(c);
         return;
     }

@@ -79,19 +79,36 @@ static char *put_digits(char *p, uint64_t v, unsigned n, char after)
     return p + n + 1;
 }
 
-/* In every record: no gmtime(3), no printf(3). */
-void clock_iso_time(uint64_t wall_ms, char ret[ISO_TIME_LEN + 1])
+#define SECOND_LEN (sizeof "9999-12-31T23:59:59." - 1)
+
+/* "2026-11-30T19:26:49." */
+static void put_second(uint64_t s, char *p)
 {
-    uint64_t s = wall_ms / 1000 < LAST_SECOND ? wall_ms / 1000 : LAST_SECOND;
     struct date d = date_of(s / 86400);
 
-    ret = put_digits(ret, d.year, 4, '-');
-    ret = put_digits(ret, d.month, 2, '-');
-    ret = put_digits(ret, d.day, 2, 'T');
-    ret = put_digits(ret, s / 3600 % 24, 2, ':');
-    ret = put_digits(ret, s / 60 % 60, 2, ':');
-    ret = put_digits(ret, s % 60, 2, '.');
-    ret = put_digits(ret, wall_ms % 1000, 3, 'Z');
+    p = put_digits(p, d.year, 4, '-');
+    p = put_digits(p, d.month, 2, '-');
+    p = put_digits(p, d.day, 2, 'T');
+    p = put_digits(p, s / 3600 % 24, 2, ':');
+    p = put_digits(p, s / 60 % 60, 2, ':');
+    (void)put_digits(p, s % 60, 2, '.');
+}
+
+/* In every record: no gmtime(3), no printf(3), and a second is written out once. */
+void clock_iso_time(uint64_t wall_ms, char ret[ISO_TIME_LEN + 1])
+{
+    static _Thread_local struct {
+        uint64_t s;
+        char text[SECOND_LEN];
+    } last = {.s = UINT64_MAX};
+    uint64_t s = wall_ms / 1000 < LAST_SECOND ? wall_ms / 1000 : LAST_SECOND;
+
+    if (s != last.s) {
+        put_second(s, last.text);
+        last.s = s;
+    }
+    memcpy(ret, last.text, SECOND_LEN);
+    ret = put_digits(ret + SECOND_LEN, wall_ms % 1000, 3, 'Z');
     *ret = '\0';
 }
 

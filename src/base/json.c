@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 
 #define STEP 16u /* bytes looked at together */
+#define HALF 8u  /* and at the end */
 
 struct json json_to(struct buf *out)
 {
@@ -25,10 +26,8 @@ static bool is_plain(unsigned char c)
 }
 
 #ifdef __SSE2__
-/* Bit i: byte i of the 16 at |p| is not plain. */
-static unsigned odd_bytes(const char *p)
+static inline unsigned odd_mask(__m128i x)
 {
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
     /* Signed: bytes from 0x80 on are below 0x20, too. */
     __m128i odd = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20));
 
@@ -37,16 +36,52 @@ static unsigned odd_bytes(const char *p)
     odd = _mm_or_si128(odd, _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f)));
     return (unsigned)_mm_movemask_epi8(odd);
 }
+
+/* Bit i: byte i of the 16 at |p| is not plain. */
+static inline unsigned odd_bytes(const char *p)
+{
+    return odd_mask(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* The same of 8. */
+static inline unsigned odd_half(const char *p)
+{
+    return odd_mask(_mm_loadl_epi64((const __m128i *)(const void *)p)) & 0xff;
+}
 #else
-static unsigned odd_bytes(const char *p)
+static unsigned odd_of(const char *p, unsigned n)
 {
     unsigned odd = 0;
 
-    for (unsigned i = 0; i < STEP; i++)
+    for (unsigned i = 0; i < n; i++)
         odd |= (is_plain((unsigned char)p[i]) ? 0u : 1u) << i;
     return odd;
 }
+
+static unsigned odd_bytes(const char *p)
+{
+    return odd_of(p, STEP);
+}
+
+static unsigned odd_half(const char *p)
+{
+    return odd_of(p, HALF);
+}
 #endif
+
+/* The rest of a text of HALF bytes at least, from |i| on: its last half step may begin before. */
+static size_t plain_rest(struct span v, size_t i)
+{
+    unsigned odd;
+
+    if (v.n - i > HALF) {
+        odd = odd_half(v.p + i);
+        if (odd)
+            return i + (unsigned)__builtin_ctz(odd);
+    }
+    odd = odd_half(v.p + v.n - HALF);
+    return odd ? v.n - HALF + (unsigned)__builtin_ctz(odd) : v.n;
+}
 
 size_t json_plain_len(struct span v)
 {
@@ -58,6 +93,8 @@ size_t json_plain_len(struct span v)
         if (odd)
             return i + (unsigned)__builtin_ctz(odd);
     }
+    if (v.n >= HALF)
+        return plain_rest(v, i);
     while (i < v.n && is_plain((unsigned char)v.p[i]))
         i++;
     return i;

@@ -82,27 +82,9 @@ enum err head_scan(struct head_scan *s, struct span so_far, const struct head_li
 
 /* ---- field-lines ---- */
 
-/* RFC 9110 5.6.2 tchar, as a table: names are looked at byte by byte. */
-static const bool tchar[256] = {
-    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
-    ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1,  ['~'] = 1, ['0'] = 1,
-    ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1,  ['7'] = 1, ['8'] = 1,
-    ['9'] = 1, ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1,  ['F'] = 1, ['G'] = 1,
-    ['H'] = 1, ['I'] = 1, ['J'] = 1, ['K'] = 1, ['L'] = 1, ['M'] = 1,  ['N'] = 1, ['O'] = 1,
-    ['P'] = 1, ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1,  ['V'] = 1, ['W'] = 1,
-    ['X'] = 1, ['Y'] = 1, ['Z'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1,  ['d'] = 1, ['e'] = 1,
-    ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1, ['j'] = 1, ['k'] = 1,  ['l'] = 1, ['m'] = 1,
-    ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1,  ['t'] = 1, ['u'] = 1,
-    ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1,
-};
-
 static size_t token_len(struct span s)
 {
-    size_t n = 0;
-
-    while (n < s.n && tchar[(unsigned char)s.p[n]])
-        n++;
-    return n;
+    return head_token_len(s.p, s.n);
 }
 
 static bool split_line(struct span line, struct field *ret)
@@ -161,7 +143,7 @@ static bool is_critical(struct span name)
 /* What a lax recipient could take for the name of an odd line: its first run of token bytes. */
 static struct span odd_name(struct span line)
 {
-    while (line.n && !tchar[(unsigned char)line.p[0]])
+    while (line.n && token_len(span_sub(line, 0, 1)) == 0)
         line = span_sub(line, 1, SIZE_MAX);
     return span_sub(line, 0, token_len(line));
 }
@@ -224,10 +206,8 @@ static bool is_blank(char c)
  * ends at |end| ends in CRLF, so that no step here leaves it. Each byte is looked at once. */
 static inline const char *strict_field(const char *p, const char *end, struct field *ret)
 {
-    const char *colon = p, *value, *stop, *tail;
+    const char *colon = p + head_token_len(p, (size_t)(end - p)), *value, *stop, *tail;
 
-    while (tchar[(unsigned char)*colon])
-        colon++;
     if (*colon != ':' || colon == p)
         return NULL;
     for (value = colon + 1; is_blank(*value); value++)

@@ -13,6 +13,13 @@ static bool is_stop(unsigned char c)
     return c == '\r' || c == '\n' || c == '\0';
 }
 
+/* RFC 9110 5.6.2 tchar. */
+static const bool tchar[256] = {
+    ['!'] = 1, ['#' ... '\''] = 1, ['*'] = 1, ['+'] = 1,         ['-'] = 1,
+    ['.'] = 1, ['0' ... '9'] = 1,  ['^'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1,
+    ['`'] = 1, ['a' ... 'z'] = 1,  ['|'] = 1, ['~'] = 1,
+};
+
 static bool is_control(unsigned char c)
 {
     return (c < 0x20 && c != '\t') || c == 0x7f;
@@ -32,6 +39,15 @@ size_t head_find_control_scalar(const char *p, size_t n)
         if (is_control((unsigned char)p[i]))
             return i;
     return n;
+}
+
+size_t head_token_len_scalar(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && tchar[(unsigned char)p[i]])
+        i++;
+    return i;
 }
 
 size_t head_plain_end_scalar(const char *p, size_t n)
@@ -89,9 +105,17 @@ static inline unsigned control_bytes(const char *p)
     return (unsigned)_mm_movemask_epi8(low);
 }
 
-size_t head_find_control(const char *p, size_t n)
+/* The last bytes of a text, fewer than 16. Apart, for most searches end before. */
+static __attribute__((noinline)) size_t find_control_tail(const char *p, size_t n)
 {
     char tail[16] = {0};
+
+    memcpy(tail, p, n); /* the NUL behind it is a control byte: a hit at |n| */
+    return (size_t)__builtin_ctz(control_bytes(tail));
+}
+
+size_t head_find_control(const char *p, size_t n)
+{
     size_t i = 0;
 
     for (; n - i >= 16; i += 16) {
@@ -100,10 +124,33 @@ size_t head_find_control(const char *p, size_t n)
         if (hits)
             return i + (size_t)__builtin_ctz(hits);
     }
-    if (i == n)
-        return n;
-    memcpy(tail, p + i, n - i); /* the NUL behind it is a control byte: a hit at |n| */
-    return i + (size_t)__builtin_ctz(control_bytes(tail));
+    return i == n ? n : i + find_control_tail(p + i, n - i);
+}
+
+/* Bit i: byte i of the 16 at |p| is a letter, a digit or "-", as nearly all of field names are. */
+static inline unsigned name_bytes(const char *p)
+{
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    /* Unsigned: what is not below the first of a range, moved to 0, and within its width. */
+    const __m128i letter = _mm_sub_epi8(_mm_or_si128(x, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+    const __m128i digit = _mm_sub_epi8(x, _mm_set1_epi8('0'));
+    __m128i name = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+
+    name = _mm_or_si128(name, _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit));
+    name = _mm_or_si128(name, _mm_cmpeq_epi8(x, _mm_set1_epi8('-')));
+    return (unsigned)_mm_movemask_epi8(name);
+}
+
+size_t head_token_len(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    if (n >= 16) {
+        unsigned others = ~name_bytes(p) & 0xffff;
+
+        i = others ? (size_t)__builtin_ctz(others) : 16;
+    }
+    return i + head_token_len_scalar(p + i, n - i);
 }
 
 /* What head_plain_end() carries from one step to the next. */
@@ -166,6 +213,11 @@ size_t head_plain_end(const char *p, size_t n)
     return step > 0 ? i - 16 + (size_t)step : 0;
 }
 #else
+size_t head_token_len(const char *p, size_t n)
+{
+    return head_token_len_scalar(p, n);
+}
+
 size_t head_plain_end(const char *p, size_t n)
 {
     return head_plain_end_scalar(p, n);

@@ -359,7 +359,7 @@ void icap_connection_pump(struct icap_connection *c)
             conn_close(c);
             return;
         }
-        if (round == 1) /* most are done by now, and need no clock */
+        if (round == 1 && moved) /* most are done by now, and need no clock */
             until = loop_now_us(l) + PUMP_US;
         else if (round > 1 && loop_now_us(l) >= until)
             break;
@@ -556,6 +556,7 @@ void icap_server_free(struct icap_server *s)
     icap_progress_end(s);
     icap_snapshot_unref(s->snapshot);
     buf_done(&s->line);
+    free(s->spare);
     s->dead = true;
     if (!s->drained_queued)
         free(s);

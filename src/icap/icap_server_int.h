@@ -31,10 +31,11 @@ struct icap_server {
     void *drained_arg;
     struct task drained_task;
     bool drained_queued;
-    bool dead;                    /* freed while |drained_task| was queued: the task frees */
-    struct buf line;              /* scratch for records */
-    metric_id refused[ERR_CODES]; /* connections that ended before they were open, by error */
-    metric_id failed[ERR_CODES];  /* transactions, by error */
+    bool dead;                      /* freed while |drained_task| was queued: the task frees */
+    struct icap_transaction *spare; /* the last one that ended, for the next one, or NULL */
+    struct buf line;                /* scratch for records */
+    metric_id refused[ERR_CODES];   /* connections that ended before they were open, by error */
+    metric_id failed[ERR_CODES];    /* transactions, by error */
     metric_id opened;
     _Atomic uint64_t n_transactions, n_blocked, n_refused;
     _Atomic unsigned n_connections, n_open;

@@ -79,7 +79,7 @@ static void find_user(struct icap_transaction *tx, struct icap_subject *s)
     s->believed = is_believed(tx->conn->accepted.settings, &s->client);
     struct address stated;
 
-    if (s->believed && parse_ip(s->client_ip, &stated))
+    if (s->believed && s->client_ip[0] && parse_ip(s->client_ip, &stated))
         s->client = stated;
 }
 

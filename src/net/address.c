@@ -51,15 +51,29 @@ static struct span unix_path(const struct address *a)
     return (struct span){un(a)->sun_path, strnlen(un(a)->sun_path, n)};
 }
 
-/* inet_ntop(3) is a printf, and every record has such a text. */
-static void ipv4_text(const uint8_t v4[4], char dst[ADDRESS_TEXT_MAX])
+static char *put_dec(char *p, unsigned v)
 {
-    struct writer w = writer_of(dst, ADDRESS_TEXT_MAX);
+    char digits[10];
+    size_t at = sizeof digits;
 
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    while (at < sizeof digits)
+        *p++ = digits[at++];
+    return p;
+}
+
+/* inet_ntop(3) is a printf, and every record has such a text. Returns its end. */
+static char *ipv4_text(const uint8_t v4[4], char *p)
+{
     for (unsigned i = 0; i < 4; i++) {
-        write_dec(&w, v4[i]);
-        write_u8(&w, i < 3 ? '.' : '\0');
+        p = put_dec(p, v4[i]);
+        *p++ = '.';
     }
+    *--p = '\0';
+    return p;
 }
 
 const char *address_host_text(const struct address *a, char dst[ADDRESS_TEXT_MAX])
@@ -67,7 +81,7 @@ const char *address_host_text(const struct address *a, char dst[ADDRESS_TEXT_MAX
     const uint8_t *v4 = ipv4_bytes(a);
 
     if (v4) {
-        ipv4_text(v4, dst);
+        (void)ipv4_text(v4, dst);
     } else if (a->len > 0 && a->ss.ss_family == AF_INET6) {
         (void)inet_ntop(AF_INET6, &in6(a)->sin6_addr, dst, ADDRESS_TEXT_MAX);
     } else if (a->len > 0 && a->ss.ss_family == AF_UNIX) {
@@ -104,18 +118,22 @@ unsigned address_port(const struct address *a)
 
 const char *address_text(const struct address *a, char dst[ADDRESS_TEXT_MAX])
 {
-    char host[ADDRESS_TEXT_MAX];
-    bool ip = a->len > 0 && (a->ss.ss_family == AF_INET || a->ss.ss_family == AF_INET6);
-    bool v6 = ip && !ipv4_bytes(a);
-    struct writer w = writer_of(dst, ADDRESS_TEXT_MAX);
+    const uint8_t *v4 = ipv4_bytes(a);
+    char *p = dst;
 
-    write_text(&w, v6 ? "[" : "");
-    write_text(&w, address_host_text(a, host));
-    write_text(&w, v6 ? "]:" : ip ? ":" : "");
-    if (ip)
-        write_dec(&w, address_port(a));
-    write_u8(&w, '\0');
-    assert(w.err == OK);
+    if (v4) {
+        p = ipv4_text(v4, p);
+    } else if (a->len == 0 || a->ss.ss_family != AF_INET6) {
+        return address_host_text(a, dst);
+    } else {
+        *p++ = '[';
+        (void)inet_ntop(AF_INET6, &in6(a)->sin6_addr, p, INET6_ADDRSTRLEN);
+        p += strlen(p);
+        *p++ = ']';
+    }
+    *p++ = ':';
+    p = put_dec(p, address_port(a));
+    *p = '\0';
     return dst;
 }
 

@@ -92,7 +92,8 @@ static void turn_run(struct task *t)
 
     uint64_t end = loop_now_us(q->loop) + q->turn_us;
 
-    for (unsigned n = 0; n < q->turn_max && run_next(q); n++)
+    /* Most turns have one task, and then need no clock at their end. */
+    for (unsigned n = 0; n < q->turn_max && run_next(q) && !is_empty(q); n++)
         if (loop_now_us(q->loop) >= end)
             break;
     if (is_empty(q))

@@ -41,6 +41,7 @@ static void check_searches(struct span in)
 
         assert(head_find_stop(p, n) == head_find_stop_scalar(p, n));
         assert(head_find_control(p, n) == head_find_control_scalar(p, n));
+        assert(head_token_len(p, n) == head_token_len_scalar(p, n));
         assert(head_plain_end(p, n) == head_plain_end_scalar(p, n));
     }
 }

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "guard.h"
 
 static void test_values_and_commas(void **state)
 {
@@ -125,12 +126,36 @@ static void test_random_bytes_parse(void **state)
     }
 }
 
+/* Steps of 16, of 8 and of one byte find the same, never past the end. */
+static void test_plain_length_at_every_place(void **state)
+{
+    struct guard g = guard_new(40);
+    char text[40];
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    for (size_t n = 1; n <= sizeof text; n++)
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+                text[at] = (char)c;
+                assert_int_equal(json_plain_len(guard_span(&g, (struct span){text, n})),
+                                 plain ? n : at);
+            }
+            text[at] = 'x';
+        }
+    assert_int_equal(json_plain_len(SPAN_NONE), 0);
+    guard_free(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_and_commas),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_random_bytes_parse),
+        cmocka_unit_test(test_plain_length_at_every_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

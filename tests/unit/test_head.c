@@ -128,6 +128,29 @@ static void vector_and_plain_searches_agree(void **state)
     guard_free(&g);
 }
 
+/* The same of names: each byte at each place, and what the plain twin takes is tchar. */
+static void token_lengths_agree(void **state)
+{
+    struct guard g = guard_new(40);
+    char text[40];
+
+    (void)state;
+    memset(text, 'x', sizeof text);
+    for (size_t n = 0; n <= sizeof text; n++)
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                struct span s = guard_span(&g, (struct span){text, n});
+                size_t len = head_token_len(s.p, n);
+
+                assert_int_equal(len, head_token_len_scalar(s.p, n));
+                assert_int_equal(len, char_is_token((unsigned char)c) ? n : at);
+            }
+            text[at] = 'x';
+        }
+    guard_free(&g);
+}
+
 static void plain_ends_agree(struct guard *g, const char *text, size_t n)
 {
     struct span s = guard_span(g, (struct span){text, n});
@@ -554,6 +577,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scan_finds_the_end),
         cmocka_unit_test(vector_and_plain_searches_agree),
+        cmocka_unit_test(token_lengths_agree),
         cmocka_unit_test(vector_and_plain_ends_agree),
         cmocka_unit_test(plain_end_is_the_end_that_a_scan_finds),
         cmocka_unit_test(parse_rows_hold),
