@@ -53,6 +53,18 @@ static void warn_bypasses(const json_t *root, struct buf *out)
     }
 }
 
+/* |what| ends: the certificate, or the CRL, of a tls entry. */
+static void warn_end(const char *what, const json_t *end, const char *tls, struct buf *out)
+{
+    if (!is_true(end, "expires_soon"))
+        return;
+    if (number(end, "days_left") < 0)
+        buf_fmt(out, "THE %s OF tls %s HAS EXPIRED on %s\n", what, tls, ask_text(end, "not_after"));
+    else
+        buf_fmt(out, "THE %s OF tls %s EXPIRES on %s, days left: %lld\n", what, tls,
+                ask_text(end, "not_after"), number(end, "days_left"));
+}
+
 /* A listener that waits is why the gateway is not ready, and that was said. */
 static void warn_certificates(const json_t *root, struct buf *out)
 {
@@ -64,12 +76,8 @@ static void warn_certificates(const json_t *root, struct buf *out)
         if (is_true(t, "refused") && !is_true(t, "waits"))
             buf_fmt(out, "CERTIFICATE FILES OF tls %s ARE NOT IN USE: %s\n", ask_text(t, "name"),
                     ask_text(t, "why"));
-        if (is_true(t, "expires_soon") && number(t, "days_left") < 0)
-            buf_fmt(out, "THE CERTIFICATE OF tls %s HAS EXPIRED on %s\n", ask_text(t, "name"),
-                    ask_text(t, "not_after"));
-        else if (is_true(t, "expires_soon"))
-            buf_fmt(out, "THE CERTIFICATE OF tls %s EXPIRES on %s, days left: %lld\n",
-                    ask_text(t, "name"), ask_text(t, "not_after"), number(t, "days_left"));
+        warn_end("CERTIFICATE", t, ask_text(t, "name"), out);
+        warn_end("CRL", json_object_get(t, "crl"), ask_text(t, "name"), out);
     }
 }
 

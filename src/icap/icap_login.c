@@ -243,6 +243,13 @@ static enum err login_value(const struct icap_transaction *tx, struct span *ret)
     return OK;
 }
 
+/* A login holds for what follows on its connection, until a second user logs in there: whose a
+ * request is that does not say so cannot be known then. */
+static bool each_request(const struct icap_transaction *tx)
+{
+    return policy_of(tx)->each_request || tx->conn->login.shared;
+}
+
 static void keep_session(struct icap_connection *c, struct session *s)
 {
     session_unref(c->login.session);
@@ -287,8 +294,10 @@ static enum icap_login_step admit_session(struct icap_transaction *tx, struct se
     const struct tenant *tenant = tenants_find(tx->snapshot->tenants, span_of(session_tenant(s)));
 
     bool renewed = is_renewed(tx->conn, s), ticket = renewed || !tx->conn->login.ticketed;
+    const struct session *last = tx->conn->login.session;
 
     tx->session = s;
+    tx->conn->login.shared |= last && last != s && !renewed;
     /* A ticket may bring a login back to another listener. */
     if (policy_of(tx)->by == LOGIN_BY_BOTH && certified(tx) != tenant)
         return refuse_login(tx, f, "certificate and password are not of the same tenant");
@@ -296,7 +305,7 @@ static enum icap_login_step admit_session(struct icap_transaction *tx, struct se
         keep_session(tx->conn, session_ref(s));
     if (renewed)
         rekey(tx);
-    if (ticket)
+    if (ticket && !each_request(tx))
         issue_ticket(tx, s);
     tx->conn->login.ticketed = true;
     return admit(tx, tenant, f);
@@ -354,7 +363,7 @@ static enum icap_login_step ask(struct icap_transaction *tx, struct span token, 
 }
 
 /* RFC 7617; draft-cameron-secure-icap-bcp-00: on the first request of a connection at the latest.
- */
+ * Where several users share it, on each. */
 static enum icap_login_step by_password(struct icap_transaction *tx, struct fault *f)
 {
     struct session *s = tx->conn->login.session;
@@ -371,6 +380,12 @@ static enum icap_login_step by_password(struct icap_transaction *tx, struct faul
         return ask(tx, token, f);
     if (value.p)
         return refuse_login(tx, f, "Authorization is not Basic, or not well formed");
+    if (each_request(tx))
+        return refuse_login(tx, f,
+                            policy_of(tx)->each_request
+                                ? "there is no Authorization, and each request needs one here"
+                                : "there is no Authorization, and several users have logged in on "
+                                  "this connection");
     if (s && session_is_live(s, loop_now_ms(tx->server->env.loop)))
         return admit_session(tx, session_ref(s), f);
     return refuse_login(
@@ -383,7 +398,7 @@ static bool may_ask_options(const struct icap_transaction *tx, const struct tena
     struct span value;
 
     if (tx->method != ICAP_OPTIONS || login_value(tx, &value) != OK || value.p ||
-        tx->conn->login.session)
+        (tx->conn->login.session && !each_request(tx)))
         return false;
     switch (policy_of(tx)->options) {
     case LOGIN_OPTIONS_REQUIRED: return false;
@@ -438,7 +453,7 @@ void icap_login_open(struct icap_connection *c)
     if (!c->accepted.settings->login || !logins)
         return;
     c->login.until_ms = now + spread(logins_session_ms(logins), c->server->next_id * 389);
-    if (stream_ticket_data(c->stream, &seal))
+    if (!c->accepted.settings->login->each_request && stream_ticket_data(c->stream, &seal))
         c->login.session = logins_unseal(logins, seal);
 }
 

@@ -193,6 +193,7 @@ struct icap_connection {
         uint64_t early;          /* bytes from before it was known whose they are */
         unsigned refusals;
         bool ticketed;
+        bool shared; /* several users have logged in: each request has to say whose it is */
         uint64_t
             certified_in; /* serial of the snapshot that |certified| is of; 0: not looked for */
         const struct tenant *certified;

@@ -51,6 +51,16 @@ static double gauge_not_after(void *arg)
     return (double)config->certificates[t - config->settings.tls].not_after;
 }
 
+static double gauge_crl_not_after(void *arg)
+{
+    const struct gateway_certificate *c = arg;
+    const struct gateway_config *config = c->gateway->config;
+    const struct tls_config *t = config_of(c);
+    int64_t end = t ? config->crls[t - config->settings.tls].not_after : 0;
+
+    return end && end < INT64_MAX ? (double)end : (double)NAN;
+}
+
 static double total_reloads(void *arg)
 {
     const struct gateway_certificate *c = arg;
@@ -70,6 +80,9 @@ static void add_metrics(struct gateway_core *g, struct gateway_certificate *c)
     (void)metrics_gauge(g->metrics, "sallyport_certificate_not_after_seconds", buf_cstr(&labels),
                         "When the certificate in use expires, in seconds since 1970.",
                         gauge_not_after, c);
+    (void)metrics_gauge(g->metrics, "sallyport_crl_not_after_seconds", buf_cstr(&labels),
+                        "When the first of the CRLs in use ends, in seconds since 1970.",
+                        gauge_crl_not_after, c);
     (void)metrics_total(g->metrics, "sallyport_certificate_reloads_total", buf_cstr(&labels),
                         "Sets of certificate files taken over while Sallyport ran.", total_reloads,
                         c);
@@ -155,17 +168,33 @@ static int64_t days_left(int64_t left)
     return left >= 0 ? left / DAY_S : -((DAY_S - 1 - left) / DAY_S);
 }
 
-static void certificate_json(struct json *j, const struct tls_certificate *cert)
+static void end_json(struct json *j, const struct tls_certificate *cert)
 {
     int64_t now = (int64_t)(clock_wall_ms(&clock_system) / 1000);
     char when[ISO_TIME_LEN + 1];
 
     clock_iso_time((uint64_t)cert->not_after * 1000, when);
-    json_text(j, "subject", cert->subject);
-    json_text(j, "serial", cert->serial);
     json_text(j, "not_after", when);
     json_i64(j, "days_left", days_left(cert->not_after - now));
     json_bool(j, "expires_soon", tls_certificate_warning(cert, now) != 0);
+}
+
+static void certificate_json(struct json *j, const struct tls_certificate *cert)
+{
+    json_text(j, "subject", cert->subject);
+    json_text(j, "serial", cert->serial);
+    end_json(j, cert);
+}
+
+/* The one that ends first. */
+static void crl_json(struct json *j, const struct tls_certificate *crl)
+{
+    if (crl->not_after == 0 || crl->not_after == INT64_MAX)
+        return;
+    json_open(j, "crl", '{');
+    json_text(j, "issuer", crl->subject);
+    end_json(j, crl);
+    json_close(j, '}');
 }
 
 void gateway_certificates_json(const struct gateway_core *g, struct json *j)
@@ -183,6 +212,7 @@ void gateway_certificates_json(const struct gateway_core *g, struct json *j)
         json_bool(j, "waits", t->waits);
         if (!t->waits)
             certificate_json(j, &g->config->certificates[i]);
+        crl_json(j, &g->config->crls[i]);
         json_bool(j, "refused", c && c->refused);
         json_text(j, "why", c && c->why[0] ? c->why : NULL);
         json_u64(j, "reloads", c ? c->reloads : 0);

@@ -305,7 +305,8 @@ static enum err listener_load(struct gateway_config *c, const struct generation 
 static enum err certificates_read(struct gateway_config *c, const struct generation *g)
 {
     c->certificates = arena_array(&c->mem, c->settings.n_tls + 1, sizeof *c->certificates);
-    if (!c->certificates)
+    c->crls = arena_array(&c->mem, c->settings.n_tls + 1, sizeof *c->crls);
+    if (!c->certificates || !c->crls)
         return ERR_NOMEM;
     for (size_t i = 0; i < c->settings.n_tls; i++) {
         struct tls_config *t = &c->settings.tls[i];
@@ -314,6 +315,8 @@ static enum err certificates_read(struct gateway_config *c, const struct generat
             tls_certificate_read(text_of(c, g, t, t->certificate), &c->certificates[i]) != OK;
         if (t->waits && !t->directory)
             return ERR_PROTO; /* the supervisor has nothing of the kind in force */
+        for (size_t k = 0; k < t->client_crl.n; k++)
+            tls_crls_read(text_of(c, g, t, t->client_crl.v[k]), &c->crls[i]);
     }
     return OK;
 }

@@ -56,6 +56,7 @@ struct gateway_config {
     struct arena mem;
     struct settings settings;
     struct tls_certificate *certificates; /* one per settings.tls; zeroed while it waits */
+    struct tls_certificate *crls;         /* the same: tls_crls_read(); zeroed: none */
     struct listener_settings **listeners; /* one per settings.listeners, referenced; NULL: waits */
     struct url_lists *urls;
     struct policy_file *policy;       /* of the machine; NULL: none */

@@ -25,6 +25,21 @@ static double gauge_scans(void *arg)
     return c.used;
 }
 
+static double gauge_plaintext(void *arg)
+{
+    const struct gateway_core *g = arg;
+    const struct settings *s = &g->config->settings;
+    unsigned n = 0;
+
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        struct address a;
+
+        n += !s->listeners[i].tls && settings_address(&s->listeners[i].address, &a) &&
+             !address_is_loopback(&a);
+    }
+    return n;
+}
+
 static double gauge_workers(void *arg)
 {
     const struct gateway_core *g = arg;
@@ -198,6 +213,8 @@ static const struct reading policy_readings[] = {
      total_cache_evicted                                                                                                },
     {false, "sallyport_cache_entries",       "Verdicts that are kept.",                              gauge_cache_entries},
     {false, "sallyport_cache_bytes",         "Bytes of engines.cache.size in use.",                  gauge_cache_bytes  },
+    {false, "sallyport_plaintext_listeners",
+     "Listeners in clear text that other machines can reach.",                                       gauge_plaintext    },
     {false, "sallyport_exceptions",          "Exceptions and bypasses in force.",                    gauge_exceptions   },
     {true,  "sallyport_troubles_total",      "Things that went wrong, as `sallyport status` tells.",
      total_troubles                                                                                                     },

@@ -227,6 +227,11 @@ static const struct config_row listener_rows[] = {
                 .help = "OPTIONS without a password, which many proxies cannot send there. "
                         "required: refused. certificate: answered to clients with a tenant's "
                         "certificate. open: answered to everybody."),
+    CONFIG_BOOL("login-each-request", struct listener_config, login.each_request,
+                .fallback = "false",
+                .help = "Each request says whose it is: what an earlier one on its connection "
+                        "said does not count for it, and no ticket brings a login back. For "
+                        "proxies that carry several tenants, or one tenant and nobody's traffic."),
     CONFIG_BOOL("proxy-authorization", struct listener_config, login.proxy_authorization,
                 .fallback = "false",
                 .help = "Take Proxy-Authorization for the client's own login where Authorization "
@@ -460,6 +465,9 @@ static void check_protection(const struct listener_config *l, struct config_repo
         (void)config_fault(r, l, "address",
                            "clear text outside loopback: name a tls entry, or write "
                            "'plaintext-outside-loopback: true' to have it that way");
+    else if (!address_is_loopback(&a))
+        config_warn(r, l, "plaintext-outside-loopback",
+                    "everybody on the way can read and change what '%s' inspects", l->name);
 }
 
 static void check_peers(const struct settings *s, const struct listener_config *l,
@@ -479,13 +487,18 @@ static void check_login(const struct settings *s, const struct listener_config *
     const struct tls_config *tls = settings_tls(s, l);
     enum login_by by = l->login.by;
 
-    if ((by == LOGIN_BY_CERTIFICATE || by == LOGIN_BY_BOTH) && (!tls || !tls->client_ca))
+    if ((by == LOGIN_BY_CERTIFICATE || by == LOGIN_BY_BOTH) &&
+        (!tls || !tls->client_ca || tls->clients == TLS_CLIENTS_OFF))
         (void)config_fault(r, l, "login",
                            "clients show no certificates here: name a tls entry with client-ca");
     else if (by == LOGIN_BY_PASSWORD && !l->tls && !l->insecure_plaintext_login)
         (void)config_fault(r, l, "login",
                            "passwords in clear text: name a tls entry, or write "
                            "'insecure-plaintext-login: true' to have it that way");
+    if (l->login.each_request && by != LOGIN_BY_PASSWORD && by != LOGIN_BY_BOTH)
+        (void)config_fault(
+            r, l, "login-each-request",
+            "a request says whose it is by a password: 'login: password', or 'both'");
     if (by == LOGIN_BY_PASSWORD && !l->tls && l->insecure_plaintext_login)
         config_warn(r, l, "insecure-plaintext-login",
                     "everybody on the way can read the passwords of '%s'", l->name);

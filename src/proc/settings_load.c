@@ -10,8 +10,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "proc/generation_text.h"
 #include "protect/policy_load.h"
+#include "protect/tls_flags.h"
 
 /* What a load begins with. */
 struct loading {
@@ -212,10 +214,50 @@ static void check_ocsp(const struct tls_config *t, struct span der, struct span 
     buf_done(&why);
 }
 
+static const struct tls_config *same_entry(const struct settings_loaded *old,
+                                           const struct tls_config *t);
+
+/* The revocations in use of the entry that |t| follows. */
+static struct tls_certificate crl_before(const struct loading *how, const struct tls_config *t)
+{
+    const struct tls_config *o = same_entry(how->old, t);
+
+    return o ? how->old->tls[owner_of(how->old, o) - 1].crl : (struct tls_certificate){0};
+}
+
+/* With a CRL that is over every client is refused, so none takes the place of one that is not.
+ * Where nothing better is there, it is no reason to close the listeners. */
+static void check_crl_dates(struct settings_loaded *l, const struct tls_config *t,
+                            const struct tls_settings *s, const struct loading *how,
+                            struct config_report *r)
+{
+    const unsigned tolerant =
+        TLS_FLAG_END_REVOCATION | TLS_FLAG_CA_REVOCATION | TLS_FLAG_ROOT_REVOCATION;
+    struct tls_certificate crl = {0}, before = crl_before(how, t);
+    int64_t now = (int64_t)(clock_wall_ms(&clock_system) / 1000);
+    char end[ISO_TIME_LEN + 1];
+
+    for (size_t i = 0; i < s->n_crls; i++)
+        tls_crls_read(s->crls[i], &crl);
+    if (crl.not_after == 0 || crl.not_after > now ||
+        settings_tls_flags(t, l->environment_flags) & tolerant)
+        return;
+    clock_iso_time((uint64_t)crl.not_after * 1000, end);
+    if (before.not_after > now)
+        (void)config_fault(r, t, "client-crl",
+                           "the CRL of '%s' ended on %s, the one in use did not", crl.subject, end);
+    else
+        config_warn(r, t, "client-crl",
+                    "the CRL of '%s' ended on %s: no client with a certificate gets in until there "
+                    "is a newer one",
+                    crl.subject, end);
+}
+
 /* |s| has certificate and key, which are fine. One thing more at a time: the next complaint can
  * only be about that. */
 static void check_clients(struct settings_loaded *l, const struct tls_config *t,
-                          struct tls_settings *s, struct config_report *r)
+                          struct tls_settings *s, const struct loading *how,
+                          struct config_report *r)
 {
     struct span trust = tls_text(l, r, t, "client-ca", t->client_ca);
     struct span *crls;
@@ -230,11 +272,12 @@ static void check_clients(struct settings_loaded *l, const struct tls_config *t,
         return;
     s->crls = crls;
     s->n_crls = t->client_crl.n;
-    (void)check_context(s, t, "client-crl", r);
+    if (check_context(s, t, "client-crl", r))
+        check_crl_dates(l, t, s, how, r);
 }
 
 static void check_tls(struct settings_loaded *l, const struct tls_config *t,
-                      struct config_report *r)
+                      const struct loading *how, struct config_report *r)
 {
     struct tls_settings s = {.role = TLS_SERVER,
                              .minimum = t->minimum,
@@ -248,7 +291,7 @@ static void check_tls(struct settings_loaded *l, const struct tls_config *t,
     if (!check_context(&s, t, "certificate", r))
         return;
     check_ocsp(t, ocsp, s.certificate, r);
-    check_clients(l, t, &s, r);
+    check_clients(l, t, &s, how, r);
     s.ticket_secret = tls_text(l, r, t, "ticket-secret", t->ticket_secret);
     if (!s.ticket_secret.p)
         return;
@@ -438,7 +481,7 @@ static enum err check_set(struct settings_loaded *l, struct tls_config *t,
     unsigned n_files = l->n_files;
 
     l->directory_fd = settings_tls_open(t);
-    check_tls(l, t, r);
+    check_tls(l, t, how, r);
     if (l->directory_fd >= 0)
         (void)close(l->directory_fd);
     l->directory_fd = -1;
@@ -453,6 +496,11 @@ static enum err check_set(struct settings_loaded *l, struct tls_config *t,
 
     if (f && tls_certificate_read(f->text, &state->certificate) != OK)
         state->certificate = (struct tls_certificate){0}; /* and there is a complaint already */
+    for (size_t i = 0; i < t->client_crl.n; i++) {
+        f = file_find(l, owner_of(l, t), t->client_crl.v[i]);
+        if (f)
+            tls_crls_read(f->text, &state->crl);
+    }
     return OK;
 }
 

@@ -23,6 +23,7 @@ struct settings_file {
 struct settings_tls {
     const char *refused;                /* why those on the disk are not in use; NULL: they are */
     struct tls_certificate certificate; /* the one in use; zeroed while the entry waits */
+    struct tls_certificate crl;         /* tls_crls_read() of those in use; zeroed: none */
 };
 
 struct settings_loaded {

@@ -238,24 +238,51 @@ static void warn_expiry(const struct tls_config *t, const struct tls_certificate
                  t->name, cert->subject, until, (long long)(left / DAY_S), source_of(t));
 }
 
+static void warn_crl(const struct tls_config *t, const struct tls_certificate *crl, int64_t left)
+{
+    char until[ISO_TIME_LEN + 1];
+
+    clock_iso_time((uint64_t)crl->not_after * 1000, until);
+    if (left <= 0)
+        log_error(WARN_AREA,
+                  "tls '%s': the CRL of '%s' ENDED on %s: no client with a certificate gets in "
+                  "until there is a newer one, which is taken over",
+                  t->name, crl->subject, until);
+    else
+        log_warn(WARN_AREA,
+                 "tls '%s': the CRL of '%s' ends on %s (days left: %lld): without a newer one no "
+                 "client with a certificate gets in then",
+                 t->name, crl->subject, until, (long long)(left / DAY_S));
+}
+
 /* Once for each step towards the end. */
+static void look_at_end(const struct tls_config *t, const struct tls_certificate *cert, int64_t now,
+                        struct certificate_end *end,
+                        void (*warn)(const struct tls_config *t, const struct tls_certificate *cert,
+                                     int64_t left))
+{
+    unsigned due = cert->not_after ? tls_certificate_warning(cert, now) : 0;
+
+    if (end->not_after != cert->not_after)
+        end->warned = 0;
+    end->not_after = cert->not_after;
+    if (due == end->warned)
+        return;
+    end->warned = due;
+    if (due)
+        warn(t, cert, cert->not_after - now);
+}
+
 static void look_at_expiry(struct supervisor *s, size_t i)
 {
-    const struct tls_certificate *cert = &s->loaded->tls[i].certificate;
-    struct certificate *c = certificate_of(s, s->loaded->settings.tls[i].name);
+    const struct tls_config *t = &s->loaded->settings.tls[i];
+    struct certificate *c = certificate_of(s, t->name);
     int64_t now = (int64_t)(clock_wall_ms(loop_clock(s->loop)) / 1000);
-    unsigned due = tls_certificate_warning(cert, now);
 
-    if (!c || s->loaded->settings.tls[i].waits)
+    if (!c || t->waits)
         return;
-    if (c->not_after != cert->not_after)
-        c->warned = 0;
-    c->not_after = cert->not_after;
-    if (due == c->warned)
-        return;
-    c->warned = due;
-    if (due)
-        warn_expiry(&s->loaded->settings.tls[i], cert, cert->not_after - now);
+    look_at_end(t, &s->loaded->tls[i].certificate, now, &c->end, warn_expiry);
+    look_at_end(t, &s->loaded->tls[i].crl, now, &c->crl_end, warn_crl);
 }
 
 void certificates_poll(struct supervisor *s)

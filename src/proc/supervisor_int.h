@@ -153,8 +153,10 @@ struct certificate {
     char *logged; /* the last alarm in the log since all was well */
     uint64_t bad_since_ms, logged_ms;
     unsigned reloads;
-    int64_t not_after; /* of the one that |warned| is about */
-    unsigned warned;   /* tls_certificate_warning() of the last one */
+    struct certificate_end {
+        int64_t not_after; /* of the one that |warned| is about */
+        unsigned warned;   /* tls_certificate_warning() of the last one */
+    } end, crl_end;
 };
 
 /* What |l| found on the disk. */

@@ -14,7 +14,7 @@
 #define DAY_S INT64_C(86400)
 #define LIVES 3 /* a warning that comes in the first two thirds of a life is no news */
 
-static void subject_text(const X509 *cert, char *dst, size_t cap)
+static void name_text(const X509_NAME *name, char *dst, size_t cap)
 {
     BIO *out = BIO_new(BIO_s_mem());
     char *p = NULL;
@@ -22,7 +22,7 @@ static void subject_text(const X509 *cert, char *dst, size_t cap)
     dst[0] = '\0';
     if (!out)
         return;
-    (void)X509_NAME_print_ex(out, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253);
+    (void)X509_NAME_print_ex(out, name, 0, XN_FLAG_RFC2253);
     long n = BIO_get_mem_data(out, &p);
 
     if (n > 0)
@@ -42,7 +42,7 @@ static void serial_text(const X509 *cert, char *dst, size_t cap)
 
 static void read_certificate(const X509 *cert, struct tls_certificate *ret)
 {
-    subject_text(cert, ret->subject, sizeof ret->subject);
+    name_text(X509_get_subject_name(cert), ret->subject, sizeof ret->subject);
     serial_text(cert, ret->serial, sizeof ret->serial);
     ret->not_before = tls_seconds_of(X509_get0_notBefore(cert));
     ret->not_after = tls_seconds_of(X509_get0_notAfter(cert));
@@ -60,6 +60,33 @@ enum err tls_certificate_read(struct span pem, struct tls_certificate *ret)
     read_certificate(cert, ret);
     X509_free(cert);
     return OK;
+}
+
+static void read_crl(const X509_CRL *crl, struct tls_certificate *ret)
+{
+    const ASN1_TIME *end = X509_CRL_get0_nextUpdate(crl);
+    int64_t not_after = end ? tls_seconds_of(end) : INT64_MAX;
+
+    if (ret->not_after && ret->not_after <= not_after)
+        return;
+    *ret = (struct tls_certificate){
+        .not_before = tls_seconds_of(X509_CRL_get0_lastUpdate(crl)),
+        .not_after = not_after,
+    };
+    name_text(X509_CRL_get_issuer(crl), ret->subject, sizeof ret->subject);
+}
+
+void tls_crls_read(struct span pem, struct tls_certificate *ret)
+{
+    BIO *in = tls_bio_of(pem);
+    X509_CRL *crl;
+
+    while (in && (crl = PEM_read_bio_X509_CRL(in, NULL, tls_no_password, NULL))) {
+        read_crl(crl, ret);
+        X509_CRL_free(crl);
+    }
+    (void)BIO_free(in);
+    ERR_clear_error();
 }
 
 unsigned tls_certificate_warning(const struct tls_certificate *c, int64_t now)

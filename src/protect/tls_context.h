@@ -100,6 +100,10 @@ struct tls_certificate {
     char serial[64];   /* hexadecimal, cut */
     int64_t not_before, not_after;
 };
+/* Of the CRLs in |pem| the one that ends first, if before |ret|: |subject| is its issuer's,
+ * |not_before| when it was made, |not_after| when its successor is due (RFC 5280 5.1.2.5). A |ret|
+ * that is zeroed is none yet; what is no CRL is passed over. */
+void tls_crls_read(struct span pem, struct tls_certificate *ret);
 /* What is due at |now|, in seconds since 1970: 30, 7 or 1 days before the end, UINT_MAX when it is
  * over, 0 nothing. Those that live shorter than three times as long are renewed all the time, and
  * skip the step. */

@@ -16,6 +16,7 @@ enum login_options { LOGIN_OPTIONS_REQUIRED, LOGIN_OPTIONS_CERTIFICATE, LOGIN_OP
 struct login_policy {
     enum login_by by;
     enum login_options options;
+    bool each_request;        /* what was said earlier on a connection does not count */
     bool proxy_authorization; /* Proxy-Authorization is the client's, too, and not its user's */
 };
 extern const struct config_names login_by_names, login_options_names;

@@ -5,6 +5,7 @@ passwords with adaptation_meta."""
 import base64
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -276,6 +277,36 @@ class TestTickets:
         assert self.talk(tenants, context, session, BOB, listener="both")[:2] == (407, True)
         record = tenants.gateway.wait_record(lambda r: r.get("error") == "login", since=since)
         assert record["protection"]["peer"] == "CN=acme-proxy" and "tenant" not in record
+
+    def test_not_of_a_connection_of_two(self, tenants):
+        """The first ticket is the first user's; whoever comes later gets none, and none without a login counts."""
+        context = tenants.context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        with tenants.connect(context=context) as c:
+            ask = functools.partial(c.ask, "RESPMOD", "icaps://localhost/echo", b"x")
+            assert ask(fields=[authorization(*ALICE)]).status == 200
+            assert ask().status == 200
+            assert ask(fields=[authorization(*BOB)]).status == 200
+            assert ask().status == 407
+            assert ask(fields=[authorization(*ALICE)]).status == 200
+            assert ask().status == 407
+
+    def test_not_where_each_request_says_whose_it_is(self, own):
+        tenants = own()
+        config = tenants.gateway.config.read_text()
+        tenants.gateway.config.write_text(config.replace("login: password}", "login: password, login-each-request: true}"))
+        tenants.gateway.send_signal(signal.SIGHUP)
+        context = tenants.context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+        def holds_for_the_next():
+            with tenants.connect(context=context) as c:
+                ask = functools.partial(c.ask, "RESPMOD", "icaps://localhost/echo", b"x")
+                assert ask(fields=[authorization(*ALICE)]).status == 200
+                return ask().status == 200
+        wait.until(lambda: not holds_for_the_next(), "the new configuration")
+        status, _, session = self.talk(tenants, context, who=ALICE)
+        assert status == 200 and (session is None or not session.has_ticket)
 
     def test_not_after_its_user(self, tenants):
         tenants.add("acme", "dave", "has a ticket by now")
@@ -627,11 +658,16 @@ class TestConfiguration:
         ('{name: l, address: "127.0.0.1:0", login: password}', "passwords in clear text"),
         ('{name: l, address: "127.0.0.1:0", login: certificate}', "clients show no certificates here"),
         ('{name: l, address: "127.0.0.1:0", tls: server, login: both}', "clients show no certificates here"),
+        ('{name: l, address: "127.0.0.1:0", tls: silent, login: certificate}', "clients show no certificates here"),
+        ('{name: l, address: "127.0.0.1:0", tls: silent, login: both}', "clients show no certificates here"),
+        ('{name: l, address: "127.0.0.1:0", login-each-request: true}', "a request says whose it is by a password"),
         ('{name: l, address: "127.0.0.1:0", login: perhaps}', "certificate")])
     def test_what_cannot_be(self, tenants, certificates, tmp_path, listener, words):
         certificate, key = certificates.server
         path = tmp_path / "wrong.yaml"
-        path.write_text(f"tls: [{{name: server, certificate: {certificate}, key: {key}}}]\nlisteners:\n  - {listener}\n")
+        path.write_text(f"tls:\n  - {{name: server, certificate: {certificate}, key: {key}}}\n"
+                        f"  - {{name: silent, certificate: {certificate}, key: {key}, client-ca: {certificates.ca}, "
+                        f"verify-client: off}}\nlisteners:\n  - {listener}\n")
         done = tenants.gateway.command_line("check", "-c", path)
         assert done.returncode != 0 and words in done.stdout + done.stderr
 
@@ -743,8 +779,9 @@ def for_squid(certificates, clients):
 class TestSquid:
     """Two tenants behind one proxy, told apart by the password that Squid adds for each."""
 
-    @pytest.mark.parametrize("listener", ["password", "both"])
-    def test_two_tenants(self, own, for_squid, clients, origin, listener):
+    @pytest.mark.parametrize("listener, each", [("password", False), ("password", True), ("both", False)])
+    def test_two_tenants(self, own, for_squid, clients, origin, listener, each):
+        """And traffic that is of none of them, for which Squid adds nothing."""
         tenants = own()
         certificate, key = (for_squid / path.name for path in clients["acme"])
         options = (f"tls-cafile={for_squid}/ca.pem tls-domain=localhost tls-cert={certificate} tls-key={key}")
@@ -754,8 +791,9 @@ class TestSquid:
             meta.append(f'adaptation_meta Authorization "Basic {token}" {name}')
         if listener == "password":  # Squid cannot log in to ask for OPTIONS
             config = tenants.gateway.config.read_text()
+            more = ", login-each-request: true" if each else ""
             tenants.gateway.config.write_text(config.replace("tls: server, login: password",
-                                                             "tls: server, login: password, options-login: open"))
+                                                             f"tls: server, login: password, options-login: open{more}"))
             tenants.gateway.send_signal(signal.SIGHUP)
             wait.until(lambda: tenants.status(method="OPTIONS", http=[], encapsulated="", body=None) == 200, "open OPTIONS")
         url = tenants.gateway.url("mail", listener).replace("icap://", "icaps://")
@@ -765,8 +803,12 @@ class TestSquid:
                 return status, head
             status, page = fetch("acme")
             assert status == 403 and b"help@acme.test" in page
+            if each:  # else one user's connection is that user's
+                assert fetch("nobody")[0] >= 500
             status, page = fetch("other")
             if listener == "password":
                 assert status == 403 and b"help@other.test" in page
+                assert fetch("nobody")[0] >= 500
+                assert b"help@acme.test" in fetch("acme")[1]
             else:  # the proxy's certificate is acme's
                 assert status >= 500

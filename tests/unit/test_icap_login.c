@@ -340,6 +340,59 @@ static void test_once_for_a_connection(void **state)
     assert_int_equal(c.derived, 2);
 }
 
+/* Whose what does not say so is then cannot be known: not the last one's. */
+static void test_once_is_not_enough_for_two(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    answers(w, p, "/own", ALICE, 200);
+    answers(w, p, "/own", ALICE, 200); /* again is not another one */
+    answers(w, p, "/own", NULL, 200);
+    answers(w, p, "/echo", BOB, 200);
+    answers(w, p, "/echo", NULL, 407);
+    answers(w, p, "/own", ALICE, 200);
+    answers(w, p, "/own", NULL, 407);
+    answers(w, p, "/echo", BOB, 200);
+    for (unsigned i = 0; i < 3; i++)
+        record_is(w, "acme", "acme-own", "");
+    record_is(w, "other", "echo", "");
+    record_is(w, "", "", "login");
+    record_is(w, "acme", "acme-own", "");
+    record_is(w, "", "", "login");
+    record_is(w, "other", "echo", "");
+}
+
+/* OPTIONS without a login is asked as nobody's there, as on a connection that has none. */
+static void test_options_of_two(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+    struct reply r;
+
+    policy.options = LOGIN_OPTIONS_OPEN;
+    answers(w, p, "/echo", ALICE, 200);
+    answers(w, p, "/echo", BOB, 200);
+    r = asks(w, p, &(struct ask){.method = "OPTIONS", .path = "/own"});
+    assert_status(&r, 200);
+    assert_reply_has(&r, "ISTag: \"sallyport\"\r\n");
+    reply_done(&r);
+}
+
+static void test_each_request(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    policy.each_request = true;
+    answers(w, p, "/own", ALICE, 200);
+    answers(w, p, "/own", NULL, 407);
+    answers(w, p, "/own", ALICE, 200);
+    record_is(w, "acme", "acme-own", "");
+    record_is(w, "", "", "login");
+    record_is(w, "acme", "acme-own", "");
+}
+
 /* The body, and a request behind it, come while the login is looked at. */
 static void test_everything_at_once(void **state)
 {
@@ -780,6 +833,9 @@ int main(void)
         TEST(test_a_large_body_of_nobody_is_not_read),
         TEST(test_proxy_authorization),
         TEST(test_once_for_a_connection),
+        TEST(test_once_is_not_enough_for_two),
+        TEST(test_options_of_two),
+        TEST(test_each_request),
         TEST(test_everything_at_once),
         TEST(test_the_client_leaves_meanwhile),
         TEST(test_the_server_ends_meanwhile),

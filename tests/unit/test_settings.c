@@ -93,7 +93,11 @@ static const struct row rows[] = {
      "x.yaml:1:32: clear text outside loopback: name a tls entry, or write "
      "'plaintext-outside-loopback: true' to have it that way\n"                                                                                                             },
     {"clear text that is wanted",
-     "listeners: [{name: a, address: \"*:1344\", plaintext-outside-loopback: true}]\n" SERVICE,                     ""                                                      },
+     "listeners: [{name: a, address: \"*:1344\", plaintext-outside-loopback: true}]\n" SERVICE,
+     "x.yaml:1:70: warning: everybody on the way can read and change what 'a' inspects\n"                                                                                   },
+    {"each request without logins",
+     "listeners: [{name: a, address: \"127.0.0.1:1\", login-each-request: true}]\n" SERVICE,
+     "x.yaml:1:67: a request says whose it is by a password: 'login: password', or 'both'\n"                                                                                },
     {"clear text on ::1",                  "listeners: [{name: a, address: \"[::1]:1344\"}]\n" SERVICE,             ""                                                      },
     {"clear text on 127.9.9.9",            "listeners: [{name: a, address: \"127.9.9.9:1\"}]\n" SERVICE,            ""                                                      },
     {"strong without tls",

@@ -335,12 +335,17 @@ static void sets_are_told_apart(void **state)
 
 /* ---- files of the TLS policy ---- */
 
-static void put_crl(const struct place *p, const struct test_cert *revoked)
+static void put_crl_until(const struct place *p, const struct test_cert *revoked, long end)
 {
-    char *crl = test_crl_new(&p->ca, revoked, -TEST_DAY, TEST_DAY);
+    char *crl = test_crl_new(&p->ca, revoked, -2 * TEST_DAY, end);
 
     put(p, "certs/crl", crl);
     free(crl);
+}
+
+static void put_crl(const struct place *p, const struct test_cert *revoked)
+{
+    put_crl_until(p, revoked, TEST_DAY);
 }
 
 static void expect_whole(const struct place *p)
@@ -426,6 +431,63 @@ static void another_crl_is_another_set(void **state)
     assert_int_equal(load(p, AGAIN), OK);
     assert_false(settings_tls_is_same(p->loaded, 0, old, 0));
     settings_loaded_free(old);
+}
+
+/* With it nobody would get in, who does with the one from before. */
+static void a_crl_that_is_over_replaces_none_that_is_not(void **state)
+{
+    struct place *p = *state;
+    int64_t now = (int64_t)time(NULL);
+
+    put_set(p, "certs", &p->first);
+    put_crl(p, NULL);
+    configure(p, "directory: @/certs, client-crl: @/certs/crl");
+    assert_int_equal(load(p, START), OK);
+    assert_in_range(p->loaded->tls[0].crl.not_after, now + TEST_DAY - 100, now + TEST_DAY + 100);
+    put_set(p, "certs", &p->second);
+    put_crl_until(p, NULL, -TEST_DAY);
+    assert_int_equal(load(p, AGAIN), OK);
+    expect_refused(p, "ended on");
+    expect_text(p, "certs/tls-server-cert", p->first.cert_pem);
+    assert_in_range(p->loaded->tls[0].crl.not_after, now, now + TEST_DAY + 100);
+    put_crl(p, NULL);
+    assert_int_equal(load(p, AGAIN), OK);
+    assert_null(p->loaded->tls[0].refused);
+    expect_text(p, "certs/tls-server-cert", p->second.cert_pem);
+}
+
+/* A start with one, and what comes after it: no client of the CA gets in, but others do, and a
+ * certificate can be renewed. */
+static void a_crl_that_is_over_closes_no_port(void **state)
+{
+    struct place *p = *state;
+
+    put_set(p, "certs", &p->first);
+    put_crl_until(p, NULL, -TEST_DAY);
+    configure(p, "directory: @/certs, client-crl: @/certs/crl");
+    assert_int_equal(load(p, START), OK);
+    assert_non_null(strstr(buf_cstr(&p->said), "no client with a certificate gets in"));
+    expect_whole(p);
+    put_set(p, "certs", &p->second);
+    assert_int_equal(load(p, AGAIN), OK);
+    assert_null(p->loaded->tls[0].refused);
+    expect_text(p, "certs/tls-server-cert", p->second.cert_pem);
+}
+
+/* Whoever says that it does not matter is taken by his word. */
+static void a_crl_that_is_over_may_be_tolerated(void **state)
+{
+    struct place *p = *state;
+
+    put_set(p, "certs", &p->first);
+    put_crl(p, NULL);
+    configure(p, "directory: @/certs, client-crl: @/certs/crl, verification-flags: "
+                 "IgnoreEndRevocationUnknown");
+    assert_int_equal(load(p, START), OK);
+    put_crl_until(p, NULL, -TEST_DAY);
+    assert_int_equal(load(p, AGAIN), OK);
+    assert_null(p->loaded->tls[0].refused);
+    assert_true(p->loaded->tls[0].crl.not_after < (int64_t)time(NULL));
 }
 
 /* Whoever asks for a name must not be shown another certificate than the one that it is to have. */
@@ -619,6 +681,9 @@ int main(void)
         TEST(sets_are_told_apart),
         TEST(policy_files_are_of_the_set),
         TEST(another_crl_is_another_set),
+        TEST(a_crl_that_is_over_replaces_none_that_is_not),
+        TEST(a_crl_that_is_over_closes_no_port),
+        TEST(a_crl_that_is_over_may_be_tolerated),
         TEST(also_tls_is_waited_for),
         TEST(issuer_counts_without_clients),
         TEST(policy_and_lists_are_apart),
