@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #define LEAST   64u
 #define CLASSES 6u /* 64 .. 2048 */
@@ -89,4 +90,15 @@ size_t secret_used(void)
 
     (void)pthread_mutex_unlock(&lock);
     return n;
+}
+
+/* For core_pattern files any limit below a page means none; for a pipe the kernel takes no notice
+ * of 0, but 1 is its sign not to start the program (core(5), do_coredump()). Where the hard limit
+ * is 0 by now, only root may make it 1. */
+void secret_forbid_cores(void)
+{
+    const struct rlimit none = {0, 0}, not_piped = {1, 1};
+
+    if (setrlimit(RLIMIT_CORE, &not_piped) != 0)
+        (void)setrlimit(RLIMIT_CORE, &none);
 }

@@ -14,6 +14,10 @@
 void *secret_alloc(size_t n);
 /* The |n| that it was asked for with. NULL is fine. */
 void secret_free(void *p, size_t n);
+/* No core file of this process, wherever the system sends them: what is read and copied on its way
+ * into such memory is in none either. Children inherit it. Not PR_SET_DUMPABLE, which takes /dev/fd
+ * away, and with it files that a shell hands over. */
+void secret_forbid_cores(void);
 /* Bytes that are taken, for tests. */
 size_t secret_used(void);
 

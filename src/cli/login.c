@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/secret.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/prompt.h"
@@ -243,24 +243,12 @@ static void make_value(struct login *l)
     explicit_bzero(pair, sizeof pair);
 }
 
-/* A crash must not put a password on the disk. Not PR_SET_DUMPABLE, which takes /dev/fd away from
- * us, and with it files that a shell hands over. For core_pattern files any limit below a page
- * means none; for a pipe the kernel takes no notice of 0, but 1 is its sign not to start the
- * program (core(5), do_coredump()). Where the hard limit is 0 by now, only root may make it 1. */
-void login_forbid_cores(void)
-{
-    const struct rlimit none = {0, 0}, not_piped = {1, 1};
-
-    if (setrlimit(RLIMIT_CORE, &not_piped) != 0)
-        (void)setrlimit(RLIMIT_CORE, &none);
-}
-
 int login_password(struct login *l, const char *command, const char *file, const char *host)
 {
     const char *from = file ? file : LOGIN_VARIABLE, *wrong;
     int code = EXIT_FINE;
 
-    login_forbid_cores();
+    secret_forbid_cores();
     if (file) {
         explicit_bzero(l->password, sizeof l->password);
         code = login_read_file(command, option_of(l), file, l->password, sizeof l->password);

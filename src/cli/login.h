@@ -56,7 +56,5 @@ NODISCARD int login_password(struct login *l, const char *command, const char *f
  * names |option|; |dst| is wiped unless EXIT_FINE. */
 NODISCARD int login_read_file(const char *command, const char *option, const char *path, char *dst,
                               size_t cap);
-/* From here on a crash leaves no core file, in which a secret would be. */
-void login_forbid_cores(void);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/secret.h"
 #include "cli/login.h"
 #include "cli/prompt.h"
 #include "tenant/credential.h"
@@ -136,7 +137,7 @@ int password_read(const struct command *c, const struct password_source *from, s
 
     if (from->file && from->generate)
         return command_wrong(c, "--password-file and --generate do not go together");
-    login_forbid_cores();
+    secret_forbid_cores();
     if (!buf_reserve(out, ROOM)) /* so that it never moves */
         return complain(c, "no password", "there is no memory");
     if (from->generate)

@@ -164,6 +164,7 @@ LOGINS_READ(total_misses, misses)
 LOGINS_READ(total_waits, waits)
 LOGINS_READ(total_verified, verified)
 LOGINS_READ(total_derived, derived)
+LOGINS_READ(total_upgraded, upgraded)
 LOGINS_READ(total_rounds, rounds)
 LOGINS_READ(total_refused, refused)
 LOGINS_READ(total_throttled, throttled)
@@ -187,9 +188,11 @@ static const struct {
     {"sallyport_login_answers_total",         "from=\"derivation-of-another\"",
      "Logins, by what it took to answer them.",                                                                                                total_waits,      true },
     {"sallyport_login_derivations_total",     "of=\"verifier\"",
-     "PBKDF2 derivations; one of each kind for a session.",                                                                                    total_verified,   true },
+     "PBKDF2 derivations; one of a verifier and one of a key for a session.",                                                                  total_verified,   true },
     {"sallyport_login_derivations_total",     "of=\"session-key\"",
-     "PBKDF2 derivations; one of each kind for a session.",                                                                                    total_derived,    true },
+     "PBKDF2 derivations; one of a verifier and one of a key for a session.",                                                                  total_derived,    true },
+    {"sallyport_login_derivations_total",     "of=\"upgrade\"",
+     "PBKDF2 derivations; one of a verifier and one of a key for a session.",                                                                  total_upgraded,   true },
     {"sallyport_login_verifier_rounds_total", "",
      "PBKDF2 rounds of verifiers, the same for every password.",                                                                               total_rounds,     true },
     {"sallyport_login_refused_total",         "",                               "Wrong passwords.",                                            total_refused,    true },

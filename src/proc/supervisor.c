@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "proc/control.h"
 #include "proc/generation_text.h"
 #include "proc/mounted.h"
@@ -424,6 +426,9 @@ static bool start(struct supervisor *s, struct settings_loaded *l, struct socket
     warn_root(l);
     files_forget_addresses(l);
     files_raise_descriptors(l);
+    /* Keys and the secret of tickets are in here from now on: no other process of the same user may
+     * look. Not before, for it takes /dev/fd away, by which a shell may hand over files. */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     take_over(s, l, &inherited);
     take_activated(&inherited, activated);
     s->exit_code = 0;
@@ -438,6 +443,7 @@ static bool init(struct supervisor *s)
 {
     ssize_t n = readlink("/proc/self/exe", s->exe, sizeof s->exe - 1);
 
+    secret_forbid_cores();
     s->change = (struct change){.spool_fd = -1, .records_fd = -1};
     hold_signals(false, true);
     (void)signal(SIGPIPE, SIG_IGN);
