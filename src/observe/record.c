@@ -131,19 +131,33 @@ INLINE void add_us(struct json *j, const char *key, uint64_t us)
     json_end(j, p);
 }
 
-/* What the listener's verification-flags overlooked of the peer's certificate. */
-/* The first thing that was wrong, and what was overlooked. */
+/* Whose fault, whether that is known or a guess, and what it is made of. */
+static void add_first_why(struct json *j, const sallyport_why *why)
+{
+    add_word(j, "why", why->code);
+    add_word(j, "why_side", sallyport_side_name(why->side));
+    json_bool(j, "why_certain", (why->flags & SALLYPORT_WHY_CERTAIN) != 0);
+    if (!why->source || !why->source[0])
+        return;
+    add_word(j, "why_source", why->source);
+    json_i64(j, "why_raw", why->raw);
+}
+
+/* The first thing that was wrong, and what the listener's verification-flags overlooked of the
+ * peer's certificate. */
 static void add_why(struct json *j, const sallyport_report *report)
 {
     sallyport_why why = {.size = sizeof why};
     bool wrong = false;
 
     for (size_t i = 0; sallyport_report_why(report, i, &why) == 0; i++) {
-        if (strcmp(why.code, "tolerated") == 0)
+        bool tolerated = strcmp(why.code, "tolerated") == 0;
+
+        if (tolerated)
             add_text(j, "tolerated", why.text);
         else if (!wrong)
-            add_word(j, "why", why.code);
-        wrong |= strcmp(why.code, "tolerated") != 0;
+            add_first_why(j, &why);
+        wrong |= !tolerated;
     }
 }
 
@@ -157,6 +171,11 @@ static void add_protection(struct json *j, const sallyport_report *report)
     add_word(j, "how", sallyport_level_name(how.level));
     add_text(j, "version", how.protocol);
     add_text(j, "cipher", how.cipher);
+    if (how.via != SALLYPORT_VIA_CLEAR) {
+        add_text(j, "group", how.group);
+        add_text(j, "limit", how.limit);
+        json_bool(j, "end_to_end", how.end_to_end == SALLYPORT_YES);
+    }
     add_text(j, "peer", sallyport_peer_text(sallyport_report_peer(report)));
     json_bool(j, "resumed", how.resumed != 0);
     add_why(j, report);

@@ -204,6 +204,8 @@ class TestFields:
         assert record["listener"] == "tls"
         assert (record["bytes_in"], record["bytes_out"], record["body_len"]) == (0, 0, 0)
         assert (record["protection"]["how"], record["protection"]["why"]) == ("none", "peer-rejected-us")
+        assert (record["protection"]["why_side"], record["protection"]["why_certain"]) == ("peer", True)
+        assert (record["protection"]["why_source"], record["protection"]["why_raw"]) == ("tls-alert", 48)
         for absent in ("service", "method", "icap_status", "verdict"):
             assert absent not in record
 
@@ -264,7 +266,7 @@ class TestProtection:
         way = Way(sallyport, "clear")
         protection = record_of(sallyport, way.ask("RESPMOD", "echo", b"x"))["protection"]
         assert protection["how"] == "none"
-        assert "cipher" not in protection
+        assert not {"cipher", "group", "limit", "end_to_end", "why"} & set(protection)
         assert protection["resumed"] is False
 
     @pytest.mark.parametrize("version, name", [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")])
@@ -277,6 +279,9 @@ class TestProtection:
         record = record_of(sallyport, reply)
         assert record["protection"]["how"] == "strong"
         assert record["protection"]["version"] == name
+        assert re.fullmatch("(?i)x25519|(secp|prime)256.*", record["protection"]["group"])
+        assert record["protection"]["end_to_end"] is True
+        assert not {"limit", "why"} & set(record["protection"])
         if name == "TLSv1.3":  # 1.2 names differ between OpenSSL and the registry
             assert record["protection"]["cipher"] == cipher
         assert record["timing_ms"]["handshake"] > 0

@@ -188,6 +188,9 @@ class TestClientCertificates:
             assert "ICAP/1.0" not in text.replace(OPTIONS.decode(), ""), text
             assert re.search("alert|handshake failure", text), text
         assert (record["protection"]["why"], record["protection"].get("peer")) == ("we-rejected-peer", None)
+        assert (record["protection"]["why_side"], record["protection"]["why_certain"]) == ("local", True)
+        if client not in ("none", "unknown CA") or listener != "unknown-required":
+            assert record["protection"]["why_source"] == ("tls" if client == "none" else "x509")
         assert "service" not in record
 
     # What each side knows: the alert, RFC 8446 6.2, and what is in the record.
