@@ -437,6 +437,12 @@ struct span head_value(const struct head *h, struct span name)
     return i < h->n_fields ? h->fields[i].value : SPAN_NONE;
 }
 
+void head_wipe(struct span value)
+{
+    if (value.n)
+        explicit_bzero((char *)(uintptr_t)value.p, value.n);
+}
+
 unsigned head_count(const struct head *h, struct span name)
 {
     unsigned n = 0;

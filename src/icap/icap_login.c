@@ -359,6 +359,7 @@ static enum icap_login_step ask(struct icap_transaction *tx, struct span token, 
     struct session *s = NULL;
     enum login_answer a = logins_ask(logins_of(tx), &r, &s, &tx->login_waiter);
 
+    head_wipe(token);
     return a == LOGIN_REFUSED ? hold(tx, ICAP_LOGIN_IS_WRONG) : answer(tx, a, s, f);
 }
 

@@ -262,6 +262,7 @@ static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
     ex->login_timer.fire = let_go;
     enum login_answer a = logins_ask(ex->server->env.logins, &r, &s, &ex->login_waiter);
 
+    head_wipe(token);
     return a == LOGIN_REFUSED ? hold(ex, a) : basic_answer(ex, a, s);
 }
 

@@ -114,6 +114,7 @@ static enum err tls_make(const struct gateway_config *c, const struct generation
                          struct span alpn, struct tls_context **ret, struct buf *why)
 {
     bool verify = t->clients != TLS_CLIENTS_OFF;
+    bool passwords = l->login.by == LOGIN_BY_PASSWORD || l->login.by == LOGIN_BY_BOTH;
     struct tls_parts parts = {0};
     enum err e = parts_fill(c, g, l, t, &parts);
     struct tls_settings s = {
@@ -136,7 +137,8 @@ static enum err tls_make(const struct gateway_config *c, const struct generation
         .alpn = alpn,
         /* libcups 2.4 takes a ticket that comes while it waits for an answer for an error. */
         .no_tickets = !t->tickets || l->protocol == LISTENER_IPP,
-        .tickets_on_request = l->login.by == LOGIN_BY_PASSWORD || l->login.by == LOGIN_BY_BOTH,
+        .tickets_on_request = passwords,
+        .cleanse = passwords || l->protocol == LISTENER_IPP,
         .ticket_secret = ticket_secret_of(c, g, t),
     };
 

@@ -97,13 +97,14 @@ int64_t tls_seconds_of(const ASN1_TIME *t)
 
 /* ---- load ---- */
 
-static enum err load_rules(SSL_CTX *ssl, enum tls_version minimum)
+static enum err load_rules(SSL_CTX *ssl, enum tls_version minimum, bool cleanse)
 {
     char groups[] = GROUPS; /* OpenSSL's macro casts const away */
 
     SSL_CTX_set_security_level(ssl, 2);
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                       SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                       SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                       (cleanse ? SSL_OP_CLEANSE_PLAINTEXT : 0));
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ssl, 1);
@@ -125,7 +126,7 @@ static enum err load(struct tls_context *c, const struct tls_settings *s, struct
     c->ssl = SSL_CTX_new(s->role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
     if (!c->ssl || SSL_CTX_set_ex_data(c->ssl, tls_places()->context, c) != 1)
         return ERR_NOMEM;
-    TRY(load_rules(c->ssl, s->minimum));
+    TRY(load_rules(c->ssl, s->minimum, s->cleanse));
     TRY(tls_own_load(c, s, why));
     TRY(tls_trust_load(c, s, why));
     TRY(tls_alpn_load(c, s->alpn));

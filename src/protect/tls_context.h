@@ -58,6 +58,7 @@ struct tls_settings {
      * somebody has joined them to a connection that is not theirs. Empty: nothing is offered, and
      * what others offer is passed over. */
     struct span alpn;
+    bool cleanse; /* passwords come in: what was decrypted is wiped as soon as it has been read */
     bool no_tickets;
     bool tickets_on_request;   /* TLS 1.3: only those of tls_ticket_issue() */
     struct span ticket_secret; /* at least TLS_TICKET_SECRET_MIN bytes; not given: random, so good
