@@ -15,11 +15,13 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
-#define DAY         86400L
-#define CA_DAYS     3650L
-#define SERVER_DAYS 397L /* what browsers and others still take */
-#define KEEP_DAYS   7L
-#define PATH_ROOM   4200
+#include "base/attr.h"
+
+#define DAY       86400L
+#define CA_DAYS   3650L
+#define LEAF_DAYS 397L /* what browsers and others still take */
+#define KEEP_DAYS 7L
+#define PATH_ROOM 4200
 
 /* A certificate and its key. */
 struct pair {
@@ -96,24 +98,30 @@ static bool make_ca(struct pair *ret)
            X509_sign(c, ret->key, EVP_sha256()) > 0;
 }
 
-static bool make_server(const struct pair *ca, struct pair *ret)
+/* A certificate of the CA's, for |use| (RFC 5280 4.2.1.12). */
+static bool make_leaf(const struct pair *ca, const char *common, const char *use, const char *names,
+                      struct pair *ret)
 {
     ret->key = EVP_EC_gen("P-256");
     ret->cert = X509_new();
     X509 *c = ret->cert;
 
-    return ret->key && c && set_head(c, ret->key, "localhost", SERVER_DAYS) &&
+    return ret->key && c && set_head(c, ret->key, common, LEAF_DAYS) &&
            X509_set_issuer_name(c, X509_get_subject_name(ca->cert)) &&
            add_extension(c, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
            add_extension(c, ca->cert, NID_key_usage, "critical,digitalSignature") &&
-           add_extension(c, ca->cert, NID_ext_key_usage, "serverAuth") &&
-           add_extension(c, ca->cert, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1") &&
+           add_extension(c, ca->cert, NID_ext_key_usage, use) &&
+           add_extension(c, ca->cert, NID_subject_alt_name, names) &&
            add_extension(c, ca->cert, NID_subject_key_identifier, "hash") &&
            add_extension(c, ca->cert, NID_authority_key_identifier, "keyid:always") &&
            X509_sign(c, ca->key, EVP_sha256()) > 0;
 }
 
 /* ---- files ---- */
+
+struct leaf {
+    const char *cert_name, *key_name, *common, *use, *names;
+};
 
 static FILE *open_file(const char *dir, const char *name, int flags)
 {
@@ -164,30 +172,47 @@ static bool load(const char *dir, const char *cert_name, const char *key_name, s
     return false;
 }
 
-static bool prepare(const char *dir, struct pair *ca, struct pair *server)
+static bool prepare_leaf(const char *dir, const struct pair *ca, const struct leaf *leaf)
 {
+    struct pair p = {0};
+    bool ok = load(dir, leaf->cert_name, leaf->key_name, &p) && X509_verify(p.cert, ca->key) == 1;
+
+    if (!ok) {
+        pair_done(&p);
+        ok = make_leaf(ca, leaf->common, leaf->use, leaf->names, &p) &&
+             save(dir, leaf->cert_name, leaf->key_name, &p);
+    }
+    pair_done(&p);
+    return ok;
+}
+
+static bool prepare(const char *dir, struct pair *ca)
+{
+    static const struct leaf leaves[] = {
+        {"server.pem", "server.key", "localhost",   "serverAuth",
+         "DNS:localhost,IP:127.0.0.1,IP:::1"                                            },
+        {"client.pem", "client.key", "demo client", "clientAuth", "DNS:client.demo.test"},
+    };
+
     if (!load(dir, "ca.pem", "ca.key", ca) && !(make_ca(ca) && save(dir, "ca.pem", "ca.key", ca)))
         return false;
-    if (load(dir, "server.pem", "server.key", server)) {
-        if (X509_verify(server->cert, ca->key) == 1)
-            return true;
-        pair_done(server);
-    }
-    return make_server(ca, server) && save(dir, "server.pem", "server.key", server);
+    for (size_t i = 0; i < ARRAY_LEN(leaves); i++)
+        if (!prepare_leaf(dir, ca, &leaves[i]))
+            return false;
+    return true;
 }
 
 enum err demo_ca_prepare(const char *dir, struct buf *why)
 {
-    struct pair ca = {0}, server = {0};
+    struct pair ca = {0};
     bool ok;
 
     errno = 0;
-    ok = prepare(dir, &ca, &server);
+    ok = prepare(dir, &ca);
     if (!ok)
         buf_fmt(why, "cannot make certificates in %s: %s", dir,
                 errno ? strerror(errno) : "OpenSSL refused");
     pair_done(&ca);
-    pair_done(&server);
     ERR_clear_error();
     return ok ? OK : ERR_IO;
 }

@@ -5,8 +5,9 @@
 
 #include "base/buf.h"
 
-/* Makes DIR/ca.pem, ca.key, server.pem (leaf for localhost, 127.0.0.1 and ::1) and server.key, or
- * leaves those that are there and good for another week. Keys are P-256, mode 0600. */
+/* Makes DIR/ca.pem, ca.key, server.pem (leaf for localhost, 127.0.0.1 and ::1), server.key,
+ * client.pem (for clients, client.demo.test) and client.key, or leaves those that are there and
+ * good for another week. Keys are P-256, mode 0600. */
 NODISCARD enum err demo_ca_prepare(const char *dir, struct buf *why);
 
 #endif

@@ -405,7 +405,7 @@ static X509 *read_cert(const char *dir, const char *name)
 static void own_ca(void **state)
 {
     struct plan *p = *state;
-    X509 *ca, *server, *later;
+    X509 *ca, *server, *client, *later;
 
     assert_int_equal(demo_ca_prepare(p->dir, &p->why), OK);
     ca = read_cert(p->dir, "ca.pem");
@@ -416,6 +416,13 @@ static void own_ca(void **state)
     assert_int_equal(X509_check_ip_asc(server, "::1", 0), 1);
     assert_int_equal(X509_check_ca(ca), 1);
     assert_int_equal(X509_check_ca(server), 0);
+    client = read_cert(p->dir, "client.pem");
+    assert_int_equal(X509_verify(client, X509_get0_pubkey(ca)), 1);
+    assert_int_equal(X509_check_purpose(client, X509_PURPOSE_SSL_CLIENT, 0), 1);
+    assert_int_equal(X509_check_purpose(client, X509_PURPOSE_SSL_SERVER, 0), 0);
+    assert_int_equal(X509_check_purpose(server, X509_PURPOSE_SSL_CLIENT, 0), 0);
+    assert_int_equal(X509_check_host(client, "client.demo.test", 0, 0, NULL), 1);
+    X509_free(client);
     /* Kept; but a leaf of another CA is not. */
     assert_int_equal(demo_ca_prepare(p->dir, &p->why), OK);
     later = read_cert(p->dir, "server.pem");
@@ -431,7 +438,8 @@ static void own_ca(void **state)
     X509_free(later);
     X509_free(server);
     X509_free(ca);
-    static const char *const names[] = {"ca.pem", "ca.key", "server.pem", "server.key"};
+    static const char *const names[] = {"ca.pem",     "ca.key",     "server.pem",
+                                        "server.key", "client.pem", "client.key"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         (void)snprintf(path, sizeof path, "%s/%s", p->dir, names[i]);
