@@ -483,9 +483,8 @@ class TestIsolation:
             reply = tenants.ask(who=ALICE)
             assert reply.status == 503 and reply.field("Retry-After") and reply.field("Connection") == "close"
             assert tenants.status(who=BOB) == 200
-            metrics = tenants.gateway.metrics()
-            assert metrics['sallyport_tenant_connections{tenant="acme"}'] == 2
-            assert metrics['sallyport_tenant_connections{tenant="other"}'] == 0
+            wait.until(lambda: tenants.metric('sallyport_tenant_connections{tenant="other"}') == 0, "the end of the other's")
+            assert tenants.metric('sallyport_tenant_connections{tenant="acme"}') == 2
         wait.until(lambda: tenants.status(who=ALICE) == 200, "a connection that is free")
 
     def test_quota_of_bytes(self, own):
