@@ -3,57 +3,11 @@
 
 #include "base/reader.h"
 
-#define RECORD_MIN 5u /* its tag and both lengths */
-
 /* ---- records ---- */
-
-static size_t u16_at(struct span s, size_t off)
-{
-    return (size_t)(uint8_t)s.p[off] << 8 | (uint8_t)s.p[off + 1];
-}
-
-/* How many octets of |s| its first record has, and its name; 0: there is none. All walks come
- * through here, several times for each record of an answer. */
-static inline size_t measure(struct span s, size_t *ret_name)
-{
-    size_t name, size;
-
-    *ret_name = 0;
-    if (s.n == 0)
-        return 0;
-    if (ipp_tag_is_delimiter((uint8_t)s.p[0]))
-        return 1;
-    if (s.n < RECORD_MIN)
-        return 0;
-    name = u16_at(s, 1);
-    if (name > s.n - RECORD_MIN)
-        return 0;
-    size = RECORD_MIN + name + u16_at(s, 3 + name);
-    *ret_name = name;
-    return size <= s.n ? size : 0;
-}
 
 static struct span behind(struct span s, size_t n)
 {
     return (struct span){s.p + n, s.n - n};
-}
-
-bool ipp_record_next(struct span *rest, struct ipp_record *ret)
-{
-    size_t name, n = measure(*rest, &name);
-    struct span s = *rest;
-
-    if (n == 0)
-        return false;
-    *ret = (struct ipp_record){
-        .tag = (uint8_t)s.p[0], .octets = {s.p, n}
-    };
-    if (n > 1) {
-        ret->name = (struct span){s.p + 3, name};
-        ret->value = (struct span){s.p + RECORD_MIN + name, n - RECORD_MIN - name};
-    }
-    *rest = behind(s, n);
-    return true;
 }
 
 /* The part of |whole| that is before |rest|, which is its end. */
@@ -92,7 +46,7 @@ bool ipp_group_next(struct span *rest, struct ipp_group *ret)
     if (!ipp_record_next(rest, &record))
         return false;
     all = *rest;
-    while ((n = measure(*rest, &name)) > 1)
+    while ((n = ipp_record_measure(*rest, &name)) > 1)
         *rest = behind(*rest, n);
     *ret = (struct ipp_group){record.tag, before(all, *rest)};
     return true;
@@ -106,7 +60,7 @@ bool ipp_attribute_next(struct span *rest, struct ipp_attribute *ret)
 
     if (!ipp_record_next(rest, &first))
         return false;
-    while ((n = measure(*rest, &name)) > 1 && name == 0)
+    while ((n = ipp_record_measure(*rest, &name)) > 1 && name == 0)
         *rest = behind(*rest, n);
     *ret = (struct ipp_attribute){first.name, first.tag, before(all, *rest)};
     return true;

@@ -42,8 +42,52 @@ struct ipp_value {
     struct span members; /* of a collection: the records between its tags */
 };
 
+#define IPP_RECORD_MIN 5u /* a tag and both lengths */
+
+static inline size_t ipp_length_at(struct span s, size_t off)
+{
+    return (size_t)(uint8_t)s.p[off] << 8 | (uint8_t)s.p[off + 1];
+}
+
+/* How many octets of |s| its first record has, and how many of these its name; 0: there is none.
+ * All walks come through here, several times for each record of an answer. */
+static inline size_t ipp_record_measure(struct span s, size_t *ret_name)
+{
+    size_t name, size;
+
+    *ret_name = 0;
+    if (s.n == 0)
+        return 0;
+    if (ipp_tag_is_delimiter((uint8_t)s.p[0]))
+        return 1;
+    if (s.n < IPP_RECORD_MIN)
+        return 0;
+    name = ipp_length_at(s, 1);
+    if (name > s.n - IPP_RECORD_MIN)
+        return 0;
+    size = IPP_RECORD_MIN + name + ipp_length_at(s, 3 + name);
+    *ret_name = name;
+    return size <= s.n ? size : 0;
+}
+
 /* False at the end, and where the rest is no record, which no accepted message has. */
-bool ipp_record_next(struct span *rest, struct ipp_record *ret);
+static inline bool ipp_record_next(struct span *rest, struct ipp_record *ret)
+{
+    size_t name, n = ipp_record_measure(*rest, &name);
+    struct span s = *rest;
+
+    if (n == 0)
+        return false;
+    *ret = (struct ipp_record){
+        .tag = (uint8_t)s.p[0], .octets = {s.p, n}
+    };
+    if (n > 1) {
+        ret->name = (struct span){s.p + 3, name};
+        ret->value = (struct span){s.p + IPP_RECORD_MIN + name, n - IPP_RECORD_MIN - name};
+    }
+    *rest = (struct span){s.p + n, s.n - n};
+    return true;
+}
 /* The next group of message.groups. */
 bool ipp_group_next(struct span *rest, struct ipp_group *ret);
 /* The next attribute of group.attributes, all its values with it. */

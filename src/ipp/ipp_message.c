@@ -71,11 +71,10 @@ static enum err check_value(const struct ipp_message *m, const struct ipp_record
                             struct ipp_fault *reterr)
 {
     struct ipp_value v = {.tag = r->tag, .value = r->value};
-    bool with_language = r->tag == IPP_VALUE_TEXT_LANGUAGE || r->tag == IPP_VALUE_NAME_LANGUAGE;
     bool lenient = m->kind == IPP_RESPONSE && ipp_tag_is_text(r->tag);
     struct span language, text;
 
-    if (with_language && !ipp_value_language(&v, &language, &text))
+    if (ipp_tag_has_language(r->tag) && !ipp_value_language(&v, &language, &text))
         return refuse_at(m, IPP_FLAW_LANGUAGE_LENGTHS, r->value, reterr);
     if (!lenient && r->value.n > ipp_tag_lengths(r->tag).max)
         return refuse_at(m, IPP_FLAW_VALUE_TOO_LONG, r->value, reterr);
@@ -84,12 +83,15 @@ static enum err check_value(const struct ipp_message *m, const struct ipp_record
     return OK;
 }
 
-static enum err check_values(const struct ipp_message *m, struct ipp_fault *reterr)
+/* Only where |scan| doubts: it has seen every value, and knows that most messages have none that
+ * could be refused. */
+static enum err check_values(const struct ipp_message *m, const struct ipp_scan *scan,
+                             struct ipp_fault *reterr)
 {
     struct span rest = m->groups;
     struct ipp_record r;
 
-    while (ipp_record_next(&rest, &r))
+    while (scan->doubt && ipp_record_next(&rest, &r))
         TRY(check_value(m, &r, reterr));
     return OK;
 }
@@ -217,12 +219,13 @@ enum err ipp_message_read(enum ipp_kind kind, struct span octets, const struct i
         .kind = kind,
         .octets = octets,
         .groups = span_sub(octets, IPP_HEADER_SIZE, octets.n - IPP_HEADER_SIZE - 1),
+        .last_group = scan->last_group,
         .n_attributes = scan->n_attributes,
     };
 
     assert(scan->at == octets.n && octets.n > IPP_HEADER_SIZE);
     TRY(check_header(&m, reterr));
-    TRY(check_values(&m, reterr));
+    TRY(check_values(&m, scan, reterr));
     TRY(check_preamble(&m, reterr));
     if (kind == IPP_REQUEST)
         TRY(find_target(&m, reterr));

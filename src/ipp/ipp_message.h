@@ -42,6 +42,7 @@ struct ipp_message {
     struct span octets;    /* all of it, from the version to the end-of-attributes tag */
     struct span groups;    /* for ipp_group_next() */
     struct span operation; /* the attributes of the first group, operation-attributes */
+    size_t last_group;     /* where in |octets| the last group begins: its tag */
     struct ipp_target target;
     unsigned n_attributes;
 };

@@ -48,6 +48,8 @@ static enum err take_delimiter(struct ipp_scan *s, uint8_t tag, struct ipp_fault
         return refuse(s, IPP_FLAW_SECOND_OPERATION, reterr);
     if (tag == 0)
         return refuse(s, IPP_FLAW_RESERVED_TAG, reterr);
+    if (tag != IPP_GROUP_END)
+        s->last_group = s->at;
     s->grouped = true;
     s->named = false;
     s->state = tag == IPP_GROUP_END ? SS_END : SS_TAG;
@@ -55,7 +57,8 @@ static enum err take_delimiter(struct ipp_scan *s, uint8_t tag, struct ipp_fault
 }
 
 /* Why |tag| may not come here, or NONE. */
-static enum ipp_flaw tag_flaw(const struct ipp_scan *s, const struct ipp_limits *lim, uint8_t tag)
+static inline enum ipp_flaw tag_flaw(const struct ipp_scan *s, const struct ipp_limits *lim,
+                                     uint8_t tag)
 {
     bool is_end = tag == IPP_VALUE_END_COLLECTION, is_member = tag == IPP_VALUE_MEMBER_NAME;
 
@@ -91,7 +94,8 @@ static enum err take_tag(struct ipp_scan *s, const struct ipp_limits *lim, uint8
 
 /* ---- lengths ---- */
 
-static enum ipp_flaw name_flaw(const struct ipp_scan *s, const struct ipp_limits *lim, size_t n)
+static inline enum ipp_flaw name_flaw(const struct ipp_scan *s, const struct ipp_limits *lim,
+                                      size_t n)
 {
     if (n > IPP_LENGTH_MAX)
         return IPP_FLAW_NEGATIVE_LENGTH;
@@ -104,7 +108,7 @@ static enum ipp_flaw name_flaw(const struct ipp_scan *s, const struct ipp_limits
     return s->n_attributes == lim->attributes_max ? IPP_FLAW_TOO_MANY : IPP_FLAW_NONE;
 }
 
-static void note_name(struct ipp_scan *s, size_t n)
+static inline void note_name(struct ipp_scan *s, size_t n)
 {
     if (n == 0)
         return;
@@ -112,20 +116,22 @@ static void note_name(struct ipp_scan *s, size_t n)
     s->named = true;
 }
 
-/* Upper bounds of strings are not a question of shape: they are looked at when all is here. */
 static enum ipp_flaw value_flaw(uint8_t tag, size_t n)
 {
-    struct ipp_lengths bounds = ipp_tag_lengths(tag);
-    bool fixed = bounds.min == bounds.max || tag == IPP_VALUE_MEMBER_NAME;
+    const struct ipp_tag_row *row = &ipp_tag_rows[tag];
 
     if (n > IPP_LENGTH_MAX)
         return IPP_FLAW_NEGATIVE_LENGTH;
-    if (n < bounds.min || (fixed && n > bounds.max))
-        return IPP_FLAW_VALUE_LENGTH;
-    return IPP_FLAW_NONE;
+    return n < row->lengths.min || n > row->longest ? IPP_FLAW_VALUE_LENGTH : IPP_FLAW_NONE;
 }
 
-static void end_value(struct ipp_scan *s)
+/* May a value of that length be one that ipp_message_read() refuses? */
+static inline bool is_doubtful(uint8_t tag, size_t n)
+{
+    return n > ipp_tag_lengths(tag).max || ipp_tag_has_language(tag);
+}
+
+static inline void end_value(struct ipp_scan *s)
 {
     s->expect = EXPECT_ANY;
     if (s->tag == IPP_VALUE_BEGIN_COLLECTION) {
@@ -151,6 +157,8 @@ static enum err take_length(struct ipp_scan *s, const struct ipp_limits *lim,
         return refuse(s, flaw, reterr);
     if (of_name)
         note_name(s, s->number);
+    else
+        s->doubt |= is_doubtful(s->tag, s->number);
     if (s->number > lim->size_max - s->at - 1)
         return refuse(s, IPP_FLAW_TOO_LARGE, reterr);
     s->left = s->number;
@@ -179,6 +187,8 @@ static enum err take_field(struct ipp_scan *s, struct span in, size_t *ret_used,
             s->at += good;
             return refuse(s, IPP_FLAW_NAME_OCTET, reterr);
         }
+    } else if (ipp_tag_is_string(s->tag)) {
+        s->doubt |= ipp_has_nul(here);
     }
     *ret_used = here.n;
     s->left = (uint16_t)(s->left - here.n);
@@ -226,26 +236,37 @@ static enum err take(struct ipp_scan *s, const struct ipp_limits *lim, struct sp
     return ERR_BUG;
 }
 
-/* A record of which all is here and nothing is wrong, at once: most are. What is wrong with others
- * their octets tell one by one. */
-static bool take_record(struct ipp_scan *s, const struct ipp_limits *lim, struct span in,
-                        size_t *ret_used)
+/* Is nothing wrong with the shape of that record? What is no structure may be anywhere in a group,
+ * but not where a collection says what is next. */
+static inline bool is_good(const struct ipp_scan *s, const struct ipp_limits *lim,
+                           const struct ipp_record *r, const struct ipp_tag_row *row)
 {
-    struct span rest = in, names;
+    struct span name = r->tag == IPP_VALUE_MEMBER_NAME ? r->value : r->name;
+
+    if (row->is_structure || s->depth || !s->grouped) {
+        if (ipp_tag_is_delimiter(r->tag) || tag_flaw(s, lim, r->tag))
+            return false;
+    }
+    return !name_flaw(s, lim, r->name.n) && r->value.n >= row->lengths.min &&
+           r->value.n <= row->longest && (name.n == 0 || ipp_name_is_good(name));
+}
+
+/* Passes over records of which all is here and nothing is wrong: most are such. What is wrong with
+ * others their octets tell one by one. Returns the octets taken. */
+static size_t take_records(struct ipp_scan *s, const struct ipp_limits *lim, struct span in)
+{
+    struct span rest = span_sub(in, 0, lim->size_max - s->at), behind = rest;
     struct ipp_record r;
 
-    if (!ipp_record_next(&rest, &r) || ipp_tag_is_delimiter(r.tag) ||
-        r.octets.n > lim->size_max - s->at)
-        return false;
-    names = r.tag == IPP_VALUE_MEMBER_NAME ? r.value : r.name;
-    if (tag_flaw(s, lim, r.tag) || name_flaw(s, lim, r.name.n) || value_flaw(r.tag, r.value.n) ||
-        ipp_name_check(names) < names.n)
-        return false;
-    note_name(s, r.name.n);
-    s->tag = r.tag;
-    end_value(s);
-    *ret_used = r.octets.n;
-    return true;
+    while (ipp_record_next(&behind, &r) && is_good(s, lim, &r, &ipp_tag_rows[r.tag])) {
+        note_name(s, r.name.n);
+        s->doubt |=
+            is_doubtful(r.tag, r.value.n) || (ipp_tag_is_string(r.tag) && ipp_has_nul(r.value));
+        s->tag = r.tag;
+        end_value(s);
+        rest = behind;
+    }
+    return (size_t)(rest.p - in.p);
 }
 
 enum err ipp_scan_feed(struct ipp_scan *s, const struct ipp_limits *lim, struct span in,
@@ -258,11 +279,12 @@ enum err ipp_scan_feed(struct ipp_scan *s, const struct ipp_limits *lim, struct 
     if (s->state == SS_END || s->state == SS_FAILED)
         return ERR_BUG;
     while (in.n && s->state != SS_END) {
-        size_t used = 0;
+        size_t used;
 
         if (s->at >= lim->size_max)
             return refuse(s, IPP_FLAW_TOO_LARGE, reterr);
-        if (s->state != SS_TAG || !take_record(s, lim, in, &used))
+        used = s->state == SS_TAG ? take_records(s, lim, in) : 0;
+        if (used == 0)
             TRY(take(s, lim, in, &used, reterr));
         s->at += used;
         in = span_sub(in, used, SIZE_MAX);

@@ -4,7 +4,8 @@
  * of both only, and chunk borders mean nothing. Sans-IO; allocates nothing and keeps no pointer.
  *
  * It checks the shape on the way (tags, lengths, nesting), so that a message that cannot be read is
- * refused before more of it is taken; ipp_message.h checks what it says. */
+ * refused before more of it is taken; ipp_message.h checks what it says. Of the values it notes
+ * whether there is one at all that has to be looked at again. */
 #ifndef IPP_SCAN_H
 #define IPP_SCAN_H
 
@@ -26,6 +27,7 @@ struct ipp_limits {
 /* Zero it to start. One message, one thread at a time. */
 struct ipp_scan {
     size_t at;             /* octets taken so far: after OK, where the document data begins */
+    size_t last_group;     /* where the last group so far begins: its tag */
     unsigned n_attributes; /* with a name, so far */
     unsigned depth;        /* of collections */
     uint16_t left;         /* octets left of a field that is passed over */
@@ -35,6 +37,7 @@ struct ipp_scan {
     uint8_t expect;
     bool grouped; /* a group has begun */
     bool named;   /* and has an attribute that further values can belong to */
+    bool doubt;   /* a value may be one that ipp_message_read() refuses: it looks at all then */
 };
 
 /* Takes the next octets of the message; |in| may be of any length. OK: the attributes are complete

@@ -71,12 +71,85 @@ static inline bool ipp_tag_is_string(uint8_t tag)
 {
     return tag >= 0x40 && tag < 0x60;
 }
+/* Does |tag| announce a text or a name with its language, two strings in one value? */
+static inline bool ipp_tag_has_language(uint8_t tag)
+{
+    return tag == IPP_VALUE_TEXT_LANGUAGE || tag == IPP_VALUE_NAME_LANGUAGE;
+}
+/* What is asked for every value, for each tag. */
+struct ipp_tag_row {
+    struct ipp_lengths lengths;
+    /* Longer ones have the wrong shape. Upper bounds of strings are none of shape: they are looked
+     * at when all is here. */
+    uint16_t longest;
+    bool is_structure; /* it delimits groups or makes collections */
+};
+extern const struct ipp_tag_row ipp_tag_rows[256];
 /* How long a value of this tag may be (RFC 8010 3.9, RFC 8011 5.1); 0..IPP_LENGTH_MAX for tags that
  * are not known. */
-struct ipp_lengths ipp_tag_lengths(uint8_t tag);
+static inline struct ipp_lengths ipp_tag_lengths(uint8_t tag)
+{
+    return ipp_tag_rows[tag].lengths;
+}
 /* Offset of the first octet that no attribute name holds, or name.n. Visible US-ASCII passes, which
  * is more than RFC 8011 5.1.4 has: CUPS makes attribute names of options. NUL and white space would
  * be read as the end of the name by some. */
 size_t ipp_name_check(struct span name);
+
+/* ---- eight octets at a time: names and values are short, and there are hundreds in an answer ----
+ */
+
+#define IPP_EACH_OCTET(octet) ((octet)*UINT64_C(0x0101010101010101))
+
+/* Not zero: one of the octets of |w| is none of a name. Nothing is carried from one octet into the
+ * next but by an octet above 7f, which is none of a name itself. */
+static inline uint64_t ipp_word_unnamed(uint64_t w)
+{
+    return (w | (w + IPP_EACH_OCTET(1)) | ~(w + IPP_EACH_OCTET(0x80 - 0x21))) &
+           IPP_EACH_OCTET(0x80);
+}
+
+/* Not zero: one of the octets of |w| is NUL. */
+static inline uint64_t ipp_word_nul(uint64_t w)
+{
+    return (w - IPP_EACH_OCTET(1)) & ~w & IPP_EACH_OCTET(0x80);
+}
+
+static inline uint64_t ipp_word_at(const char *p)
+{
+    uint64_t w;
+
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* Are all octets of |name| such as ipp_name_check() passes? */
+static inline bool ipp_name_is_good(struct span name)
+{
+    size_t i = 0;
+    uint64_t bad = 0;
+
+    if (name.n < sizeof bad)
+        return ipp_name_check(name) == name.n;
+    for (; name.n - i > sizeof bad; i += sizeof bad)
+        bad |= ipp_word_unnamed(ipp_word_at(name.p + i));
+    return !(bad | ipp_word_unnamed(ipp_word_at(name.p + name.n - sizeof bad)));
+}
+
+/* Is there a NUL in |s|? */
+static inline bool ipp_has_nul(struct span s)
+{
+    size_t i = 0;
+    uint64_t nul = 0;
+
+    if (s.n < sizeof nul) {
+        while (i < s.n && s.p[i] != '\0')
+            i++;
+        return i < s.n;
+    }
+    for (; s.n - i > sizeof nul; i += sizeof nul)
+        nul |= ipp_word_nul(ipp_word_at(s.p + i));
+    return nul | ipp_word_nul(ipp_word_at(s.p + s.n - sizeof nul));
+}
 
 #endif

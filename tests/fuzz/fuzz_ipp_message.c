@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ipp/ipp_scan.h, ipp_message.h, ipp_write.h, ipp_rewrite.h. Byte 0: step of the split, request or
- * response. Properties: split = whole; scanner and parser agree; a rewrite that keeps everything,
- * and one through the writer, give the same octets; what any rewrite makes is legal. */
+ * response. Properties: split = whole; scanner and parser agree, and where the scanner has no doubt
+ * there is none; a rewrite that keeps everything, and one through the writer, give the same octets;
+ * what any rewrite makes is legal. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@ struct result {
     enum err err; /* ERR_AGAIN: not over */
     struct ipp_fault fault;
     size_t at;
+    bool doubt;
 };
 
 static struct result scan(struct span in, size_t step)
@@ -29,6 +31,7 @@ static struct result scan(struct span in, size_t step)
         assert(used <= span_sub(in, at, step).n && s.at <= limits.size_max);
     }
     r.at = s.at;
+    r.doubt = r.err == OK && s.doubt;
     return r;
 }
 
@@ -129,6 +132,23 @@ static void check_edits(const struct ipp_message *m)
     buf_done(&out);
 }
 
+/* Where the scanner has no doubt there is nothing to find. */
+static void check_doubt(enum ipp_kind kind, struct span in)
+{
+    struct ipp_fault f = {IPP_FLAW_NONE, 0}, doubted = {IPP_FLAW_NONE, 0};
+    struct ipp_scan s = {.at = 0};
+    struct ipp_message m;
+    size_t used;
+
+    if (ipp_scan_feed(&s, &limits, in, &used, NULL) != OK || used < in.n)
+        return;
+    enum err e = ipp_message_read(kind, in, &s, &m, &f);
+
+    s.doubt = true;
+    assert(e == ipp_message_read(kind, in, &s, &m, &doubted));
+    assert(f.flaw == doubted.flaw && f.off == doubted.off);
+}
+
 static void check_parse(enum ipp_kind kind, struct span in, const struct result *scanned)
 {
     static const struct ipp_rewrite_rules keep = {.request_id = 0};
@@ -138,6 +158,7 @@ static void check_parse(enum ipp_kind kind, struct span in, const struct result 
     enum err e = ipp_message_parse(kind, in, &limits, &m, &f);
 
     assert(e == ipp_flaw_err(f.flaw) && f.off <= in.n);
+    check_doubt(kind, in);
     if (scanned->err == ERR_AGAIN)
         assert(f.flaw == IPP_FLAW_TRUNCATED);
     else if (scanned->err != OK)
@@ -167,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in = (struct span){(const char *)data + 1, size - 1};
     whole = scan(in, in.n);
     cut = scan(in, 1 + data[0] / 2u % 32);
-    assert(whole.err == cut.err && whole.at == cut.at);
+    assert(whole.err == cut.err && whole.at == cut.at && whole.doubt == cut.doubt);
     assert(whole.fault.flaw == cut.fault.flaw && whole.fault.off == cut.fault.off);
     check_parse(kind, in, &whole);
     if (whole.err == OK && whole.at < in.n)

@@ -14,15 +14,16 @@
 #include "ipp/ipp_message.h"
 #include "test_ipp.h"
 
-#define REQ        IPP_REQUEST
-#define RES        IPP_RESPONSE
-#define GPA        HEADER("\0\x0b")
-#define TEXT(t)    "\x41\0\1t" t
-#define NAMED(t)   "\x44\0" t "\0\1v"
-#define L8         "aaaaaaaa"
-#define L64        L8 L8 L8 L8 L8 L8 L8 L8
-#define L256       L64 L64 L64 L64
-#define DEEP(a, b) BEGIN("c") MEMBER("m") a b FINISH
+#define REQ           IPP_REQUEST
+#define RES           IPP_RESPONSE
+#define GPA           HEADER("\0\x0b")
+#define TEXT(t)       "\x41\0\1t" t
+#define NAMED(t)      "\x44\0" t "\0\1v"
+#define L8            "aaaaaaaa"
+#define L64           L8 L8 L8 L8 L8 L8 L8 L8
+#define L256          L64 L64 L64 L64
+#define ANSWER_OF_TWO HEADER("\0\0") PREAMBLE "\2" INTEGER("x") "\4" INTEGER("x") END
+#define DEEP(a, b)    BEGIN("c") MEMBER("m") a b FINISH
 
 struct row {
     const char *name;
@@ -179,6 +180,7 @@ struct result {
     enum err err; /* ERR_AGAIN: not over */
     struct ipp_fault fault;
     size_t at;
+    bool doubt; /* OK: a value is one that may be refused */
 };
 
 static void feed(struct ipp_scan *s, const struct ipp_limits *lim, struct span in, struct result *r)
@@ -194,6 +196,7 @@ static void feed(struct ipp_scan *s, const struct ipp_limits *lim, struct span i
     if (r->err == OK || r->err == ERR_AGAIN)
         assert_int_equal(used, s->at - before);
     r->at = s->at;
+    r->doubt = r->err == OK && s->doubt;
 }
 
 static struct result scan_in_two(const struct ipp_limits *lim, struct span in, size_t cut)
@@ -219,7 +222,7 @@ static struct result scan_bytes(const struct ipp_limits *lim, struct span in)
 static void assert_same(const char *name, struct result a, struct result b)
 {
     if (a.err != b.err || a.at != b.at || a.fault.flaw != b.fault.flaw ||
-        a.fault.off != b.fault.off)
+        a.fault.off != b.fault.off || a.doubt != b.doubt)
         fail_msg("%s: %s at %zu (%s), and %s at %zu (%s)", name, err_code(a.err), a.at,
                  ipp_flaw_text(a.fault.flaw), err_code(b.err), b.at, ipp_flaw_text(b.fault.flaw));
 }
@@ -250,6 +253,28 @@ static void check_scan(const struct row *row, struct span in)
         assert_int_equal(r.err, OK);
     if (row->want == IPP_FLAW_NONE)
         assert_int_equal(r.at, in.n);
+    if (r.err == OK && (row->want == IPP_FLAW_VALUE_TOO_LONG || row->want == IPP_FLAW_NUL ||
+                        row->want == IPP_FLAW_LANGUAGE_LENGTHS))
+        assert_true(r.doubt);
+}
+
+/* What the scanner doubts is looked at, and then nothing is found in it that is not there. */
+static void check_doubt(const struct row *row, struct span in)
+{
+    struct ipp_message m, doubted;
+    struct ipp_scan s = {.at = 0};
+    struct result r = {.err = ERR_AGAIN};
+    struct ipp_fault f = {IPP_FLAW_NONE, 0}, g = {IPP_FLAW_NONE, 0};
+
+    feed(&s, &limits, in, &r);
+    if (r.err != OK || s.at < in.n)
+        return;
+    enum err e = ipp_message_read(row->kind, in, &s, &m, &f);
+
+    s.doubt = true;
+    assert_int_equal(ipp_message_read(row->kind, in, &s, &doubted, &g), e);
+    assert_int_equal(f.flaw, g.flaw);
+    assert_int_equal(f.off, g.off);
 }
 
 static void check_parse(const struct row *row, struct span in)
@@ -276,6 +301,7 @@ static void rows_hold(void **state)
 
         check_scan(&rows[i], in);
         check_parse(&rows[i], in);
+        check_doubt(&rows[i], in);
         guard_free(&g);
     }
 }
@@ -325,6 +351,73 @@ static void nothing_follows_an_error(void **state)
     assert_int_equal(ipp_scan_feed(&s, &limits, SPAN(GPA END), &used, NULL), ERR_PROTO);
     assert_int_equal(used, 0);
     assert_int_equal(ipp_scan_feed(&s, &limits, SPAN("\1"), &used, NULL), ERR_BUG);
+}
+
+/* ---- octets of names and values ---- */
+
+static size_t slow_nul(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == '\0')
+            return i;
+    return s.n;
+}
+
+/* Every octet at every place of every length, at each alignment in front of a guard page. */
+static void octets_are_looked_at(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= 40; n++) {
+        struct guard g = guard_new(n + 8);
+        char *room = g.map + g.n_map - (size_t)sysconf(_SC_PAGESIZE) - (n + 8);
+
+        for (size_t at = 0; at <= 8; at++) {
+            struct span s = {room + at, n};
+
+            memset(room, 0, n + 8);
+            memset(room + at, 'a', n);
+            assert_true(ipp_name_is_good(s) && !ipp_has_nul(s));
+            for (size_t i = 0; i < n; i++) {
+                for (int c = 0; c < 256; c++) {
+                    room[at + i] = (char)c;
+                    assert_int_equal(ipp_name_is_good(s), ipp_name_check(s) == n);
+                    assert_int_equal(ipp_name_is_good(s), c > 0x20 && c < 0x7f);
+                    assert_int_equal(ipp_has_nul(s), slow_nul(s) < n);
+                }
+                room[at + i] = 'a';
+            }
+        }
+        guard_free(&g);
+    }
+}
+
+/* Neighbours do not hide each other. */
+static void pairs_of_octets_are_looked_at(void **state)
+{
+    char room[16];
+    struct span s = {room, 9};
+
+    (void)state;
+    memset(room, 'a', sizeof room);
+    for (int a = 0; a < 256; a++)
+        for (int b = 0; b < 256; b++) {
+            room[3] = (char)a;
+            room[4] = (char)b;
+            assert_int_equal(ipp_name_is_good(s), ipp_name_check(s) == s.n);
+            assert_int_equal(ipp_has_nul(s), slow_nul(s) < s.n);
+        }
+}
+
+static void the_last_group_is_known(void **state)
+{
+    static const char octets[] = ANSWER_OF_TWO;
+    struct span in = {octets, sizeof octets - 1};
+    struct ipp_message m;
+
+    (void)state;
+    assert_int_equal(ipp_message_parse(RES, in, &limits, &m, NULL), OK);
+    assert_int_equal((uint8_t)m.octets.p[m.last_group], IPP_GROUP_PRINTER);
+    assert_int_equal(m.last_group, in.n - sizeof "\4" INTEGER("x"));
 }
 
 /* ---- limits ---- */
@@ -537,6 +630,9 @@ int main(void)
         cmocka_unit_test(every_beginning_wants_more),
         cmocka_unit_test(document_data_begins_behind_the_end),
         cmocka_unit_test(nothing_follows_an_error),
+        cmocka_unit_test(octets_are_looked_at),
+        cmocka_unit_test(pairs_of_octets_are_looked_at),
+        cmocka_unit_test(the_last_group_is_known),
         cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(attributes_have_a_limit),
         cmocka_unit_test(size_has_a_limit),
