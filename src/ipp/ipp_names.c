@@ -7,6 +7,20 @@ static const struct ipp_operation operations[] = {
 #include "ipp/ipp_names.def"
 };
 
+/* Where in |operations| each one is. */
+#define IPP_OPERATION_ROW(id, ...) ROW_##id,
+enum {
+#include "ipp/ipp_names.def"
+};
+
+/* The codes of IANA are below 80, those of CUPS from 4000 on: seven bits, and one more, tell them
+ * apart. A slot holds the row + 1; 0: none. */
+#define SLOT(code)                       (((code)&0x7f) | ((code)&0x4000) >> 7)
+#define IPP_OPERATION_ROW(id, code, ...) [SLOT(code)] = ROW_##id + 1,
+static const uint8_t slots[256] = {
+#include "ipp/ipp_names.def"
+};
+
 struct status {
     uint16_t code;
     const char *name;
@@ -19,10 +33,9 @@ static const struct status statuses[] = {
 
 const struct ipp_operation *ipp_operation_find(uint16_t code)
 {
-    for (size_t i = 0; i < ARRAY_LEN(operations); i++)
-        if (operations[i].code == code)
-            return &operations[i];
-    return NULL;
+    uint8_t row = slots[SLOT(code)];
+
+    return row && operations[row - 1].code == code ? &operations[row - 1] : NULL;
 }
 
 const struct ipp_operation *ipp_operation_named(struct span name)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+
 #include "base/reader.h"
 #include "ipp/ipp_translate_int.h"
 
@@ -153,50 +155,58 @@ static enum ipp_action compression(struct answer *a, const struct ipp_value *v,
 
 /* ---- which attribute gets which ---- */
 
+/* clang-format off */
+#define RULES(X, n) \
+    X(n, "job-id",                                  NULL,               job_number,  true) \
+    X(n, "job-ids",                                 NULL,               job_number,  false) \
+    X(n, "job-uri",                                 job_uri,            NULL,        false) \
+    X(n, "device-uri",                              NULL,               NULL,        false) \
+    X(n, "member-uris",                             NULL,               NULL,        false) \
+    X(n, "printer-uri",                             printer_uri,        NULL,        false) \
+    X(n, "document-uri",                            NULL,               NULL,        false) \
+    X(n, "printer-name",                            printer_name,       NULL,        false) \
+    X(n, "printer-uuid",                            uuid,               NULL,        false) \
+    X(n, "job-more-info",                           NULL,               NULL,        false) \
+    X(n, "notify-job-id",                           NULL,               job_number,  true) \
+    X(n, "parent-job-id",                           NULL,               job_number,  false) \
+    X(n, "printer-icons",                           NULL,               NULL,        false) \
+    X(n, "document-job-id",                         NULL,               job_number,  true) \
+    X(n, "job-printer-uri",                         job_printer_uri,    NULL,        false) \
+    X(n, "document-job-uri",                        NULL,               NULL,        false) \
+    X(n, "printer-more-info",                       NULL,               NULL,        false) \
+    X(n, "auth-info-required",                      auth_info,          NULL,        false) \
+    X(n, "notify-printer-uri",                      NULL,               NULL,        false) \
+    X(n, "compression-default",                     NULL,               compression, false) \
+    X(n, "printer-dns-sd-name",                     NULL,               NULL,        false) \
+    X(n, "printer-strings-uri",                     NULL,               NULL,        false) \
+    X(n, "document-printer-uri",                    NULL,               NULL,        false) \
+    X(n, "notify-recipient-uri",                    NULL,               NULL,        false) \
+    X(n, "operations-supported",                    NULL,               operation,   false) \
+    X(n, "compression-supported",                   NULL,               compression, false) \
+    X(n, "printer-uri-supported",                   printer_uris,       NULL,        false) \
+    X(n, "printer-xri-supported",                   xri,                NULL,        false) \
+    X(n, "uri-security-supported",                  uri_security,       NULL,        false) \
+    X(n, "document-format-default",                 NULL,               format,      false) \
+    X(n, "printer-supply-info-uri",                 NULL,               NULL,        false) \
+    X(n, "notify-schemes-supported",                NULL,               NULL,        false) \
+    X(n, "document-format-preferred",               NULL,               format,      false) \
+    X(n, "document-format-supported",               NULL,               format,      false) \
+    X(n, "printer-privacy-policy-uri",              NULL,               NULL,        false) \
+    X(n, "uri-authentication-supported",            uri_authentication, NULL,        false) \
+    X(n, "reference-uri-schemes-supported",         NULL,               NULL,        false) \
+    X(n, "printer-static-resource-directory-uri",   NULL,               NULL,        false)
+/* clang-format on */
+static_assert(IPP_IS_ORDERED(RULES), "shorter names come first");
+
 static const struct rule *rule_of(struct span name)
 {
-    static const struct rule rules[] = {
-        {SPAN("auth-info-required"),                    auth_info,          NULL,        false},
-        {SPAN("compression-default"),                   NULL,               compression, false},
-        {SPAN("compression-supported"),                 NULL,               compression, false},
-        {SPAN("device-uri"),                            NULL,               NULL,        false},
-        {SPAN("document-format-default"),               NULL,               format,      false},
-        {SPAN("document-format-preferred"),             NULL,               format,      false},
-        {SPAN("document-format-supported"),             NULL,               format,      false},
-        {SPAN("document-job-id"),                       NULL,               job_number,  true },
-        {SPAN("document-job-uri"),                      NULL,               NULL,        false},
-        {SPAN("document-printer-uri"),                  NULL,               NULL,        false},
-        {SPAN("document-uri"),                          NULL,               NULL,        false},
-        {SPAN("job-id"),                                NULL,               job_number,  true },
-        {SPAN("job-ids"),                               NULL,               job_number,  false},
-        {SPAN("job-more-info"),                         NULL,               NULL,        false},
-        {SPAN("job-printer-uri"),                       job_printer_uri,    NULL,        false},
-        {SPAN("job-uri"),                               job_uri,            NULL,        false},
-        {SPAN("member-uris"),                           NULL,               NULL,        false},
-        {SPAN("notify-job-id"),                         NULL,               job_number,  true },
-        {SPAN("notify-printer-uri"),                    NULL,               NULL,        false},
-        {SPAN("notify-recipient-uri"),                  NULL,               NULL,        false},
-        {SPAN("notify-schemes-supported"),              NULL,               NULL,        false},
-        {SPAN("operations-supported"),                  NULL,               operation,   false},
-        {SPAN("parent-job-id"),                         NULL,               job_number,  false},
-        {SPAN("printer-dns-sd-name"),                   NULL,               NULL,        false},
-        {SPAN("printer-icons"),                         NULL,               NULL,        false},
-        {SPAN("printer-more-info"),                     NULL,               NULL,        false},
-        {SPAN("printer-name"),                          printer_name,       NULL,        false},
-        {SPAN("printer-privacy-policy-uri"),            NULL,               NULL,        false},
-        {SPAN("printer-static-resource-directory-uri"), NULL,               NULL,        false},
-        {SPAN("printer-strings-uri"),                   NULL,               NULL,        false},
-        {SPAN("printer-supply-info-uri"),               NULL,               NULL,        false},
-        {SPAN("printer-uri"),                           printer_uri,        NULL,        false},
-        {SPAN("printer-uri-supported"),                 printer_uris,       NULL,        false},
-        {SPAN("printer-uuid"),                          uuid,               NULL,        false},
-        {SPAN("printer-xri-supported"),                 xri,                NULL,        false},
-        {SPAN("reference-uri-schemes-supported"),       NULL,               NULL,        false},
-        {SPAN("uri-authentication-supported"),          uri_authentication, NULL,        false},
-        {SPAN("uri-security-supported"),                uri_security,       NULL,        false},
-    };
+#define RULE(n, name, write, value, names_job) {SPAN(name), write, value, names_job},
+    static const struct rule rules[] = {RULES(RULE, 0)};
+    static const uint8_t firsts[] = IPP_FIRSTS(RULES);
 
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+    if (name.n >= IPP_FIRSTS_MAX)
+        return NULL;
+    for (size_t i = firsts[name.n]; i < firsts[name.n + 1]; i++)
         if (span_ieq(rules[i].name, name))
             return &rules[i];
     return NULL;

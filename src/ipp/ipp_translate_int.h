@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ipp_translate_int.h - how a printer of the gateway is told of, for ipp_translate_answer.c and
- * ipp_own_answer.c. Pure; any thread. */
+/* ipp_translate_int.h - names by length, for ipp_translate_answer.c and ipp_translate_request.c;
+ * how a printer of the gateway is told of, for ipp_translate_answer.c and ipp_own_answer.c. Pure;
+ * any thread. */
 #ifndef IPP_TRANSLATE_INT_H
 #define IPP_TRANSLATE_INT_H
 
 #include "ipp/ipp_translate.h"
+
+/* ---- tables of names, by length ---- */
+
+/* An answer has hundreds of attributes, and few of them are in a table: names are told apart by
+ * their lengths first. TABLE(X, n) has X(n, "name", ...) for each row, the shortest name first;
+ * IPP_FIRSTS(TABLE) are, for each length, how many rows have shorter names: where its own begin. */
+#define IPP_ROW_SHORTER(n, name, ...) +(sizeof(name) - 1 < (n))
+#define IPP_FIRST(TABLE, n)           0 TABLE(IPP_ROW_SHORTER, n)
+#define IPP_FIRSTS_8(TABLE, n)                                                           \
+    IPP_FIRST(TABLE, n), IPP_FIRST(TABLE, (n) + 1), IPP_FIRST(TABLE, (n) + 2),           \
+        IPP_FIRST(TABLE, (n) + 3), IPP_FIRST(TABLE, (n) + 4), IPP_FIRST(TABLE, (n) + 5), \
+        IPP_FIRST(TABLE, (n) + 6), IPP_FIRST(TABLE, (n) + 7)
+#define IPP_FIRSTS_MAX 47u /* longer names are in no table */
+#define IPP_FIRSTS(TABLE)                                                             \
+    {                                                                                 \
+        IPP_FIRSTS_8(TABLE, 0), IPP_FIRSTS_8(TABLE, 8), IPP_FIRSTS_8(TABLE, 16),      \
+            IPP_FIRSTS_8(TABLE, 24), IPP_FIRSTS_8(TABLE, 32), IPP_FIRSTS_8(TABLE, 40) \
+    }
+/* (0 <= 7) && (7 <= 8) && ... && (40 <= IPP_FIRSTS_MAX) */
+#define IPP_ROW_ORDERED(n, name, ...) <= sizeof(name)) && (sizeof(name)
+#define IPP_IS_ORDERED(TABLE) ((0 TABLE(IPP_ROW_ORDERED, 0) <= IPP_FIRSTS_MAX))
+
+/* ---- printers ---- */
 
 #define IPP_PUBLIC_URIS 2u
 

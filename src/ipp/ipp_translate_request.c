@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+
 #include "base/reader.h"
-#include "ipp/ipp_translate.h"
+#include "ipp/ipp_translate_int.h"
 
 /* What is done about an attribute; the table below says which. */
 enum topic {
@@ -25,41 +27,49 @@ struct request {
     uint8_t number[4];       /* what values are replaced by */
 };
 
+/* clang-format off */
+#define TOPICS(X, n) \
+    X(n, "limit",                           TOPIC_LIMIT) \
+    X(n, "job-id",                          TOPIC_JOB_ID) \
+    X(n, "job-ids",                         TOPIC_JOB_NUMBER) \
+    X(n, "job-uri",                         TOPIC_JOB_URI) \
+    X(n, "auth-info",                       TOPIC_SECRET) \
+    X(n, "printer-uri",                     TOPIC_PRINTER_URI) \
+    X(n, "document-uri",                    TOPIC_OUT) \
+    X(n, "first-job-id",                    TOPIC_OUT) \
+    X(n, "job-password",                    TOPIC_SECRET) \
+    X(n, "notify-job-id",                   TOPIC_JOB_NUMBER) \
+    X(n, "job-hold-until",                  TOPIC_HOLD) \
+    X(n, "document-access",                 TOPIC_OUT) \
+    X(n, "document-password",               TOPIC_SECRET) \
+    X(n, "predecessor-job-id",              TOPIC_JOB_NUMBER) \
+    X(n, "job-hold-until-time",             TOPIC_HOLD) \
+    X(n, "predecessor-job-uri",             TOPIC_JOB_NAMED) \
+    X(n, "requesting-user-uri",             TOPIC_OUT) \
+    X(n, "destination-accesses",            TOPIC_SECRET) \
+    X(n, "notify-recipient-uri",            TOPIC_OUT) \
+    X(n, "requested-attributes",            TOPIC_REQUESTED) \
+    X(n, "requesting-user-name",            TOPIC_USER) \
+    X(n, "requesting-user-vcard",           TOPIC_OUT) \
+    X(n, "job-password-encryption",         TOPIC_SECRET) \
+    X(n, "job-originating-host-name",       TOPIC_OUT) \
+    X(n, "job-originating-user-name",       TOPIC_OUT) \
+    X(n, "original-requesting-user-name",   TOPIC_OUT)
+/* clang-format on */
+static_assert(IPP_IS_ORDERED(TOPICS), "shorter names come first");
+
 static enum topic topic_of(struct span name)
 {
+#define TOPIC(n, name, topic) {SPAN(name), topic},
     static const struct {
         struct span name;
         enum topic topic;
-    } rows[] = {
-        {SPAN("auth-info"),                     TOPIC_SECRET     },
-        {SPAN("destination-accesses"),          TOPIC_SECRET     },
-        {SPAN("document-access"),               TOPIC_OUT        },
-        {SPAN("document-password"),             TOPIC_SECRET     },
-        {SPAN("document-uri"),                  TOPIC_OUT        },
-        {SPAN("first-job-id"),                  TOPIC_OUT        },
-        {SPAN("job-hold-until"),                TOPIC_HOLD       },
-        {SPAN("job-hold-until-time"),           TOPIC_HOLD       },
-        {SPAN("job-id"),                        TOPIC_JOB_ID     },
-        {SPAN("job-ids"),                       TOPIC_JOB_NUMBER },
-        {SPAN("job-originating-host-name"),     TOPIC_OUT        },
-        {SPAN("job-originating-user-name"),     TOPIC_OUT        },
-        {SPAN("job-password"),                  TOPIC_SECRET     },
-        {SPAN("job-password-encryption"),       TOPIC_SECRET     },
-        {SPAN("job-uri"),                       TOPIC_JOB_URI    },
-        {SPAN("limit"),                         TOPIC_LIMIT      },
-        {SPAN("notify-job-id"),                 TOPIC_JOB_NUMBER },
-        {SPAN("notify-recipient-uri"),          TOPIC_OUT        },
-        {SPAN("original-requesting-user-name"), TOPIC_OUT        },
-        {SPAN("predecessor-job-id"),            TOPIC_JOB_NUMBER },
-        {SPAN("predecessor-job-uri"),           TOPIC_JOB_NAMED  },
-        {SPAN("printer-uri"),                   TOPIC_PRINTER_URI},
-        {SPAN("requested-attributes"),          TOPIC_REQUESTED  },
-        {SPAN("requesting-user-name"),          TOPIC_USER       },
-        {SPAN("requesting-user-uri"),           TOPIC_OUT        },
-        {SPAN("requesting-user-vcard"),         TOPIC_OUT        },
-    };
+    } rows[] = {TOPICS(TOPIC, 0)};
+    static const uint8_t firsts[] = IPP_FIRSTS(TOPICS);
 
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+    if (name.n >= IPP_FIRSTS_MAX)
+        return TOPIC_OTHER;
+    for (size_t i = firsts[name.n]; i < firsts[name.n + 1]; i++)
         if (span_ieq(rows[i].name, name))
             return rows[i].topic;
     return TOPIC_OTHER;
