@@ -5,6 +5,8 @@
 
 #include "base/reader.h"
 
+#define ROOM_TO_ADD 512u
+
 /* What values are written into: at depth 0 the attribute, below a member of a collection. */
 struct level {
     struct span member;
@@ -18,9 +20,36 @@ struct rewrite {
     void *arg;
     struct buf *out;
     struct ipp_place at;
-    bool ask; /* about every value of the attribute */
+    struct span run; /* attributes that stay, side by side in |m|; not in |out| yet */
+    bool ask;        /* about every value of the attribute */
     struct level levels[IPP_DEPTH_MAX + 1];
 };
+
+/* ---- runs ---- */
+
+/* At |at| of |out|: what a callback has written is behind it then. */
+static void put_run(struct rewrite *r, size_t at)
+{
+    struct span run = r->run;
+    char *room = run.n ? buf_reserve(r->out, run.n) : NULL;
+
+    r->run = SPAN_NONE;
+    if (!room)
+        return;
+    memmove(r->out->p + at + run.n, r->out->p + at, r->out->n - at);
+    memcpy(r->out->p + at, run.p, run.n);
+    r->out->n += run.n;
+}
+
+static void add_to_run(struct rewrite *r, struct span octets)
+{
+    if (r->run.n && r->run.p + r->run.n == octets.p) {
+        r->run.n += octets.n;
+    } else {
+        put_run(r, r->out->n);
+        r->run = octets;
+    }
+}
 
 /* ---- values ---- */
 
@@ -34,6 +63,18 @@ static void put_value(struct rewrite *r, uint8_t tag, struct span value)
     l->has_value = true;
 }
 
+static void keep_value(struct rewrite *r, const struct ipp_record *record)
+{
+    struct level *l = &r->levels[r->at.depth];
+    bool is_first = r->at.depth == 0 && !l->has_value;
+
+    if (is_first == (record->name.n > 0))
+        buf_add(r->out, record->octets);
+    else
+        put_value(r, record->tag, record->value);
+    l->has_value = true;
+}
+
 static enum err edit_value(struct rewrite *r, const struct ipp_record *record, bool *ret_gone)
 {
     struct ipp_value v = {.tag = record->tag, .value = record->value};
@@ -41,7 +82,7 @@ static enum err edit_value(struct rewrite *r, const struct ipp_record *record, b
     bool asked = r->rules->value && (r->ask || record->tag == IPP_VALUE_URI);
 
     switch (asked ? r->rules->value(r->arg, &r->at, &v, &edit) : IPP_KEEP) {
-    case IPP_KEEP: put_value(r, record->tag, record->value); return OK;
+    case IPP_KEEP: keep_value(r, record); return OK;
     case IPP_REPLACE:
         TRY(ipp_value_check(edit.tag, edit.value));
         put_value(r, edit.tag, edit.value);
@@ -111,32 +152,44 @@ static enum err copy_record(struct rewrite *r, const struct ipp_record *record, 
     return OK;
 }
 
-/* Nobody asks about any of its values: it goes as it is. */
-static bool is_untouched(const struct rewrite *r, const struct ipp_attribute *a)
+/* As ipp_attribute_next(), and whether there is a uri among its values or in their collections. */
+static bool next_attribute(struct span *rest, struct ipp_attribute *ret, bool *ret_has_uri)
 {
-    struct ipp_record record;
+    struct span s = *rest;
+    size_t name, n = ipp_record_measure(s, &name);
 
-    if (r->ask && r->rules->value)
+    if (n <= 1)
         return false;
-    for (struct span rest = a->values; ipp_record_next(&rest, &record);)
-        if (record.tag == IPP_VALUE_URI)
-            return !r->rules->value;
+    *ret = (struct ipp_attribute){
+        .name = {s.p + 3, name},
+          .tag = (uint8_t)s.p[0], .values = {s.p,     0   }
+    };
+    *ret_has_uri = false;
+    do {
+        *ret_has_uri |= s.p[0] == IPP_VALUE_URI;
+        s = (struct span){s.p + n, s.n - n};
+        n = ipp_record_measure(s, &name);
+    } while (n > 1 && name == 0);
+    ret->values.n = rest->n - s.n;
+    *rest = s;
     return true;
 }
 
 /* The records one after the other, with a level for each collection that is open: peers decide how
  * deep it goes, so nothing here calls itself. */
-static enum err copy_attribute(struct rewrite *r, const struct ipp_attribute *a)
+static enum err copy_attribute(struct rewrite *r, const struct ipp_attribute *a, bool has_uri)
 {
     struct span rest = a->values;
     struct ipp_record record;
-    size_t begin = r->out->n;
     bool gone = false;
+    size_t begin;
 
-    if (is_untouched(r, a)) {
-        buf_add(r->out, a->values);
+    if (!r->rules->value || !(r->ask || has_uri)) { /* nobody asks: it goes as it is */
+        add_to_run(r, a->values);
         return OK;
     }
+    put_run(r, r->out->n);
+    begin = r->out->n;
     r->levels[0] = (struct level){.begin = begin, .open = true};
     while (!gone && ipp_record_next(&rest, &record))
         TRY(copy_record(r, &record, &gone));
@@ -147,7 +200,7 @@ static enum err copy_attribute(struct rewrite *r, const struct ipp_attribute *a)
     return OK;
 }
 
-static enum err edit_attribute(struct rewrite *r, const struct ipp_attribute *a)
+static enum err edit_attribute(struct rewrite *r, const struct ipp_attribute *a, bool has_uri)
 {
     struct ipp_writer w;
     enum ipp_action action = IPP_KEEP;
@@ -156,12 +209,15 @@ static enum err edit_attribute(struct rewrite *r, const struct ipp_attribute *a)
     ipp_write_part(&w, r->out);
     if (r->rules->attribute)
         action = r->rules->attribute(r->arg, &r->at, a, &w);
-    if (action == IPP_REPLACE)
-        return ipp_write_part_end(&w);
+    if (action == IPP_REPLACE) {
+        TRY(ipp_write_part_end(&w));
+        put_run(r, w.begin);
+        return OK;
+    }
     r->out->n = w.begin;
     r->ask = action == IPP_ASK;
     if (action == IPP_KEEP || action == IPP_ASK)
-        return copy_attribute(r, a);
+        return copy_attribute(r, a, has_uri);
     return action == IPP_DROP ? OK : ERR_BUG;
 }
 
@@ -172,6 +228,7 @@ static enum err end_group(struct rewrite *r)
     struct ipp_writer w;
 
     r->at.attribute = SPAN_NONE;
+    put_run(r, r->out->n);
     if (!r->rules->group_end)
         return OK;
     ipp_write_part(&w, r->out);
@@ -179,10 +236,23 @@ static enum err end_group(struct rewrite *r)
     return ipp_write_part_end(&w);
 }
 
+/* As ipp_group_next(); but where the last one ends is known, which is nearly all of an answer. */
+static bool next_group(const struct ipp_message *m, struct span *rest, struct ipp_group *ret)
+{
+    if (rest->p != m->octets.p + m->last_group)
+        return ipp_group_next(rest, ret);
+    *ret = (struct ipp_group){
+        (uint8_t)rest->p[0], {rest->p + 1, rest->n - 1}
+    };
+    *rest = span_sub(*rest, rest->n, 0);
+    return true;
+}
+
 static enum err copy_group(struct rewrite *r, const struct ipp_group *g)
 {
     struct ipp_attribute a;
     enum ipp_action action = IPP_KEEP;
+    bool has_uri;
 
     if (r->rules->group)
         action = r->rules->group(r->arg, &r->at, g);
@@ -191,8 +261,8 @@ static enum err copy_group(struct rewrite *r, const struct ipp_group *g)
     if (action != IPP_KEEP)
         return ERR_BUG;
     buf_char(r->out, (char)g->tag);
-    for (struct span rest = g->attributes; ipp_attribute_next(&rest, &a);)
-        TRY(edit_attribute(r, &a));
+    for (struct span rest = g->attributes; next_attribute(&rest, &a, &has_uri);)
+        TRY(edit_attribute(r, &a, has_uri));
     return end_group(r);
 }
 
@@ -210,8 +280,10 @@ static enum err copy_message(struct rewrite *r, const struct ipp_message *m)
 {
     struct ipp_group g;
 
+    if (!r->out->max) /* nothing is left out of most, and little is added */
+        (void)buf_reserve(r->out, m->octets.n + ROOM_TO_ADD);
     copy_header(r, m);
-    for (struct span rest = m->groups; ipp_group_next(&rest, &g);) {
+    for (struct span rest = m->groups; next_group(m, &rest, &g);) {
         r->at.group = g.tag;
         r->at.attribute = SPAN_NONE;
         TRY(copy_group(r, &g));

@@ -121,6 +121,11 @@ static const struct row rows[] = {
      S(ANSWER "\4" INTEGER("x") INTEGER("z") END)},
     {"an attribute replaced",      S(ANSWER "\2" INTEGER("R") MORE INTEGER("x") END), OK,
      S(ANSWER "\2" BEGIN("y") MEMBER("m") "\x23\0\0\0\4\0\0\0\2" FINISH INTEGER("z") MORE INTEGER("x") END)},
+    {"between others that stay",
+     S(ANSWER "\2" INTEGER("x") INTEGER("y") INTEGER("R") INTEGER("x") INTEGER("D") INTEGER("x") URI("r") INTEGER("y") END),
+     OK,
+     S(ANSWER "\2" INTEGER("x") INTEGER("y") BEGIN("y") MEMBER("m") "\x23\0\0\0\4\0\0\0\2" FINISH INTEGER("z") MORE
+       INTEGER("x") INTEGER("x") "\x45\0\1u\0\3new" INTEGER("y") END)},
     {"a group dropped",            S(ANSWER "\2" INTEGER("x") "\x08" INTEGER("x") "\2" END), OK,
      S(ANSWER "\2" INTEGER("x") "\2" END)},
     {"a uri in a collection kept", S(ANSWER "\2" BEGIN("c") MEMBER("m") URI_OR("k") FINISH END), OK, S("")},
