@@ -77,10 +77,11 @@ enum err ipp_uri_check_text(struct span text, struct ipp_uri_fault *reterr)
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
 
+        if (ipp_char_is_uri(c))
+            continue;
         if (c == '#')
             return ipp_uri_refuse(reterr, IPP_URI_FRAGMENT, span_sub(text, i, SIZE_MAX));
-        if (!ipp_char_is_pchar(c) && c != '/' && c != '?' && c != '[' && c != ']' && c != '%')
-            return ipp_uri_refuse(reterr, IPP_URI_CHAR, span_sub(text, i, 1));
+        return ipp_uri_refuse(reterr, IPP_URI_CHAR, span_sub(text, i, 1));
     }
     return OK;
 }

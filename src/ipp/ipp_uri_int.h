@@ -17,6 +17,7 @@ NODISCARD enum err ipp_uri_check_text(struct span text, struct ipp_uri_fault *re
 /* RFC 3986 2.3 and 3.3. */
 bool ipp_char_is_unreserved(char c);
 bool ipp_char_is_pchar(char c); /* but '%' */
+bool ipp_char_is_uri(char c);   /* all but "#", behind which there is a fragment */
 /* Only characters for which |may| holds, and whole percent-encodings. */
 NODISCARD enum err ipp_uri_check_chars(struct span s, bool (*may)(char c),
                                        struct ipp_uri_fault *reterr);

@@ -9,6 +9,8 @@
 
 #define UNRESERVED 1u
 #define PCHAR_MORE 2u /* sub-delims, ":" and "@" */
+#define PCHAR      (UNRESERVED | PCHAR_MORE)
+#define SEPARATOR  4u /* of the parts of a URI; "%", which begins an octet in its own way */
 
 static const uint8_t class_of[256] = {
     ['A' ... 'Z'] = UNRESERVED, ['a' ... 'z'] = UNRESERVED, ['0' ... '9'] = UNRESERVED,
@@ -17,7 +19,9 @@ static const uint8_t class_of[256] = {
     ['&'] = PCHAR_MORE,         ['\''] = PCHAR_MORE,        ['('] = PCHAR_MORE,
     [')'] = PCHAR_MORE,         ['*'] = PCHAR_MORE,         ['+'] = PCHAR_MORE,
     [','] = PCHAR_MORE,         [';'] = PCHAR_MORE,         ['='] = PCHAR_MORE,
-    [':'] = PCHAR_MORE,         ['@'] = PCHAR_MORE,
+    [':'] = PCHAR_MORE,         ['@'] = PCHAR_MORE,         ['/'] = SEPARATOR,
+    ['?'] = SEPARATOR,          ['['] = SEPARATOR,          [']'] = SEPARATOR,
+    ['%'] = SEPARATOR,
 };
 
 bool ipp_char_is_unreserved(char c)
@@ -26,6 +30,11 @@ bool ipp_char_is_unreserved(char c)
 }
 
 bool ipp_char_is_pchar(char c)
+{
+    return class_of[(unsigned char)c] & PCHAR;
+}
+
+bool ipp_char_is_uri(char c)
 {
     return class_of[(unsigned char)c] != 0;
 }
@@ -85,6 +94,8 @@ bool ipp_octets_eq(const struct span a[2], const struct span b[2])
     struct span x[2] = {a[0], a[1]}, y[2] = {b[0], b[1]};
     int c;
 
+    if (span_eq(a[0], b[0]) && span_eq(a[1], b[1]))
+        return true;
     do {
         c = next_of_two(x);
         if (c != next_of_two(y))
@@ -136,8 +147,11 @@ static enum err check_decoded(struct span path, struct ipp_uri_fault *reterr)
 /* RFC 3986 5.2.4; a parameter behind the dots does not hide them. */
 static bool is_dots(struct span segment)
 {
-    struct span name = span_cut(&segment, ';');
     unsigned n = 0;
+
+    if (segment.n == 0 || (segment.p[0] != '.' && segment.p[0] != '%'))
+        return false;
+    struct span name = span_cut(&segment, ';');
 
     for (int c = ipp_octet_next(&name); c >= 0; c = ipp_octet_next(&name), n++)
         if (c != '.')
@@ -243,21 +257,33 @@ static enum err parse_params(struct span segment, struct ipp_uri *u, struct ipp_
 
 /* ---- path and query ---- */
 
+/* Nothing but unreserved characters: no octet in another spelling, no parameter, no list. */
+static bool is_plain(struct span path)
+{
+    for (size_t i = 0; i < path.n; i++)
+        if (path.p[i] != '/' && !ipp_char_is_unreserved(path.p[i]))
+            return false;
+    return true;
+}
+
 static enum err parse_segments(struct span path, struct ipp_uri *u, struct ipp_uri_fault *reterr)
 {
     struct span rest = path, segment;
+    bool plain = is_plain(path);
 
-    TRY(ipp_uri_check_chars(path, is_path_char, reterr));
-    TRY(check_decoded(path, reterr));
+    if (!plain) {
+        TRY(ipp_uri_check_chars(path, is_path_char, reterr));
+        TRY(check_decoded(path, reterr));
+    }
     u->path = path;
     do {
         segment = span_cut(&rest, '/');
         if (is_dots(segment))
             return ipp_uri_refuse(reterr, IPP_URI_DOTS, segment);
-        if (rest.p && has_auth(segment, ';', ';'))
+        if (rest.p && !plain && has_auth(segment, ';', ';'))
             u->warnings |= IPP_URI_EARLIER;
     } while (rest.p);
-    return parse_params(segment, u, reterr);
+    return plain ? OK : parse_params(segment, u, reterr);
 }
 
 static enum err parse_query(struct span query, struct ipp_uri *u, struct ipp_uri_fault *reterr)
