@@ -9,7 +9,7 @@ struct answer;
 /* What is done about an attribute: written anew, or asked about value by value, or left out. */
 struct rule {
     struct span name;
-    void (*write)(const struct answer *a, struct ipp_writer *w);
+    void (*write)(struct answer *a, struct ipp_writer *w);
     enum ipp_action (*value)(struct answer *a, const struct ipp_value *v, struct ipp_edit *ret);
     bool names_job; /* its value is the number of the job that the group is about */
 };
@@ -19,6 +19,7 @@ struct answer {
     const struct ipp_job *job; /* what the group is about; NULL: no job, or nobody knows */
     const struct rule *rule;   /* of the attribute; NULL: none */
     uint8_t number[4];         /* what values are replaced by */
+    bool has_uris;             /* |uris| are made; most answers need none */
     struct ipp_public_uris uris;
 };
 
@@ -41,53 +42,61 @@ static bool is_number(const struct ipp_value *v, int32_t *ret)
 
 /* ---- attributes that are written anew ---- */
 
-static void printer_uris(const struct answer *a, struct ipp_writer *w)
+static const struct ipp_public_uris *uris_of(struct answer *a)
 {
-    ipp_write_printer_uris(w, &a->uris);
+    if (!a->has_uris)
+        ipp_public_uris_make(&a->uris, a->set->printer);
+    a->has_uris = true;
+    return &a->uris;
 }
 
-static void uri_security(const struct answer *a, struct ipp_writer *w)
+static void printer_uris(struct answer *a, struct ipp_writer *w)
 {
-    ipp_write_uri_security(w, &a->uris);
+    ipp_write_printer_uris(w, uris_of(a));
 }
 
-static void uri_authentication(const struct answer *a, struct ipp_writer *w)
+static void uri_security(struct answer *a, struct ipp_writer *w)
 {
-    ipp_write_uri_authentication(w, &a->uris);
+    ipp_write_uri_security(w, uris_of(a));
 }
 
-static void xri(const struct answer *a, struct ipp_writer *w)
+static void uri_authentication(struct answer *a, struct ipp_writer *w)
 {
-    ipp_write_xri(w, &a->uris);
+    ipp_write_uri_authentication(w, uris_of(a));
 }
 
-static void auth_info(const struct answer *a, struct ipp_writer *w)
+static void xri(struct answer *a, struct ipp_writer *w)
+{
+    ipp_write_xri(w, uris_of(a));
+}
+
+static void auth_info(struct answer *a, struct ipp_writer *w)
 {
     ipp_write_auth_info(w, a->set->printer);
 }
 
-static void printer_uri(const struct answer *a, struct ipp_writer *w)
+static void printer_uri(struct answer *a, struct ipp_writer *w)
 {
-    ipp_write_printer_uri(w, SPAN("printer-uri"), &a->uris);
+    ipp_write_printer_uri(w, SPAN("printer-uri"), uris_of(a));
 }
 
-static void printer_name(const struct answer *a, struct ipp_writer *w)
+static void printer_name(struct answer *a, struct ipp_writer *w)
 {
     ipp_write_string(w, IPP_VALUE_NAME, SPAN("printer-name"), span_of(a->set->printer->set->name));
 }
 
-static void job_printer_uri(const struct answer *a, struct ipp_writer *w)
+static void job_printer_uri(struct answer *a, struct ipp_writer *w)
 {
-    ipp_write_printer_uri(w, SPAN("job-printer-uri"), &a->uris);
+    ipp_write_printer_uri(w, SPAN("job-printer-uri"), uris_of(a));
 }
 
-static void job_uri(const struct answer *a, struct ipp_writer *w)
+static void job_uri(struct answer *a, struct ipp_writer *w)
 {
     if (a->job)
         ipp_write_job_uri(w, a->set->printer, a->job);
 }
 
-static void uuid(const struct answer *a, struct ipp_writer *w)
+static void uuid(struct answer *a, struct ipp_writer *w)
 {
     if (a->set->printer->uuid)
         ipp_write_string(w, IPP_VALUE_URI, SPAN("printer-uuid"), span_of(a->set->printer->uuid));
@@ -330,7 +339,6 @@ enum err ipp_translate_answer(const struct ipp_message *m, const struct ipp_answ
 
     if (m->kind != IPP_RESPONSE)
         return ERR_BUG;
-    ipp_public_uris_make(&a.uris, t->printer);
     return ipp_rewrite(m, &rules, &a, out);
 }
 
