@@ -107,7 +107,7 @@ static enum err find(struct span rest, struct span name, struct ipp_attribute *r
     unsigned n = 0;
 
     while (next(&rest, &a)) {
-        if (!span_ieq(a.name, name))
+        if (!ipp_name_eq(a.name, name))
             continue;
         if (n++)
             return ERR_PROTO;

@@ -121,9 +121,9 @@ static enum err check_preamble(struct ipp_message *m, struct ipp_fault *reterr)
     if (!ipp_attribute_next(&rest, &a) || !is_preamble(&a, language, IPP_VALUE_LANGUAGE))
         return refuse_at(m, IPP_FLAW_LANGUAGE, m->operation, reterr);
     while (ipp_attribute_next(&rest, &a)) {
-        if (span_ieq(a.name, charset))
+        if (ipp_name_eq(a.name, charset))
             return refuse_at(m, IPP_FLAW_CHARSET, a.name, reterr);
-        if (span_ieq(a.name, language))
+        if (ipp_name_eq(a.name, language))
             return refuse_at(m, IPP_FLAW_LANGUAGE, a.name, reterr);
     }
     return OK;
@@ -133,11 +133,11 @@ static enum err check_preamble(struct ipp_message *m, struct ipp_fault *reterr)
 
 static enum ipp_target_kind target_kind(struct span name)
 {
-    if (span_ieq(name, SPAN("printer-uri")))
+    if (ipp_name_eq(name, SPAN("printer-uri")))
         return IPP_TARGET_PRINTER;
-    if (span_ieq(name, SPAN("job-uri")))
+    if (ipp_name_eq(name, SPAN("job-uri")))
         return IPP_TARGET_JOB;
-    if (span_ieq(name, SPAN("system-uri")))
+    if (ipp_name_eq(name, SPAN("system-uri")))
         return IPP_TARGET_SYSTEM;
     return IPP_TARGET_NONE;
 }
@@ -166,7 +166,7 @@ static enum err take_target(struct ipp_message *m, uint8_t group, const struct i
                             struct ipp_fault *reterr)
 {
     enum ipp_target_kind kind = target_kind(a->name);
-    bool is_job_id = span_ieq(a->name, SPAN("job-id"));
+    bool is_job_id = ipp_name_eq(a->name, SPAN("job-id"));
     struct ipp_value v;
 
     if (kind == IPP_TARGET_NONE && !is_job_id)

@@ -96,6 +96,15 @@ static inline struct ipp_lengths ipp_tag_lengths(uint8_t tag)
  * be read as the end of the name by some. */
 size_t ipp_name_check(struct span name);
 
+/* Do two names mean the same attribute? They compare without case, as CUPS compares them. Most
+ * that have the same length differ in their last octets, and more than in case. */
+static inline bool ipp_name_eq(struct span a, struct span b)
+{
+    if (a.n != b.n || (a.n && (a.p[a.n - 1] ^ b.p[b.n - 1]) & ~0x20))
+        return false;
+    return span_eq(a, b) || span_ieq(a, b);
+}
+
 /* ---- eight octets at a time: names and values are short, and there are hundreds in an answer ----
  */
 

@@ -216,7 +216,7 @@ static const struct rule *rule_of(struct span name)
     if (name.n >= IPP_FIRSTS_MAX)
         return NULL;
     for (size_t i = firsts[name.n]; i < firsts[name.n + 1]; i++)
-        if (span_ieq(rules[i].name, name))
+        if (ipp_name_eq(rules[i].name, name))
             return &rules[i];
     return NULL;
 }

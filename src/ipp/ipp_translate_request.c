@@ -70,7 +70,7 @@ static enum topic topic_of(struct span name)
     if (name.n >= IPP_FIRSTS_MAX)
         return TOPIC_OTHER;
     for (size_t i = firsts[name.n]; i < firsts[name.n + 1]; i++)
-        if (span_ieq(rows[i].name, name))
+        if (ipp_name_eq(rows[i].name, name))
             return rows[i].topic;
     return TOPIC_OTHER;
 }
