@@ -2,9 +2,9 @@
 /* What is recorded and counted of an exchange: how it was protected, who asked, what it was, and
  * why it ended as it did. */
 #include <stdatomic.h>
-#include <stdio.h>
 
 #include "base/log.h"
+#include "base/reader.h"
 #include "ipp/ipp_server_int.h"
 #include "protect/policy.h"
 
@@ -22,20 +22,20 @@ static void append_line(struct ipp_server *s, const struct record *r)
 /* "TLS,DAA"; with "certificate" where that is demanded, which no list can say. */
 static const char *required_text(const struct ipp_exchange *ex, char dst[48])
 {
+    struct writer w = writer_of(dst, 48 - 1);
     unsigned auth = ex->demand.auth;
 
     if (ex->demand.level.channel != IPP_CHANNEL_CLEAR && !(auth & IPP_AUTH_CHANNEL))
         auth |= IPP_AUTH_TLS;
     if (ex->demand.level.user == IPP_USER_DIGEST)
         auth |= IPP_AUTH_DAA;
-    (void)snprintf(dst, 48, "%s%s%s%s%s",
-                   auth & IPP_AUTH_TLS    ? "TLS"
-                   : auth & IPP_AUTH_SSL3 ? "SSL3"
-                                          : "",
-                   auth & IPP_AUTH_CHANNEL && auth & IPP_AUTH_DAA ? "," : "",
-                   auth & IPP_AUTH_DAA ? "DAA" : "",
-                   auth && ex->demand.level.user == IPP_USER_CERTIFICATE ? "," : "",
-                   ex->demand.level.user == IPP_USER_CERTIFICATE ? "certificate" : "");
+    if (auth & IPP_AUTH_CHANNEL)
+        write_text(&w, auth & IPP_AUTH_TLS ? "TLS" : "SSL3");
+    if (auth & IPP_AUTH_DAA)
+        write_text(&w, auth & IPP_AUTH_CHANNEL ? ",DAA" : "DAA");
+    if (ex->demand.level.user == IPP_USER_CERTIFICATE)
+        write_text(&w, auth ? ",certificate" : "certificate");
+    dst[w.n] = '\0';
     return dst;
 }
 

@@ -65,7 +65,7 @@ void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why)
         return;
     e->is_done = true;
     e->answer.err = err;
-    (void)snprintf(e->why, sizeof e->why, "%s", why);
+    (void)span_copy(span_of(why), e->why, sizeof e->why);
     e->answer.why = e->why;
     e->answer.detail = e->detail;
     if ((err == ERR_TIMEOUT && !e->r.hurried) || err == OK)

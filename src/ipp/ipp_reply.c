@@ -10,8 +10,11 @@
 /* What every answer says of itself. */
 static void common_fields(struct ipp_exchange *ex, struct buf *fields)
 {
-    buf_fmt(fields, "Date: %s\r\nServer: sallyport\r\nX-Request-ID: %s\r\n",
-            loop_http_date(ex->server->env.loop), ex->id);
+    buf_text(fields, "Date: ");
+    buf_text(fields, loop_http_date(ex->server->env.loop));
+    buf_text(fields, "\r\nServer: sallyport\r\nX-Request-ID: ");
+    buf_text(fields, ex->id);
+    buf_text(fields, "\r\n");
     buf_add(fields, buf_span(&ex->info));
 }
 
