@@ -47,15 +47,11 @@ struct ipp_answer_translation ipp_forward_translation(struct ipp_exchange *ex,
     };
 }
 
-static void answer_client(struct ipp_exchange *ex)
+/* Makes the answer out of the printer's, in ex->out. */
+static enum err translate_answer(struct ipp_exchange *ex)
 {
     struct ipp_public_printer pub;
-    struct ipp_answer_translation t;
-
-    if (!ex->conn) /* it has its answer */
-        return;
-    t = ipp_forward_translation(ex, &pub);
-    buf_reset(&ex->out);
+    struct ipp_answer_translation t = ipp_forward_translation(ex, &pub);
     enum err e = ipp_translate_answer(&ex->answer_message, &t, &ex->out);
 
     if (ex->lists_local && ex->out.n > 0) {
@@ -63,11 +59,31 @@ static void answer_client(struct ipp_exchange *ex)
         ipp_job_list_add(ex, &pub);
         buf_char(&ex->out, IPP_GROUP_END);
     }
+    return e;
+}
+
+/* Answers are long, and lie here only until the engine has copied them: in a block of the pool, so
+ * that malloc's heap does not grow and shrink with each. */
+static void answer_client(struct ipp_exchange *ex)
+{
+    struct block *room;
+
+    if (!ex->conn) /* it has its answer */
+        return;
+    buf_done(&ex->out);
+    room = block_new_text();
+    if (room)
+        buf_init_on(&ex->out, (char *)room->data, BLOCK_SIZE, 0);
+    enum err e = translate_answer(ex);
+
     if (e)
         ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "answer",
                          "the printer's answer cannot be told: %s", err_text(e));
     else
         ipp_reply_out(ex, ex->answer_message.header.code);
+    buf_done(&ex->out);
+    buf_done(&ex->answer);
+    block_unref(room);
 }
 
 void ipp_forward_over(struct ipp_exchange *ex)
