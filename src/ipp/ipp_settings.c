@@ -328,7 +328,7 @@ static const struct config_row printer_rows[] = {
     CONFIG_SIZE("memory-max", struct ipp_printer_settings, memory_max, .max = 16 << 20,
                 .fallback = "256k",
                 .help = "Bytes of one document that are kept in memory; what is above goes to the "
-                        "spool."),
+                        "spool. Where nobody scans it, at least spool.memory."),
     CONFIG_COUNT("pages-max", struct ipp_printer_settings, pages_max, .max = 1000000,
                  .fallback = "off", .zero = "off",
                  .help = "Most pages of one document, as far as it tells; needs printing in the "
