@@ -139,12 +139,12 @@ bool ipp_attribute_single(const struct ipp_attribute *a, uint8_t tag, struct ipp
 
 bool ipp_value_integer(const struct ipp_value *v, int32_t *ret)
 {
-    struct reader r = reader_of(v->value.p, v->value.n);
+    bool is_number = v->tag == IPP_VALUE_INTEGER || v->tag == IPP_VALUE_ENUM;
 
-    if (v->tag != IPP_VALUE_INTEGER && v->tag != IPP_VALUE_ENUM)
+    if (!is_number || v->value.n < sizeof *ret)
         return false;
-    *ret = (int32_t)read_u32(&r);
-    return r.err == OK;
+    *ret = (int32_t)(ipp_u16_at(v->value, 0) << 16 | ipp_u16_at(v->value, 2));
+    return true;
 }
 
 bool ipp_value_boolean(const struct ipp_value *v, bool *ret)

@@ -44,7 +44,7 @@ struct ipp_value {
 
 #define IPP_RECORD_MIN 5u /* a tag and both lengths */
 
-static inline size_t ipp_length_at(struct span s, size_t off)
+static inline size_t ipp_u16_at(struct span s, size_t off)
 {
     return (size_t)(uint8_t)s.p[off] << 8 | (uint8_t)s.p[off + 1];
 }
@@ -62,10 +62,10 @@ static inline size_t ipp_record_measure(struct span s, size_t *ret_name)
         return 1;
     if (s.n < IPP_RECORD_MIN)
         return 0;
-    name = ipp_length_at(s, 1);
+    name = ipp_u16_at(s, 1);
     if (name > s.n - IPP_RECORD_MIN)
         return 0;
-    size = IPP_RECORD_MIN + name + ipp_length_at(s, 3 + name);
+    size = IPP_RECORD_MIN + name + ipp_u16_at(s, 3 + name);
     *ret_name = name;
     return size <= s.n ? size : 0;
 }
