@@ -68,6 +68,8 @@ struct ipp_backend_request {
     struct body *document; /* follows it, whole and from its first byte on; NULL: none. Borrowed */
     uint64_t deadline_ms;  /* loop's clock: ERR_TIMEOUT then; 0: none but the backend's own */
     bool hurried;          /* less than others wait: that it took longer says nothing of it */
+    struct buf *spare;     /* its memory is taken for the answer, if it has any then; NULL: none.
+                              Lives until |done| */
     ipp_backend_fn done;   /* once, never inside the call; not after ipp_errand_cancel() */
     void *arg;
 };

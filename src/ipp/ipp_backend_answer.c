@@ -68,6 +68,17 @@ static void on_flaw(struct ipp_errand *e, const struct ipp_fault *f)
     ipp_errand_end(e, ipp_flaw_err(f->flaw), why);
 }
 
+static void take_spare(struct ipp_errand *e)
+{
+    struct buf *spare = e->r.spare;
+
+    if (e->octets.p || !spare)
+        return;
+    e->octets.p = spare->p;
+    e->octets.cap = spare->cap;
+    buf_init(spare, 0);
+}
+
 /* What follows the attributes is passed over: none of the operations that are let through answers
  * with data. */
 static void on_body(struct ipp_errand *e, struct span bytes)
@@ -78,6 +89,7 @@ static void on_body(struct ipp_errand *e, struct span bytes)
     if (!e->scanned) {
         enum err err = ipp_scan_feed(&e->scan, &e->backend->set.message, bytes, &used, &f);
 
+        take_spare(e);
         buf_add(&e->octets, span_sub(bytes, 0, used));
         e->scanned = err == OK;
         if (e->octets.err)

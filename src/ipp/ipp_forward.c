@@ -62,6 +62,19 @@ static enum err translate_answer(struct ipp_exchange *ex)
     return e;
 }
 
+/* The printer's octets are told. */
+static void drop_answer(struct ipp_exchange *ex)
+{
+    struct buf *spare = &ex->server->answer_spare;
+
+    if (!spare->p && ex->answer.cap <= BLOCK_SIZE) {
+        *spare = ex->answer;
+        buf_reset(spare);
+        buf_init(&ex->answer, 0);
+    }
+    buf_done(&ex->answer);
+}
+
 /* Answers are long, and lie here only until the engine has copied them: in a block of the pool, so
  * that malloc's heap does not grow and shrink with each. */
 static void answer_client(struct ipp_exchange *ex)
@@ -82,7 +95,7 @@ static void answer_client(struct ipp_exchange *ex)
     else
         ipp_reply_out(ex, ex->answer_message.header.code);
     buf_done(&ex->out);
-    buf_done(&ex->answer);
+    drop_answer(ex);
     block_unref(room);
 }
 
@@ -410,6 +423,7 @@ static void send_request(struct ipp_exchange *ex, bool with_document)
     struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
     struct ipp_backend_request r = {
         .document = with_document && !ex->creating ? ex->document : NULL,
+        .spare = &ex->server->answer_spare,
         .done = on_answer,
         .arg = ex,
     };

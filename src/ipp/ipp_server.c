@@ -243,6 +243,7 @@ void ipp_server_free(struct ipp_server *s)
     reach_free(s->reach, s->snapshot->n_printers);
     ipp_snapshot_unref(s->snapshot);
     buf_done(&s->line);
+    buf_done(&s->answer_spare);
     digest_keys_done(&s->keys);
     s->dead = true;
     if (!s->drained_queued)

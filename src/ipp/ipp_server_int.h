@@ -55,8 +55,9 @@ struct ipp_server {
     void *drained_arg;
     struct task drained_task;
     bool drained_queued;
-    bool dead;       /* freed while |drained_task| was queued: the task frees */
-    struct buf line; /* scratch for records */
+    bool dead;               /* freed while |drained_task| was queued: the task frees */
+    struct buf line;         /* scratch for records */
+    struct buf answer_spare; /* memory of an answer that was told, for the next one; or none */
     metric_id opened, refused[ERR_CODES];
     _Atomic uint64_t n_requests, n_jobs, n_refused;
     _Atomic unsigned n_connections;
