@@ -364,9 +364,8 @@ static void on_answer(void *arg, const struct ipp_backend_answer *a)
 
 static bool is_protected(const struct ipp_exchange *ex, const struct ipp_printer *p)
 {
-    bool near = ipp_uri_is_inside(span_of(p->backend_uri), SPAN_NONE);
-
-    return ex->level.channel != IPP_CHANNEL_CLEAR && (p->backend.secure || near);
+    return ex->level.channel != IPP_CHANNEL_CLEAR &&
+           (p->backend.secure || ipp_uri_is_inside(span_of(p->backend_uri), SPAN_NONE));
 }
 
 enum err ipp_forward_translate(const struct ipp_exchange *ex, const struct ipp_printer *p,
