@@ -44,6 +44,11 @@ static void set_clock(long after_s)
     now_ms = (uint64_t)(start + after_s) * 1000;
 }
 
+static uint64_t now_s(void)
+{
+    return now_ms / 1000;
+}
+
 static int make_certs(void **state)
 {
     (void)state;
@@ -220,6 +225,131 @@ static void test_an_hour(void **state)
         tls_context_unref(s);
         tls_context_unref(c);
     }
+}
+
+/* ---- keys ---- */
+
+#define HOUR     (60 * MINUTE)
+#define KEY_NAME 16u /* RFC 5077 4: key_name, in front of everything else */
+
+/* |after_s| from the beginning of the first whole hour of the clock, which is when keys change. */
+static void set_hour(unsigned hours, long after_s)
+{
+    set_clock(0);
+    uint64_t now = now_s();
+
+    now_ms = (now - now % HOUR + (hours + 1) * HOUR + (uint64_t)after_s) * 1000;
+}
+
+/* Of the key that sealed the ticket of a first visit, which |*session| (or nobody: NULL) keeps. */
+static void key_name(struct tls_context *s, struct tls_context *c, SSL_SESSION **session,
+                     unsigned char ret[KEY_NAME])
+{
+    SSL_SESSION *fresh = NULL;
+    const unsigned char *ticket;
+    size_t n;
+
+    assert_true(visit(s, c, &fresh).got_ticket);
+    SSL_SESSION_get0_ticket(fresh, &ticket, &n);
+    assert_true(n > KEY_NAME);
+    memcpy(ret, ticket, KEY_NAME);
+    if (session)
+        *session = fresh;
+    else
+        SSL_SESSION_free(fresh);
+}
+
+/* Nodes and generations agree on the keys of an hour, and those of the next are others. */
+static void test_hourly_keys(void **state)
+{
+    struct tls_context *a = server(mutual()), *b = server(mutual());
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct tls_context *c = client_of(&known, versions[i]);
+        unsigned char names[4][2][KEY_NAME];
+
+        for (unsigned hour = 0; hour < ARRAY_LEN(names); hour++) {
+            set_hour(hour, 0);
+            key_name(a, c, NULL, names[hour][0]);
+            set_hour(hour, HOUR - 1);
+            key_name(b, c, NULL, names[hour][1]);
+            assert_memory_equal(names[hour][0], names[hour][1], KEY_NAME);
+            for (unsigned before = 0; before < hour; before++)
+                assert_memory_not_equal(names[before][0], names[hour][0], KEY_NAME);
+        }
+        tls_context_unref(c);
+    }
+    tls_context_unref(a);
+    tls_context_unref(b);
+}
+
+/* Whether the last ticket could be read; whether it was still good is not asked. */
+static SSL_TICKET_STATUS last_status;
+
+static SSL_TICKET_RETURN spy(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t n,
+                             SSL_TICKET_STATUS status, void *arg)
+{
+    (void)ssl;
+    (void)session;
+    (void)name;
+    (void)n;
+    (void)arg;
+    last_status = status;
+    return SSL_TICKET_RETURN_IGNORE;
+}
+
+static bool is_read(struct tls_context *s, struct tls_context *c, SSL_SESSION *session)
+{
+    last_status = SSL_TICKET_NONE;
+    assert_int_equal(SSL_SESSION_up_ref(session), 1);
+    assert_false(visit(s, c, &session).resumed);
+    SSL_SESSION_free(session);
+    assert_true(last_status == SSL_TICKET_SUCCESS || last_status == SSL_TICKET_NO_DECRYPT);
+    return last_status == SSL_TICKET_SUCCESS;
+}
+
+/* A ticket of the hour before opens for as long as its session lives, also for a process that began
+ * meanwhile. Two hours after their beginning its keys are nobody's any more: nobody can read it,
+ * whatever stands in it. */
+static void test_tickets_of_the_hour_before(void **state)
+{
+    struct tls_context *s = server(mutual());
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct tls_context *c = client_of(&known, versions[i]), *later = server(mutual());
+        struct tls_context *reader = server(mutual());
+        SSL_SESSION *first = NULL, *last = NULL, *kept;
+        unsigned char names[2][KEY_NAME];
+
+        assert_int_equal(SSL_CTX_set_session_ticket_cb(tls_context_ssl(reader), NULL, spy, NULL),
+                         1);
+        set_hour(0, 0);
+        key_name(s, c, &first, names[0]);
+        set_hour(0, HOUR - 1);
+        key_name(s, c, &last, names[1]);
+        assert_memory_equal(names[0], names[1], KEY_NAME);
+        set_hour(1, 0);
+        kept = last;
+        assert_int_equal(SSL_SESSION_up_ref(kept), 1);
+        assert_true(visit(s, c, &kept).resumed);
+        forget(&kept);
+        set_hour(1, HOUR - 2);
+        assert_true(is_read(reader, c, first));
+        assert_true(is_read(reader, c, last));
+        set_hour(2, 0);
+        assert_false(is_read(reader, c, first));
+        assert_false(is_read(reader, c, last));
+        set_hour(1, HOUR - 2);
+        assert_true(visit(later, c, &last).resumed);
+        forget(&first);
+        forget(&last);
+        tls_context_unref(c);
+        tls_context_unref(later);
+        tls_context_unref(reader);
+    }
+    tls_context_unref(s);
 }
 
 /* Nodes and generations of the same secret; others, and those with keys of their own. */
@@ -484,11 +614,6 @@ static void test_no_early_data(void **state)
 
 /* ---- on request ---- */
 
-static uint64_t now_s(void)
-{
-    return now_ms / 1000;
-}
-
 static bool is_same_ticket(const SSL_SESSION *a, const SSL_SESSION *b)
 {
     const unsigned char *p, *q;
@@ -631,10 +756,20 @@ static void test_on_request_in_1_2(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(test_an_hour),           ROW(test_secrets),      ROW(test_secret_sizes),
-        ROW(test_other_trust),       ROW(test_peer_expires), ROW(test_peer_is_revoked),
-        ROW(test_crl_expires),       ROW(test_tolerated),    ROW(test_off),
-        ROW(test_no_early_data),     ROW(test_on_request),   ROW(test_on_request_refused),
+        ROW(test_an_hour),
+        ROW(test_hourly_keys),
+        ROW(test_tickets_of_the_hour_before),
+        ROW(test_secrets),
+        ROW(test_secret_sizes),
+        ROW(test_other_trust),
+        ROW(test_peer_expires),
+        ROW(test_peer_is_revoked),
+        ROW(test_crl_expires),
+        ROW(test_tolerated),
+        ROW(test_off),
+        ROW(test_no_early_data),
+        ROW(test_on_request),
+        ROW(test_on_request_refused),
         ROW(test_on_request_in_1_2),
     };
 
