@@ -6,7 +6,10 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/attr.h"
 #include "base/secret.h"
@@ -61,12 +64,58 @@ static void test_limits(void **state)
     secret_free(NULL, 5);
 }
 
+/* The kernel's flags of the mapping that |p| is in, as /proc/PID/smaps has them: " rd wr mr … ". */
+static void flags_of(const void *p, char *ret, size_t cap)
+{
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char line[512];
+    bool here = false;
+
+    assert_non_null(f);
+    *ret = '\0';
+    while (!*ret && fgets(line, sizeof line, f)) {
+        char *end;
+        uintptr_t from = (uintptr_t)strtoull(line, &end, 16);
+
+        if (*end == '-') /* a range; the lines about it begin with words */
+            here = from <= (uintptr_t)p && (uintptr_t)p < (uintptr_t)strtoull(end + 1, NULL, 16);
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            (void)snprintf(ret, cap, "%s", line + 8);
+    }
+    (void)fclose(f);
+}
+
+/* In no core file, and, where the limit allows it, in no swap space. */
+static void test_where_it_lies(void **state)
+{
+    static const size_t sizes[] = {32, 2048};
+    char flags[512], own;
+    struct rlimit locked;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &locked), 0);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        void *p = secret_alloc(sizes[i]);
+
+        assert_non_null(p);
+        flags_of(p, flags, sizeof flags);
+        print_message("%zu:%s", sizes[i], flags);
+        assert_non_null(strstr(flags, " dd "));
+        if (!IS_SANITIZED && locked.rlim_cur >= 256 * 1024) /* mlock() does nothing under them */
+            assert_non_null(strstr(flags, " lo "));
+        secret_free(p, sizes[i]);
+    }
+    flags_of(&own, flags, sizeof flags); /* others have neither */
+    assert_true(*flags && !strstr(flags, " dd ") && !strstr(flags, " lo "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_given_back_and_wiped),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_where_it_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
