@@ -104,12 +104,7 @@ class TestVersions:
 
 
 class TestRenegotiation:
-    def test_none(self, sallyport, certificates):
-        """R in s_client asks for one: refused, and not at the cost of anybody else."""
-        code, text = s_client(sallyport, certificates, "-tls1_2", talk=b"R\n")
-        assert "RENEGOTIATING" in text
-        assert code != 0 or "no renegotiation" in text, text
-        assert Way(sallyport, "tls", certificates.ca).ask("RESPMOD", "echo", b"x").status == 200
+    """That there is none: test_tls_policy.py."""
 
     def test_secure_renegotiation_is_announced(self, sallyport, certificates):
         assert "Secure Renegotiation IS supported" in s_client(sallyport, certificates, "-tls1_2")[1]

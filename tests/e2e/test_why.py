@@ -121,11 +121,28 @@ class TestHow:
         code, found = why(sallyport.url("echo"), "--require", "strong")
         assert (code, found["why"][0]["code"]) == (3, "level-too-low")
 
-    @pytest.mark.parametrize("options, level, limit", [
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "strong", None), (["-tls1_3"], "strong", None)])
-    def test_levels(self, serve, certificates, options, level, limit):
-        _, found = why(serve(certificates.server, *options), "--ca", certificates.ca)
-        assert (found["how"]["level"], found["how"]["limit"]) == (level, limit)
+    @pytest.mark.parametrize("level, code", [("none", 0), ("integrity", 3), ("weak", 3), ("strong", 3)])
+    def test_clear_text_is_of_no_level(self, sallyport, level, code):
+        found_code, found = why(sallyport.url("echo"), "--require", level)
+        assert (found_code, found["how"]["level"], found["plan"]["level"]) == (code, "none", level)
+        assert [w["code"] for w in found["why"]] == (["level-too-low"] if code else [])
+
+    @pytest.mark.parametrize("digest, options, level, limit", [
+        ("sha256", ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "strong", None),
+        ("sha256", ["-tls1_3"], "strong", None),
+        ("sha256", ["-tls1_2", "-sigalgs", "ECDSA+SHA224"], "weak", "the hash that the handshake was signed with"),
+        ("sha224", ["-tls1_2"], "weak", "the hash that a certificate was signed with"),
+        ("sha224", ["-tls1_3"], "weak", "the hash that a certificate was signed with")])
+    def test_levels(self, serve, certificates, digest, options, level, limit):
+        """Who asks for less gets it, and is told of the same connection what it is. Integrity alone is nothing that we
+        offer to a server, so that none can take it."""
+        place = serve(certificates.issue(digest, digest=digest), *options)
+        for required in ("strong", "weak", "integrity", "none"):
+            code, found = why(place, "--ca", certificates.ca, "--require", required)
+            assert (found["how"]["level"], found["how"]["limit"]) == (level, limit)
+            enough = (required, level) != ("strong", "weak")
+            assert (code, found["plan"]["level"]) == (0 if enough else 3, required)
+            assert [w["code"] for w in found["why"]] == ([] if enough else ["level-too-low"])
 
 
 class TestWhyNot:
@@ -180,9 +197,9 @@ class TestWhyNot:
         self.check(answer(said), certificates.ca, "no-common-proposal", "not TLS")
 
     def test_our_own_clear_port(self, sallyport, certificates):
-        place = sallyport.url("echo").split("//")[1].split("/")[0]
-        code, found = why(place, "--ca", certificates.ca, "--timeout", 2)
-        assert code in (3, 4) and found["how"] is None or found["how"]["level"] == "none"
+        """Which answers what it was sent with 400."""
+        found = self.check(sallyport.addresses()["clear"], certificates.ca, "no-common-proposal", "not TLS")
+        assert found["how"]["level"] == "none" and found["who"] is None and len(found["why"]) == 1
 
     def test_silence_is_not_certain(self, answer, certificates):
         found = self.check(answer(b""), certificates.ca, "no-answer", "closed", exit_code=4)

@@ -30,15 +30,15 @@ class Certificates:
     def _key(self, name):
         self._run("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{name}.key")
 
-    def issue(self, name, extensions=NAMES, usage="serverAuth", days=3):
-        """(certificate, key); |days| negative: expired since then."""
+    def issue(self, name, extensions=NAMES, usage="serverAuth", days=3, digest="sha256"):
+        """(certificate, key); |days| negative: expired since then. |digest|: what the CA signs it with."""
         self._key(name)
         self._run("req", "-new", "-key", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         lines = ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature",
                  f"extendedKeyUsage={usage}", extensions]
         (self.folder / f"{name}.ext").write_text("\n".join(lines) + "\n")
         self._run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
-                  f"{name}.pem", "-days", str(days), "-extfile", f"{name}.ext")
+                  f"{name}.pem", "-days", str(days), "-extfile", f"{name}.ext", f"-{digest}")
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def self_signed(self, name):
