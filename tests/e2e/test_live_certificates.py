@@ -16,7 +16,7 @@ import urllib.request
 
 import pytest
 
-from testenv import Certificates, IcapConnection, Load, Process, Sallyport, Way, build_dir, wait
+from testenv import Certificates, IcapConnection, Load, Process, Sallyport, Way, build_dir, need, wait
 from testenv.crowd import need_descriptors
 from testenv.handshakes import Handshakes
 from testenv.sallyport import binary, is_sanitized
@@ -40,7 +40,7 @@ icap: {body-timeout: 10m}
 SWAPS = 20
 # From a change until every new connection sees it. The guide promises 2 s, which --soak holds it to on a
 # machine of its own; here it must be sooner than the look every 10 s that would find it, too.
-SWAP_SECONDS, BY_EVENT_SECONDS = 2, 8
+SWAP_SECONDS, BY_EVENT_SECONDS, POLL_SECONDS = 2, 8, 10
 HELD, SHAKES = 1000, 40
 FAILED, NOT_AFTER, RELOADS = (f'sallyport_certificate_{name}{{tls="gateway"}}'
                               for name in ("reload_failed", "not_after_seconds", "reloads_total"))
@@ -74,11 +74,12 @@ def authority(tmp_path_factory):
 class Site:
     """A gateway whose certificates are in |mount|."""
 
-    def __init__(self, start_sallyport, authority, mount, ready=True, tls=None, listener=""):
+    def __init__(self, start_sallyport, authority, mount, ready=True, tls=None, listener="", prefix=()):
         self.authority, self.mount = authority, mount
         config = CONFIG.replace("SANDBOX", "best-effort" if is_sanitized(build_dir()) else "required")
         config = config.replace("require: strong", f"require: strong{listener}")
-        self.gateway = start_sallyport(config=config.replace("TLS", tls or f"directory: {mount.path}"), ready=ready)
+        self.gateway = start_sallyport(config=config.replace("TLS", tls or f"directory: {mount.path}"), ready=ready,
+                                       prefix=prefix)
         if not ready:
             wait.until(lambda: self.gateway.admin("/readyz")[0], "the admin listener", 20)
         self.pid = self.gateway.gateway_pid()
@@ -214,6 +215,18 @@ class TestReplaced:
         before = site.serial()
         install(1)
         wait.until(lambda: site.serial() != before, "the new certificate", BY_EVENT_SECONDS)
+        assert site.is_served()
+
+    @pytest.mark.skipif(is_sanitized(build_dir()), reason="LeakSanitizer cannot work under strace")
+    def test_without_inotify(self, open_site):
+        """As where there are no watches left, and on a network file system, which tells of no change: whatever
+        the supervisor sees it has looked for, every ten seconds."""
+        strace = (need("strace", "strace"), "-D", "-qq", "-o", "/dev/null", "-e", "trace=inotify_add_watch",
+                  "-e", "inject=inotify_add_watch:error=ENOSPC")
+        site = open_site(prefix=strace)
+        assert f"cannot watch {site.mount.path}" in site.gateway.log()
+        for i in (1, 2):  # it looks again, too
+            site.swap(i, POLL_SECONDS + BY_EVENT_SECONDS)
         assert site.is_served()
 
     def test_whole_directory_is_replaced(self, open_site, authority, tmp_path):
