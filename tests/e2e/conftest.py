@@ -32,7 +32,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no process of a test run waits for another one at the end."""
-    first = ["test_squid", "test_logins", "test_probe", "test_clamav", "test_abuse", "test_content"]
+    first = ["test_restart", "test_squid", "test_logins", "test_probe", "test_clamav", "test_abuse", "test_content"]
     items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
 
 

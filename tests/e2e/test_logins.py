@@ -29,7 +29,6 @@ from testenv.squid import KEEP_READING
 from testenv.tenants import ALICE, BOB, Tenants, authorization
 
 KEY_UPDATE = 24  # RFC 8446 4.6.3
-LIVE_CLIENTS = 500
 
 
 def files_of(pid):
@@ -594,37 +593,6 @@ class TestTime:
         wait.until(lambda: tenants.metric("sallyport_login_sessions") == 0, "the end of all sessions")
         assert tenants.status(who=ALICE) == 200
         assert tenants.metric('sallyport_login_derivations_total{of="session-key"}') > before
-
-    def test_a_restart_with_many_clients(self, own):
-        """No wrong 407: whoever has a password gets in, after a moment."""
-        tenants = own()
-        users = [(f"user{i}", f"password number {i}") for i in range(20)]
-        for user in users:
-            tenants.add("acme", *user)
-
-        context = tenants.context()
-
-        def come(i):
-            """A client's connection, with its first answer, which stays open."""
-            c = tenants.connect(context=context)
-            fields = [authorization(*users[i % len(users)])]
-            return c, c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=fields).status
-
-        def all_at_once():
-            with concurrent.futures.ThreadPoolExecutor(20) as pool:
-                connections, answers = zip(*pool.map(come, range(LIVE_CLIENTS)))
-            stack.callback(lambda: [c.close() for c in connections])
-            return set(answers)
-
-        with contextlib.ExitStack() as stack:
-            assert all_at_once() == {200}
-            assert tenants.metric("sallyport_connections") >= LIVE_CLIENTS
-            killed = tenants.gateway.gateway_pid()
-            os.kill(killed, signal.SIGKILL)
-            wait.until(lambda: not pathlib.Path(f"/proc/{killed}").exists(), "its end")
-            assert all_at_once() == {200}
-        assert tenants.metric('sallyport_login_derivations_total{of="verifier"}') == len(users)
-        assert tenants.metric("sallyport_login_refused_total") == 0
 
 
 class TestSecrets:

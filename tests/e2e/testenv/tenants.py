@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A gateway with two tenants, a user of each, and listeners for every kind of login."""
 import base64
+import hashlib
+import json
 import os
+import socket
 import ssl
 import subprocess
 
@@ -40,6 +43,14 @@ def authorization(user, password):
     return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+def verifier(password):
+    """What the gateway keeps of a password, as the control socket takes it."""
+    salt = os.urandom(16)
+    derived = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 100000)
+    return {"method": "pbkdf2-hmac-sha256", "rounds": 100000, "salt": salt.hex(),
+            "hash": hashlib.sha256(derived).hexdigest()}
+
+
 class Tenants:
     """A gateway with two tenants and a user for each, and its clients."""
 
@@ -63,6 +74,21 @@ class Tenants:
 
     def add(self, tenant, user, password):
         self.run("add", tenant, "--user", user, password=password)
+
+    def add_many(self, tenant, users):
+        """As add(), of many (name, password); those with the same password have the same verifier."""
+        verifiers = {}
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(60)
+            s.connect(str(self.gateway.state / "control.sock"))
+            answers = s.makefile("rb")
+            for user, password in users:
+                if password not in verifiers:
+                    verifiers[password] = verifier(password)
+                command = {"command": "tenant-add", "tenant": tenant, "user": user, **verifiers[password]}
+                s.sendall(json.dumps(command).encode() + b"\n")
+                answer = json.loads(answers.readline())
+                assert answer.get("ok"), answer
 
     def context(self, client=None):
         context = ssl.create_default_context(cafile=str(self.certificates.ca))
