@@ -29,6 +29,7 @@ from testenv.squid import KEEP_READING
 from testenv.tenants import ALICE, BOB, Tenants, authorization
 
 KEY_UPDATE = 24  # RFC 8446 4.6.3
+OPTIONS = {"method": "OPTIONS", "http": [], "encapsulated": "", "body": None}
 
 
 def files_of(pid):
@@ -39,10 +40,12 @@ def files_of(pid):
 
 @pytest.fixture(scope="module")
 def clients(certificates):
-    """Client certificates: of acme, of other by name and by subject, of nobody."""
+    """Client certificates: of acme, of other by name and by subject, of both of them, of nobody."""
     return {"acme": certificates.issue("acme-proxy", "subjectAltName=DNS:proxy.acme.test", "clientAuth"),
             "other": certificates.issue("other-proxy", "subjectAltName=URI:spiffe://other.test/proxy/1", "clientAuth"),
             "named": certificates.issue("other-by-name", "subjectAltName=DNS:named.test", "clientAuth"),
+            "two": certificates.issue("of-two", "subjectAltName=DNS:proxy.acme.test,URI:spiffe://other.test/proxy/2",
+                                      "clientAuth"),
             "nobody": certificates.issue("stranger", "subjectAltName=DNS:stranger.test", "clientAuth")}
 
 
@@ -369,10 +372,44 @@ class TestCertificate:
         assert (record.get("tenant"), record.get("error")) == ((client, None) if status == 200 else (None, "login"))
         assert record["protection"]["peer"] == f"CN={tenants.clients[client][0].stem}"  # whose certificate it was
 
-    @pytest.mark.parametrize("listener, client, status", [("both", "acme", 200), ("both", "nobody", 407),
-                                                          ("password", None, 407)])
-    def test_options_of_a_proxy_without_a_password(self, tenants, listener, client, status):
-        assert tenants.status(listener, client=client, method="OPTIONS", http=[], encapsulated="", body=None) == status
+    @pytest.mark.parametrize("listener, who, status", [("certificate", None, 403), ("both", ALICE, 407), ("both", BOB, 407)])
+    def test_of_two_tenants_is_of_none(self, tenants, listener, who, status):
+        """Each row of the configuration is good, and one certificate matches rows of two: nobody guesses whose it is."""
+        reply = tenants.ask(listener, client="two", who=who)
+        assert reply.status == status
+        record = tenants.gateway.wait_record(lambda r: r["id"] == reply.field("X-Request-ID"))
+        assert "tenant" not in record and "session" not in record
+        assert (record["error"], record["icap_status"]) == ("login", status)
+        assert "the certificate is of no tenant" in record["error_text"]
+        assert record["protection"]["peer"] == "CN=of-two"
+
+    def test_of_a_tenant_that_is_disabled(self, own):
+        """On the connections that it has, too, and until it is enabled again. Nobody else notices."""
+        tenants = own()
+        gateway = tenants.gateway
+        with tenants.connect("certificate", "acme") as open_before:
+            assert open_before.ask("RESPMOD", "icaps://localhost/echo", b"x").status == 200
+            tenants.run("disable", "acme")
+            replies = [open_before.ask("RESPMOD", "icaps://localhost/echo", b"x"), tenants.ask("certificate", client="acme")]
+            open_before.expect_closed()
+        for reply in replies:
+            assert reply.status == 403 and reply.field("Connection") == "close"
+            record = gateway.wait_record(lambda r, reply=reply: r["id"] == reply.field("X-Request-ID"))
+            assert "tenant" not in record and record["error"] == "login"
+            assert record["protection"]["peer"] == "CN=acme-proxy"
+        assert tenants.status("both", client="acme", who=ALICE) == 407
+        assert tenants.status("both", client="acme", **OPTIONS) == 407
+        assert tenants.status("certificate", client="other") == 200
+        tenants.run("enable", "acme")
+        assert tenants.status("certificate", client="acme") == 200
+
+    @pytest.mark.parametrize("listener, client, who, status", [
+        ("both", "acme", None, 200), ("both", "nobody", None, 407), ("password", None, None, 407),
+        ("strict", "acme", None, 407), ("strict", "acme", BOB, 407), ("strict", "acme", ALICE, 200),
+        ("strict", "nobody", None, 407), ("certificate", "acme", None, 200), ("certificate", "nobody", None, 403)])
+    def test_options_of_a_proxy_without_a_password(self, tenants, listener, client, who, status):
+        """By default a tenant's certificate is enough for them; with `options-login: required` it is not."""
+        assert tenants.status(listener, client=client, who=who, **OPTIONS) == status
 
 
 class TestIsolation:
@@ -571,7 +608,7 @@ class TestIsolation:
         tenants = own(requests="5")
 
         def options(client):
-            return tenants.status("both", client=client, method="OPTIONS", http=[], encapsulated="", body=None)
+            return tenants.status("both", client=client, **OPTIONS)
 
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             flood = {f.result() for f in [pool.submit(options, "acme") for _ in range(40)]}
@@ -801,7 +838,7 @@ class TestSquid:
             tenants.gateway.config.write_text(config.replace("tls: server, login: password",
                                                              f"tls: server, login: password, options-login: open{more}"))
             tenants.gateway.send_signal(signal.SIGHUP)
-            wait.until(lambda: tenants.status(method="OPTIONS", http=[], encapsulated="", body=None) == 200, "open OPTIONS")
+            wait.until(lambda: tenants.status(**OPTIONS) == 200, "open OPTIONS")
         url = tenants.gateway.url("mail", listener).replace("icap://", "icaps://")
         with Squid([("respmod_precache", url, options)], "\n".join(meta) + "\n" + KEEP_READING) as squid:
             def fetch(customer):

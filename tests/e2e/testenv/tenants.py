@@ -27,6 +27,7 @@ listeners:
   - {name: password, address: "127.0.0.1:0", tls: server, login: password}
   - {name: certificate, address: "127.0.0.1:0", tls: mutual, login: certificate}
   - {name: both, address: "127.0.0.1:0", tls: mutual, login: both}
+  - {name: strict, address: "127.0.0.1:0", tls: mutual, login: both, options-login: required}
 tenants:
   - {name: acme, certificates: ["dns:proxy.acme.test"], requests-per-second: REQUESTS}
   - {name: other, certificates: ["uri:spiffe://other.test/*", "dn:CN=other-by-name"]}
