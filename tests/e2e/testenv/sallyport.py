@@ -145,6 +145,18 @@ class Sallyport(Process):
         return wait.until(lambda: next((r for r in self.records()[since:] if matches(r)), None),
                           f"a record ({self.state / 'records.jsonl'})", seconds)
 
+    def tells(self, secrets):
+        """(secret, where it can be seen) of those |secrets|, which are bytes, that can be: in the log, in what it
+        answers, in environments and arguments of its processes, in anything below its state directory."""
+        seen = {"log": self.log_path.read_bytes(), "status": json.dumps(self.status()).encode(),
+                "metrics": self.admin("/metrics")[1].encode()}
+        for pid in self.processes():
+            for name in ("environ", "cmdline"):
+                seen[f"{name} of {pid}"] = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+        seen.update((str(path), path.read_bytes()) for path in self.state.rglob("*") if path.is_file())
+        assert all(len(secret) >= 8 for secret in secrets)
+        return [(secret, place) for secret in secrets for place, text in seen.items() if secret in text]
+
     def processes(self):
         """Pid -> command line of everything below the supervisor, itself included."""
         found, todo = {}, [self.pid]

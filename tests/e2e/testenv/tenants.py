@@ -4,11 +4,12 @@ import base64
 import hashlib
 import json
 import os
+import pathlib
 import socket
 import ssl
 import subprocess
 
-from .icap import IcapConnection
+from .icap import IcapConnection, request
 from .sallyport import Sallyport, build_dir, is_sanitized
 
 ALICE, BOB = ("alice", "correct horse battery"), ("bob", "staple of the others")
@@ -20,8 +21,8 @@ log: {level: debug}
 admin: {address: "127.0.0.1:0"}
 login: {rounds: 100000, failures: FAILURES, user-failures: 1000MORE}
 tls:
-  - {name: server, certificate: CERTIFICATE, key: KEY}
-  - {name: mutual, certificate: CERTIFICATE, key: KEY, client-ca: AUTHORITY}
+  - {name: server, certificate: CERTIFICATE, key: KEY, ticket-secret: TICKETS}
+  - {name: mutual, certificate: CERTIFICATE, key: KEY, ticket-secret: TICKETS, client-ca: AUTHORITY}
 listeners:
   - {name: clear, address: "127.0.0.1:0"}
   - {name: password, address: "127.0.0.1:0", tls: server, login: password}
@@ -58,9 +59,13 @@ class Tenants:
     def __init__(self, folder, certificates, clients, requests="unlimited", failures="1000", more=""):
         certificate, key = certificates.server
         config = CONFIG
+        self.ticket_secret = pathlib.Path(folder) / "ticket-secret"
+        self.ticket_secret.parent.mkdir(parents=True, exist_ok=True)
+        self.ticket_secret.touch(0o600)
+        self.ticket_secret.write_bytes(os.urandom(48))
         for word, value in {"SANDBOX": "best-effort" if is_sanitized(build_dir()) else "required", "KEY": str(key),
                             "CERTIFICATE": str(certificate), "AUTHORITY": str(certificates.ca), "REQUESTS": requests,
-                            "FAILURES": failures, "MORE": more}.items():
+                            "TICKETS": str(self.ticket_secret), "FAILURES": failures, "MORE": more}.items():
             config = config.replace(word, value)
         self.certificates, self.clients = certificates, clients
         self.gateway = Sallyport(folder, config=config)
@@ -100,6 +105,17 @@ class Tenants:
     def connect(self, listener="password", client=None, context=None):
         # Derivations are below everything else, and this machine may be busy.
         return IcapConnection(self.gateway.address(listener), tls=context or self.context(client), timeout=120)
+
+    def talk(self, context, session=None, who=None, listener="password"):
+        """(status, was it resumed, TLS session) of one request on a connection of its own."""
+        with socket.create_connection(self.gateway.address(listener), 120) as plain, \
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as secure:
+            fields = [authorization(*who)] if who else []
+            secure.sendall(request("RESPMOD", "icaps://localhost/echo", b"x", fields=fields))
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += secure.recv(65536)
+            return int(head.split()[1]), secure.session_reused, secure.session
 
     def ask(self, listener="password", who=None, client=None, service="echo", body=b"x", method="RESPMOD", **more):
         """One request on a connection of its own."""
