@@ -12,13 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
 
 import pytest
 
-from testenv import IcapConnection, Sallyport, build_dir, chunked, samples, wait
+from testenv import IcapConnection, Sallyport, build_dir, chunked, need, samples, wait
 from testenv.icap import body_head
 from testenv.process import children
 from testenv.sallyport import binary, is_sanitized
@@ -285,6 +286,53 @@ class TestUser:
         kill(gateway.gateway_pid())
         gateway.wait_ready()
         assert gateway.ask().status == 200
+
+
+NOBODY = 65534
+
+
+def uid_of(pid):
+    return int(re.search(r"^Uid:\t(\d+)\t", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(is_sanitized(build_dir()), reason="such builds stay who they are, and dumpable for LeakSanitizer")
+class TestDumpable:
+    """No core files, and nothing to be read in /proc or by ptrace for others of the same user: the kernel says so by
+    giving what is below /proc/PID to root, whoever the process is. One that was root and has become somebody else is
+    like that anyway; one that began as nobody has to ask for it."""
+
+    @pytest.fixture(scope="class", params=["user: nobody", "begun by nobody"])
+    def gateway(self, request):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="sallyport-dumpable-"))
+        begun = request.param.startswith("begun")
+        setpriv = (need("setpriv", "util-linux"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        (folder / "state").mkdir()
+        for path in (folder, folder / "state"):
+            path.chmod(0o755)
+            os.chown(path, *(NOBODY, NOBODY) if begun else (0, 0))
+        try:
+            text = config() if begun else "user: nobody\n" + config()
+            with Sallyport(folder, config=text, prefix=setpriv if begun else ()) as gateway:
+                with IcapConnection(gateway.address()) as c:
+                    assert c.ask("RESPMOD", gateway.url("inspect"), b"x").status in (200, 204)
+                gateway.begun = begun
+                yield gateway
+        finally:
+            shutil.rmtree(folder)
+
+    @staticmethod
+    def expect_closed(pids):
+        for pid in pids:
+            assert uid_of(pid) == NOBODY
+            for name in ("environ", "mem", "fd", "maps", "auxv"):
+                assert os.stat(f"/proc/{pid}/{name}").st_uid == 0, name
+
+    def test_gateway_and_workers(self, gateway):
+        workers = wait.until(gateway.worker_pids, "a worker")
+        zygotes = gateway.zygote_pids()
+        self.expect_closed([gateway.gateway_pid(), *zygotes, *workers])
+        assert len(zygotes) == 1
 
 
 class TestDemo:
