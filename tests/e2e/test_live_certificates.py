@@ -42,6 +42,7 @@ SWAPS = 20
 # machine of its own; here it must be sooner than the look every 10 s that would find it, too.
 SWAP_SECONDS, BY_EVENT_SECONDS, POLL_SECONDS = 2, 8, 10
 HELD, SHAKES = 1000, 40
+RATE, SHAKERS = 200, 2
 FAILED, NOT_AFTER, RELOADS = (f'sallyport_certificate_{name}{{tls="gateway"}}'
                               for name in ("reload_failed", "not_after_seconds", "reloads_total"))
 
@@ -564,57 +565,80 @@ def visit(site, context, session=None):
 
 
 class TestUnderLoad:
-    def swap_under_load(self, site, seconds):
-        """Twenty swaps while HELD transactions are open, one process makes full handshakes as fast as it
-        can, and another looks at the certificates: zero failures, and no connection that begins later than
-        |seconds| after a swap sees the certificate from before."""
+    """Twenty swaps while HELD transactions are open and others make handshakes: zero failures, and no connection that
+    begins later than some seconds after a swap sees the certificate from before."""
+
+    @staticmethod
+    @contextlib.contextmanager
+    def held(site):
         need_descriptors(HELD)
-        authority, address = site.authority, site.gateway.address("tls")
-        way = Way(site.gateway, "tls", authority.ca)
-        with Handshakes("hold", address, authority.ca, authority.client, HELD) as held:
+        authority = site.authority
+        with Handshakes("hold", site.gateway.address("tls"), authority.ca, authority.client, HELD) as held:
             held.wait_running()
             wait.until(lambda: sum(x["open_transactions"] for x in site.gateway.status()["loops"]) >= HELD,
                        f"{HELD} open transactions", 60)
-            return self.swap(site, way, held, seconds)
+            yield held
 
     @staticmethod
-    def swap(site, way, held, seconds):
-        authority, address = site.authority, site.gateway.address("tls")
-        with Handshakes("shake", address, authority.ca, authority.client, SHAKES) as shake, \
+    def shake(site, rate):
+        authority = site.authority
+        return Handshakes("shake", site.gateway.address("tls"), authority.ca, authority.client, rate)
+
+    @staticmethod
+    def swap(site, pause=0):
+        """When each was, and what it brought; |pause|: how long each lasts, at least."""
+        swaps = []
+        for i in range(SWAPS):
+            swapped_at = time.monotonic()
+            site.swap((i + 1) % 3)
+            swaps.append((swapped_at, site.serial()))
+            time.sleep(max(0, swapped_at + pause - time.monotonic()))
+        return swaps
+
+    @staticmethod
+    def judge(site, swaps, seconds, kept, seen):
+        """|kept|, |seen|: what became of transactions and handshakes."""
+        assert [r["failures"] for r in (kept, *seen)] == [[]] * (len(seen) + 1) and kept["done"] == HELD
+        done = [x for r in seen for x in r["done"]]
+        assert len(done) > SWAPS
+        late = [x for x in done if x[1] not in seen_in_time(swaps, x[0], seconds)]
+        assert not late, late[:5]
+        assert site.tls()["reloads"] == SWAPS and site.is_served()
+
+    def test_twenty_swaps(self, open_site, tmp_path):
+        """On a machine that may be busy, which has more time for a handshake."""
+        site = open_site(tls=f"directory: {tmp_path}/certs, verify-client: request", listener=", handshake: 2m")
+        way = Way(site.gateway, "tls", site.authority.ca)
+        with self.held(site) as held, self.shake(site, SHAKES) as shake, \
                 Load(way, "--close", "-m", "OPTIONS", "-n", "1", "-d", "600", "--timeout", "30") as storm:
             shake.wait_running()
-            before = site.gateway.metrics()["sallyport_connections_total"]
-            began = time.monotonic()
-            swaps = []
-            for i in range(SWAPS):
-                swapped_at = time.monotonic()
-                site.swap((i + 1) % 3)
-                swaps.append((swapped_at, site.serial()))
-            rate = (site.gateway.metrics()["sallyport_connections_total"] - before) / (time.monotonic() - began)
+            swaps = self.swap(site)
             assert storm.is_running(), storm.result()
             storm.popen.send_signal(signal.SIGTERM)
             seen, kept, stormed = shake.result(), held.result(), storm.result()
-        print(f"{rate:.0f} handshakes/s")
-        assert [r["failures"] for r in (seen, kept)] == [[], []] and kept["done"] == HELD
         assert stormed["exit"] == 0 and stormed["requests_total"] > 0, stormed
-        assert len(seen["done"]) > SWAPS
-        late = [x for x in seen["done"] if x[1] not in seen_in_time(swaps, x[0], seconds)]
-        assert not late, late[:5]
-        assert site.tls()["reloads"] == SWAPS and site.is_served()
-        return rate
-
-    @staticmethod
-    def patient(open_site, folder):
-        """A site that lets a busy machine take its time."""
-        return open_site(tls=f"directory: {folder}/certs, verify-client: request", listener=", handshake: 2m")
-
-    def test_twenty_swaps(self, open_site, tmp_path):
-        self.swap_under_load(self.patient(open_site, tmp_path), BY_EVENT_SECONDS)
+        self.judge(site, swaps, BY_EVENT_SECONDS, kept, [seen])
 
     @pytest.mark.soak
     def test_twenty_swaps_in_two_seconds_at_200_handshakes(self, open_site, tmp_path):
-        """As the guide promises it; for a machine that does nothing else."""
-        assert self.swap_under_load(self.patient(open_site, tmp_path), SWAP_SECONDS) >= 200
+        """As the guide promises it, with the default deadlines and with certificates of clients, on a machine that does
+        nothing else. What comes after the two seconds lasts for as long again."""
+        site = open_site(tls=f"directory: {tmp_path}/certs, verify-client: require")
+        with self.held(site) as held, contextlib.ExitStack() as stack:
+            shakes = [stack.enter_context(self.shake(site, 1.3 * RATE / SHAKERS)) for _ in range(SHAKERS)]
+            for shake in shakes:
+                shake.wait_running()
+            swaps = self.swap(site, 2 * SWAP_SECONDS)
+            seen = [shake.result() for shake in shakes]
+            kept = held.result()
+        rate = sum(len(r["done"]) / r["seconds"] for r in seen)
+        took = [r["timing_ms"]["handshake"] for r in site.gateway.records() if r["listener"] == "tls"]
+        lags = [lag(swaps, *x) for r in seen for x in r["done"]]
+        print(f"{rate:.0f} handshakes/s, {len(lags)} in all, {HELD} transactions open: "
+              f"{sum(len(r['failures']) for r in (kept, *seen))} failures; the last old certificate {max(lags):.2f} s "
+              f"after its swap; the longest handshake {max(took) / 1000:.2f} s")
+        self.judge(site, swaps, SWAP_SECONDS, kept, seen)
+        assert rate >= RATE
 
 
 def seen_in_time(swaps, began, seconds):
@@ -622,6 +646,12 @@ def seen_in_time(swaps, began, seconds):
     and all later ones. Before the first any will do."""
     first = bisect.bisect([at for at, _ in swaps], began - seconds) - 1
     return [serial for _, serial in swaps[max(first, 0):]] if first >= 0 else AnySerial()
+
+
+def lag(swaps, began, serial):
+    """How long after a swap a connection began that still saw the certificate from before; else 0."""
+    k = bisect.bisect([at for at, _ in swaps], began) - 1
+    return began - swaps[k][0] if k >= 0 and serial not in [new for _, new in swaps[k:k + 2]] else 0
 
 
 class AnySerial:
