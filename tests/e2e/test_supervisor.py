@@ -334,6 +334,12 @@ class TestDumpable:
         self.expect_closed([gateway.gateway_pid(), *zygotes, *workers])
         assert len(zygotes) == 1
 
+    def test_supervisor(self, gateway):
+        """Which reads the keys."""
+        if gateway.begun:
+            self.expect_closed([gateway.pid])
+        else:
+            assert uid_of(gateway.pid) == 0  # of whom everything is root's
 
 class TestDemo:
     def test_own_ca(self, tmp_path):
