@@ -6,11 +6,13 @@ import os
 import pathlib
 import re
 import signal
+import time
 
 import pytest
 
 from testenv import wait
-from testenv.tenants import ALICE, Tenants
+from testenv.icap import request
+from testenv.tenants import ALICE, Tenants, authorization
 
 
 def shapes(secret):
@@ -77,3 +79,45 @@ def test_no_key_is_told(tmp_path, certificates):
         secrets = [x for path in (key, wrong) for x in shapes_of_key(path)]
         secrets += [x for secret in (tenants.ticket_secret.read_bytes(), *keys) for x in shapes(secret)]
         assert gateway.tells(secrets) == []
+
+
+def in_memory(pid, needle):
+    """Where |needle| is in the memory of a process."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, mode = line.split()[:2]
+            begin, end = (int(x, 16) for x in span.split("-"))
+            if "r" not in mode or end - begin > 1 << 28 or line.endswith(("[vvar]", "[vsyscall]")):
+                continue  # what is larger is a sanitizer's
+            try:
+                memory.seek(begin)
+                text = memory.read(end - begin)
+            except OSError:
+                continue
+            for hit in re.finditer(re.escape(needle), text):
+                yield f"{begin + hit.start():x} {line.split()[-1]}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into the gateway's memory")
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_no_password_stays_in_memory(tmp_path, certificates, in_pieces):
+    """After the login neither the password nor the word that stood for it is anywhere in the gateway."""
+    user = ("erin", f"never to be found again {in_pieces}")
+    tenants = Tenants(tmp_path / "tenants", certificates, clients={})
+    field = authorization(*user)
+    word = field.split()[-1]
+    with tenants.gateway:
+        tenants.add("acme", *user)
+        with tenants.connect() as c:
+            message = request("RESPMOD", "icaps://localhost/echo", b"x", fields=[field])
+            cut = message.index(word.encode()) + 10 if in_pieces else len(message)
+            c.send(message[:cut])
+            if in_pieces:
+                time.sleep(0.3)
+                c.send(message[cut:])
+            assert c.read_reply("RESPMOD").status == 200
+            for _ in range(3):
+                assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=[field]).status == 200
+            found = [where for needle in (user[1].encode(), word.encode()[12:])
+                     for where in in_memory(tenants.gateway.gateway_pid(), needle)]
+        assert not found
