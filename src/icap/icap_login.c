@@ -203,18 +203,25 @@ static enum icap_login_step admit(struct icap_transaction *tx, const struct tena
 static const struct tenant *certified(struct icap_transaction *tx)
 {
     struct icap_connection *c = tx->conn;
-    bool ambiguous = false;
 
     if (!tx->snapshot->tenants)
         return NULL;
     if (c->login.certified_in != tx->snapshot->serial) {
-        const struct tenant *t = tenants_of_peer(
-            tx->snapshot->tenants, sallyport_report_peer(stream_report(c->stream)), &ambiguous);
+        const struct tenant *t =
+            tenants_of_peer(tx->snapshot->tenants, sallyport_report_peer(stream_report(c->stream)),
+                            &c->login.ambiguous);
 
         c->login.certified = t && !t->disabled ? t : NULL;
         c->login.certified_in = tx->snapshot->serial;
     }
     return c->login.certified;
+}
+
+static const char *not_certified(const struct icap_transaction *tx)
+{
+    return tx->conn->login.ambiguous
+               ? "the certificate is of several tenants (tenants.certificates)"
+               : "the certificate is of no tenant that may come";
 }
 
 /* ---- passwords ---- */
@@ -375,8 +382,7 @@ static enum icap_login_step by_password(struct icap_transaction *tx, struct faul
     if (!logins_of(tx) || !tx->snapshot->tenants)
         return refuse(f, 503, ERR_BUSY, "there are no tenants yet");
     if (policy_of(tx)->by == LOGIN_BY_BOTH && !certified(tx))
-        return refuse_login(tx, f,
-                            "the certificate is of no tenant"); /* no password is looked at */
+        return refuse_login(tx, f, not_certified(tx)); /* no password is looked at */
     if (value.p && basic_token(value, &token) == OK)
         return ask(tx, token, f);
     if (value.p)
@@ -425,7 +431,7 @@ enum icap_login_step icap_login_begin(struct icap_transaction *tx, struct fault 
     if (certified_as)
         return admit(tx, certified_as, f);
     icap_close_after(tx->conn->engine);
-    return refuse(f, 403, ERR_LOGIN, "the certificate is of no tenant that may come");
+    return refuse(f, 403, ERR_LOGIN, not_certified(tx));
 }
 
 void icap_login_end(struct icap_transaction *tx)

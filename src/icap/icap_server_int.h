@@ -197,6 +197,7 @@ struct icap_connection {
         uint64_t
             certified_in; /* serial of the snapshot that |certified| is of; 0: not looked for */
         const struct tenant *certified;
+        bool ambiguous;          /* none, because several claim the certificate */
         struct icap_names names; /* of the last request */
     } login;
     uint64_t fresh_ms; /* draining: until then a first request may come; 0: not waiting for one */

@@ -350,7 +350,7 @@ class TestCertificate:
         record = tenants.gateway.wait_record(lambda r: r["id"] == reply.field("X-Request-ID"))
         assert "tenant" not in record and "session" not in record
         assert (record["error"], record["icap_status"]) == ("login", status)
-        assert "the certificate is of no tenant" in record["error_text"]
+        assert "the certificate is of several tenants" in record["error_text"]
         assert record["protection"]["peer"] == "CN=of-two"
 
     def test_of_a_tenant_that_is_disabled(self, own):
