@@ -7,6 +7,7 @@
 #define ADAPT_REMOTE_SCAN_H
 
 #include "adapt/verdict.h"
+#include "protect/policy_file.h"
 #include "protect/tls_context.h"
 
 struct remote_scan;
@@ -14,7 +15,9 @@ struct remote_scan;
 struct remote_scan_request {
     const char *url;         /* of the service; outlives the scan */
     struct tls_context *tls; /* NULL: clear text; it takes a reference */
-    int fd;                  /* read-only, the whole file; taken over, whatever the call answers */
+    /* Of the machine, which the connection must meet as well; NULL: none. It takes a reference. */
+    const struct policy_file *policy;
+    int fd; /* read-only, the whole file; taken over, whatever the call answers */
     uint64_t len;
     struct span name;     /* of the file; copied */
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */

@@ -124,7 +124,7 @@ static void describe_past_way(const struct ipp_exchange *ex, struct record *r,
 }
 
 /* What operators should see without searching records: not what was found, but what went wrong. */
-static void tell_trouble(struct ipp_exchange *ex)
+static void tell_trouble(struct ipp_exchange *ex, const char *why)
 {
     struct ipp_server *s = ex->server;
     bool printers = ex->rule_name && span_eq(span_of(ex->rule_name), SPAN("printer"));
@@ -137,7 +137,7 @@ static void tell_trouble(struct ipp_exchange *ex)
         return;
     buf_init(&area, 256);
     buf_fmt(&area, "printer %s", ex->printer ? ex->printer->set->name : "-");
-    troubles_add(s->env.troubles, buf_span(&area), err_code(ex->err), ex->why, ex->id,
+    troubles_add(s->env.troubles, buf_span(&area), err_code(ex->err), why, ex->id,
                  ex->start_wall_ms);
     buf_done(&area);
 }
@@ -156,16 +156,19 @@ static void count(struct ipp_exchange *ex, uint64_t total_us)
         metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.refused, 1);
 }
 
-/* For operators. */
-static struct span whole_why(struct ipp_exchange *ex)
-{
-    size_t n = span_of(ex->why).n;
+#define WHOLE_WHY_MAX \
+    (sizeof((struct ipp_exchange *)0)->why + sizeof ": " + sizeof((struct ipp_exchange *)0)->detail)
 
-    if (ex->detail[0]) {
-        n += span_copy(SPAN(": "), ex->why + n, sizeof ex->why - n);
-        (void)span_copy(span_of(ex->detail), ex->why + n, sizeof ex->why - n);
-    }
-    return span_of(ex->why);
+/* For operators. */
+static const char *whole_why(const struct ipp_exchange *ex, char dst[WHOLE_WHY_MAX])
+{
+    size_t n = span_copy(span_of(ex->why), dst, WHOLE_WHY_MAX);
+
+    if (!ex->detail[0])
+        return dst;
+    n += span_copy(SPAN(": "), dst + n, WHOLE_WHY_MAX - n);
+    (void)span_copy(span_of(ex->detail), dst + n, WHOLE_WHY_MAX - n);
+    return dst;
 }
 
 void ipp_audit_finish(struct ipp_exchange *ex)
@@ -173,7 +176,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
     struct ipp_server *s = ex->server;
     struct record_finding findings[FINDINGS_MAX];
     const char *causes[CAUSES];
-    char client[ADDRESS_TEXT_MAX], required[48];
+    char client[ADDRESS_TEXT_MAX], required[48], why[WHOLE_WHY_MAX];
     uint64_t now = loop_now_us(s->env.loop);
     struct record_print p = {
         .operation = ex->operation ? ex->operation->name : NULL,
@@ -212,7 +215,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
         .scan_us = ex->scan_us,
         .total_us = now > ex->start_us ? now - ex->start_us : 0,
         .error = ex->err ? err_code(ex->err) : NULL,
-        .error_text = whole_why(ex),
+        .error_text = span_of(whole_why(ex, why)),
     };
 
     if (ex->conn)
@@ -221,7 +224,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
         describe_past_way(ex, &r, &p);
     append_line(s, &r);
     count(ex, r.total_us);
-    tell_trouble(ex);
+    tell_trouble(ex, why);
 }
 
 void ipp_audit_refused(struct ipp_server *s, const struct listener_settings *settings,

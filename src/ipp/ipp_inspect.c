@@ -68,6 +68,7 @@ static void start_elsewhere(struct ipp_exchange *ex, int fd)
     const struct remote_scan_request r = {
         .url = ex->printer->set->icap,
         .tls = ex->printer->icap_tls,
+        .policy = ex->server->snapshot->system.file, /* as it is now */
         .fd = fd,
         .len = ex->document_len,
         .name = span_of(ex->name.text),

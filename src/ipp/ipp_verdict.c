@@ -346,6 +346,8 @@ static void refuse(struct ipp_exchange *ex, const char *why)
 
     if (ex->cause == CAUSE_DENIED && why[0] && (!finding[0] || own_words))
         finding = why;
+    else if (ex->cause == CAUSE_ENGINE_DOWN && ex->result) /* for operators: it names addresses */
+        (void)span_copy(span_of(ex->result->why), ex->detail, sizeof ex->detail);
     ex->state = EX_BOOK;
     ipp_document_refuse(ex, &r, "%s%s%s", words_of(ex->cause), finding[0] ? ": " : "", finding);
 }

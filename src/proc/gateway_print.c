@@ -183,7 +183,7 @@ enum err gateway_print_init(struct gateway_core *g, struct buf *why)
 enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
 {
     struct gateway_core *g = gl->gateway;
-    TRY(gateway_remote_new(gl->loop, &gl->remote));
+    TRY(gateway_remote_new(gl->loop, g->troubles, &gl->remote));
     const struct ipp_server_environment env = {
         .loop = gl->loop,
         .inspector = gl->inspector,

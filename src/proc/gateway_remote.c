@@ -20,6 +20,7 @@ struct pool {
     struct gateway_remote *remote;
     struct arena mem;
     struct tls_context *tls;
+    struct policy_file *policy; /* of the machine; NULL: none */
     char *url, *host, *host_header;
     struct lane {
         struct pool *pool;
@@ -45,6 +46,7 @@ struct remote_scan {
 
 struct gateway_remote {
     struct loop *loop;
+    struct troubles *troubles;
     struct pool *pools;
     struct remote_scanner scanner;
 };
@@ -96,6 +98,18 @@ static void add_finding(struct scan_result *r, const struct icap_client_result *
     scan_result_find(r, &f);
 }
 
+/* The document's record is one of many; that nobody can be asked is for status, too. */
+static void judge_down(struct gateway_remote *remote, const struct icap_client_result *from,
+                       struct scan_result *r)
+{
+    scan_result_judge(r, VERDICT_ERROR, CAUSE_ENGINE_DOWN, from->err ? from->err : ERR_UPSTREAM,
+                      "the scanner %s: %s",
+                      from->err == ERR_POLICY ? "was not asked" : "did not answer", from->why);
+    if (remote->troubles)
+        troubles_add(remote->troubles, SPAN("engine icap"), cause_name(CAUSE_ENGINE_DOWN),
+                     from->why, "", clock_wall_ms(loop_clock(remote->loop)));
+}
+
 static void on_answer(void *arg, const struct icap_client_result *from)
 {
     struct lane *lane = arg;
@@ -114,9 +128,8 @@ static void on_answer(void *arg, const struct icap_client_result *from)
         add_finding(&r, from);
         break;
     case ICAP_CLIENT_ERROR:
-        scan_result_judge(&r, VERDICT_ERROR, CAUSE_ENGINE_DOWN,
-                          from->err ? from->err : ERR_UPSTREAM, "the scanner did not answer: %s",
-                          from->why);
+        if (!s->told) /* else we have ended it ourselves */
+            judge_down(lane->pool->remote, from, &r);
         break;
     }
     tell(s, &r);
@@ -195,12 +208,13 @@ static void pool_free(struct pool *p)
     for (unsigned i = 0; i < LANES; i++)
         icap_client_free(p->lanes[i].client);
     tls_context_unref(p->tls);
+    policy_unref(p->policy);
     arena_done(&p->mem);
     free(p);
 }
 
-/* Each reload makes other TLS contexts, and so other pools: those of before end here, and with them
- * the last reference to their context. */
+/* Each reload makes other TLS contexts, and another policy, and so other pools: those of before end
+ * here, and with them the last reference to both. */
 static void on_idle(struct timer *t)
 {
     struct pool *p = CONTAINER_OF(t, struct pool, idle);
@@ -239,6 +253,7 @@ static enum err make_lanes(struct pool *p, const struct icap_uri *uri)
                                            : ICAP_PORT,
                      .tls = uri->secure ? p->tls : NULL,
                      .policy = {.require = uri->secure ? SALLYPORT_STRONG : SALLYPORT_NONE},
+                     .system = {.file = p->policy, .service = "icap"},
                      .connect_ms = CONNECT_MS,
                      .idle_ms = IDLE_MS,
                      .idle_max = 1},
@@ -267,6 +282,7 @@ static enum err pool_new(struct gateway_remote *remote, const struct remote_scan
     p->idle.at_ms = UINT64_MAX;
     arena_init(&p->mem, 65536);
     p->tls = r->tls ? tls_context_ref(r->tls) : NULL;
+    p->policy = policy_ref(r->policy);
     enum err e = make_names(p, &uri, r->url);
 
     if (e == OK && uri.secure && !p->tls)
@@ -282,14 +298,15 @@ static enum err pool_new(struct gateway_remote *remote, const struct remote_scan
     return OK;
 }
 
-/* Another TLS context is another one's trust: connections of the old one are not for it. */
+/* Another TLS context is another one's trust, and another policy asks for other things: connections
+ * of the old ones are not for them. */
 static enum err pool_get(struct gateway_remote *remote, const struct remote_scan_request *r,
                          struct pool **ret)
 {
     struct pool *p;
 
     LL_FOREACH (remote->pools, p)
-        if (p->tls == r->tls && strcmp(p->url, r->url) == 0) {
+        if (p->tls == r->tls && p->policy == r->policy && strcmp(p->url, r->url) == 0) {
             *ret = p;
             return OK;
         }
@@ -335,13 +352,14 @@ static void cancel(struct remote_scan *s)
     drop(s);
 }
 
-enum err gateway_remote_new(struct loop *l, struct gateway_remote **ret)
+enum err gateway_remote_new(struct loop *l, struct troubles *troubles, struct gateway_remote **ret)
 {
     struct gateway_remote *r = calloc(1, sizeof *r);
 
     if (!r)
         return ERR_NOMEM;
     r->loop = l;
+    r->troubles = troubles;
     r->scanner = (struct remote_scanner){.start = start, .cancel = cancel, .scanner = r};
     *ret = r;
     return OK;

@@ -8,9 +8,12 @@
 
 #include "adapt/remote_scan.h"
 #include "net/loop.h"
+#include "observe/troubles.h"
 
 struct gateway_remote;
-NODISCARD enum err gateway_remote_new(struct loop *l, struct gateway_remote **ret);
+/* |troubles| hears of scanners that cannot be asked, and outlives it; NULL: nobody does. */
+NODISCARD enum err gateway_remote_new(struct loop *l, struct troubles *troubles,
+                                      struct gateway_remote **ret);
 /* Every scan must have ended or been cancelled. NULL is fine. */
 void gateway_remote_free(struct gateway_remote *r);
 /* How others see it; lives as long as |r|. */

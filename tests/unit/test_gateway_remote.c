@@ -15,7 +15,9 @@
 struct fixture {
     struct test_clock clock;
     struct loop *loop;
+    struct troubles *troubles;
     struct gateway_remote *remote;
+    const struct policy_file *policy; /* that scans are started with */
     int listening;
     char url[64];
     unsigned n_told;
@@ -30,7 +32,8 @@ static int setup(void **state)
     assert_non_null(f);
     test_clock_init(&f->clock, 1000);
     f->loop = test_loop(&f->clock.clock);
-    assert_int_equal(gateway_remote_new(f->loop, &f->remote), OK);
+    assert_int_equal(troubles_new(&f->troubles), OK);
+    assert_int_equal(gateway_remote_new(f->loop, f->troubles, &f->remote), OK);
     f->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(f->listening, (struct sockaddr *)&a.ss, a.len), 0);
     assert_int_equal(listen(f->listening, 64), 0);
@@ -45,6 +48,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     gateway_remote_free(f->remote);
+    troubles_free(f->troubles);
     loop_free(f->loop);
     (void)close(f->listening);
     free(f);
@@ -65,6 +69,7 @@ static struct remote_scan *start(struct fixture *f, struct tls_context *tls, uin
     struct remote_scan_request r = {
         .url = f->url,
         .tls = tls,
+        .policy = f->policy,
         .fd = memfd_create("document", MFD_CLOEXEC),
         .len = 5,
         .name = SPAN("document"),
@@ -216,6 +221,92 @@ static void test_contexts_of_before_go(void **state)
     buf_done(&why);
 }
 
+/* ---- the policy of the machine ---- */
+
+static struct policy_file *policy_of(const char *line)
+{
+    struct policy_fault fault;
+    struct policy_file *p = NULL;
+    char text[128];
+
+    (void)snprintf(text, sizeof text, "version 1\n%s\n", line);
+    assert_int_equal(policy_parse(span_of(text), &p, &fault), OK);
+    return p;
+}
+
+static struct policy_file *scan_under(struct fixture *f, const char *line)
+{
+    struct policy_file *p = policy_of(line);
+
+    f->policy = p;
+    (void)start(f, NULL, DEADLINE_MS);
+    return p;
+}
+
+static void is_refused(struct fixture *f, const char *words)
+{
+    char some[16];
+    int fd = accept_one(f);
+
+    TURN_UNTIL(f->loop, f->n_told == 1);
+    assert_int_equal(f->result.verdict, VERDICT_ERROR);
+    assert_int_equal(f->result.cause, CAUSE_ENGINE_DOWN);
+    assert_int_equal(f->result.err, ERR_POLICY);
+    if (!strstr(f->result.why, words))
+        fail_msg("'%s' is not in '%s'", words, f->result.why);
+    assert_int_equal(read(fd, some, sizeof some), 0); /* not even OPTIONS */
+    (void)close(fd);
+    f->n_told = 0;
+}
+
+static void test_below_the_policy_nothing_is_sent(void **state)
+{
+    static const char *const lines[] = {"default min=strong", "rule service=icap min=integrity",
+                                        "rule to=127.0.0.0/8 via=tls", "default peer"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        struct policy_file *p = scan_under(f, lines[i]);
+
+        policy_unref(p); /* the pool has its own */
+        is_refused(f, "the scanner was not asked: refused to use 127.0.0.1: ");
+        assert_non_null(strstr(f->result.why, "(line 2 of this machine's policy)"));
+    }
+    assert_int_equal(troubles_count(f->troubles), ARRAY_LEN(lines));
+}
+
+static void test_lines_about_others(void **state)
+{
+    struct fixture *f = *state;
+    struct policy_file *p = scan_under(f, "rule to=192.0.2.0/24 min=strong");
+    char some[16];
+    int fd = accept_one(f);
+
+    TURN_UNTIL(f->loop, read(fd, some, sizeof some) > 0);
+    policy_unref(p);
+    (void)close(fd);
+}
+
+/* What was connected under the old policy is not for who comes under the new one. */
+static void test_a_tighter_policy(void **state)
+{
+    struct fixture *f = *state;
+    struct policy_file *loose = policy_of("default min=none"), *tight;
+
+    f->policy = loose;
+    struct remote_scan *s = start(f, NULL, 10 * DEADLINE_MS);
+    int fd = accept_one(f);
+
+    tight = scan_under(f, "default min=weak");
+    is_refused(f, "(line 2 of this machine's policy)");
+    f->policy = loose;
+    cancel(f, s);
+    TURN_UNTIL(f->loop, has_ended(f, fd));
+    (void)close(fd);
+    policy_unref(loose);
+    policy_unref(tight);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -225,6 +316,9 @@ int main(void)
         TEST(test_cancelled_scans_leave_their_lanes),
         TEST(test_whoever_waits_goes_on),
         TEST(test_contexts_of_before_go),
+        TEST(test_below_the_policy_nothing_is_sent),
+        TEST(test_lines_about_others),
+        TEST(test_a_tighter_policy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
