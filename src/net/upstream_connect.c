@@ -90,7 +90,7 @@ static void finish(struct dial *d, enum err e)
 
 static void fail(struct dial *d, enum err e, const char *what, const char *detail)
 {
-    (void)snprintf(d->why, sizeof d->why, "%s %.80s: %.120s", what, d->settings->host, detail);
+    (void)snprintf(d->why, sizeof d->why, "%s %.80s: %.150s", what, d->settings->host, detail);
     finish(d, e);
 }
 
@@ -121,7 +121,8 @@ static void check_policy(struct dial *d)
     stream_arm(d->stream, 0);
     if (protect_policy_check(&s->policy, stream_report(d->stream), &why) != OK ||
         stream_check_system(d->stream, &s->system, &why) != OK)
-        fail(d, ERR_POLICY, "refused to use", protect_why_text(&why, text));
+        fail(d, ERR_POLICY, "refused to use",
+             protect_refusal_text(&why, stream_report(d->stream), text));
     else
         finish(d, OK);
 }

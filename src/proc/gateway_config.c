@@ -247,15 +247,10 @@ static enum err cidrs_copy(const struct listener_config *l, struct listener_hold
 
 static enum err peers_load(const struct listener_config *l, struct listener_holder *h)
 {
-    if (l->peers.n == 0)
-        return OK;
-    if (sallyport_want_new(&h->peers) != 0)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < l->peers.n; i++)
-        if (sallyport_want_peer_text(h->peers, l->peers.v[i]) != 0)
-            return ERR_NOMEM; /* that they mean something was seen by the check */
+    enum err e = protect_peers(l->peers.v, l->peers.n, &h->peers);
+
     h->base.policy.want = h->peers;
-    return OK;
+    return e;
 }
 
 /* *ret stays NULL for one that waits: there is nothing that could be opened by mistake. */

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/reader.h"
 #include "net/address.h"
+#include "protect/policy.h"
 #include "sallyport/conn.h"
 
 static const struct config_names sandbox_names =
@@ -41,19 +42,6 @@ static const char *valid_listener_name(struct span text)
     if (span_eq(text, SPAN("admin")) || span_eq(text, SPAN("control")))
         return "not be 'admin' or 'control', which Sallyport uses itself";
     return valid_name(text);
-}
-
-static const char *valid_peer(struct span text)
-{
-    sallyport_want *want = NULL;
-    char *z = span_dup(text);
-    bool ok = z && sallyport_want_new(&want) == 0 && sallyport_want_peer_text(want, z) == 0;
-
-    sallyport_want_free(want);
-    free(z);
-    return ok ? NULL
-              : "be dns:NAME (or dns:*.DOMAIN), uri:URI (or uri:URI/*), email:ADDRESS, ip:ADDRESS, "
-                "dn:SUBJECT or key:SHA-256";
 }
 
 static const struct config_row log_rows[] = {
@@ -206,7 +194,7 @@ static const struct config_row listener_rows[] = {
                 .help = "Least protection of a connection; one below is refused, with the reason "
                         "in the records."),
     CONFIG_STRINGS("peers", struct listener_config, peers, .max = SALLYPORT_WANT_PEERS_MAX,
-                   .valid = valid_peer,
+                   .valid = protect_peer_fault,
                    .help = "Whose client certificates are let in, by whole names: dns:, uri:, "
                            "email: and ip: are its alternative names, dn: its subject, key: the "
                            "SHA-256 of its public key. dns:*.DOMAIN stands for one more label, "

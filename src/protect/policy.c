@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protect/policy.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "protect/report_int.h"
 
@@ -17,6 +19,41 @@ static enum err refuse(sallyport_why *ret_why, const char *code, const char *tex
     *ret_why = reason_why(&c);
     return ERR_POLICY;
 }
+
+/* ---- peers ---- */
+
+enum err protect_peers(const char *const *texts, size_t n, sallyport_want **ret)
+{
+    sallyport_want *want = NULL;
+
+    if (n > 0 && sallyport_want_new(&want) != 0)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        int e = sallyport_want_peer_text(want, texts[i]);
+
+        if (e) {
+            sallyport_want_free(want);
+            return e == -ENOMEM ? ERR_NOMEM : ERR_SYNTAX;
+        }
+    }
+    *ret = want;
+    return OK;
+}
+
+const char *protect_peer_fault(struct span text)
+{
+    sallyport_want *want = NULL;
+    char *z = span_dup(text);
+    bool ok = z && protect_peers((const char *const[]){z}, 1, &want) == OK;
+
+    sallyport_want_free(want);
+    free(z);
+    return ok ? NULL
+              : "be dns:NAME (or dns:*.DOMAIN), uri:URI (or uri:URI/*), email:ADDRESS, ip:ADDRESS, "
+                "dn:SUBJECT or key:SHA-256";
+}
+
+/* ---- checks ---- */
 
 enum err protect_policy_check(const struct protect_policy *policy, const sallyport_report *report,
                               sallyport_why *ret_why)
@@ -64,5 +101,19 @@ const char *protect_why_text(const sallyport_why *why, char dst[PROTECT_WHY_MAX]
                        (long long)why->raw);
     else
         (void)span_copy(span_of(why->text), dst, PROTECT_WHY_MAX);
+    return dst;
+}
+
+const char *protect_refusal_text(const sallyport_why *why, const sallyport_report *report,
+                                 char dst[PROTECT_WHY_MAX])
+{
+    const sallyport_peer *peer = report ? sallyport_report_peer(report) : NULL;
+
+    (void)protect_why_text(why, dst);
+    if (peer && span_eq(span_of(why->code), SPAN("wrong-peer"))) {
+        size_t n = span_of(dst).n;
+
+        (void)snprintf(dst + n, PROTECT_WHY_MAX - n, "; it is %s", sallyport_peer_text(peer));
+    }
     return dst;
 }

@@ -16,6 +16,11 @@ struct protect_policy {
     const sallyport_want *want; /* and this; NULL: nothing more. Borrowed */
 };
 
+/* NULL: |text| says who a peer may be, "dns:printer.example"; else what it must be. */
+const char *protect_peer_fault(struct span text);
+/* The want of who is one of |texts|; NULL: there are none. ERR_SYNTAX, ERR_NOMEM. */
+NODISCARD enum err protect_peers(const char *const *texts, size_t n, sallyport_want **ret);
+
 /* OK, or ERR_POLICY with |*ret_why| filled (its strings are static). Pure; any thread. */
 NODISCARD enum err protect_policy_check(const struct protect_policy *policy,
                                         const sallyport_report *report, sallyport_why *ret_why);
@@ -39,5 +44,8 @@ sallyport_report *protect_report_keep(const sallyport_report *report);
 #define PROTECT_WHY_MAX 256u
 /* |why| in words, with the line of the policy if it was one. */
 const char *protect_why_text(const sallyport_why *why, char dst[PROTECT_WHY_MAX]);
+/* The same, and who the peer is instead, as far as |report| knows: for those who connect. */
+const char *protect_refusal_text(const sallyport_why *why, const sallyport_report *report,
+                                 char dst[PROTECT_WHY_MAX]);
 
 #endif

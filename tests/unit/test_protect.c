@@ -486,6 +486,39 @@ static void test_policy(void **state)
     tls_context_unref(weak_c);
 }
 
+/* Who it is instead is said to who connects, where it is known. */
+static void test_refusal_text(void **state)
+{
+    struct tls_context *s = test_tls_server(&leaf, NULL, false), *c = test_tls_client(&ca, NULL);
+    struct meeting m = meet(tls_context_open(c, "localhost"), tls_context_open(s, NULL));
+    static const char *const peers[] = {"dns:other.test", "key:00"};
+    struct protect_policy policy = {.require = SALLYPORT_NONE};
+    sallyport_why why = {.size = 0};
+    sallyport_want *want = NULL;
+    char text[PROTECT_WHY_MAX];
+
+    (void)state;
+    assert_int_equal(protect_peers(peers, 0, &want), OK);
+    assert_null(want);
+    assert_int_equal(protect_peers(peers, 2, &want), ERR_SYNTAX);
+    assert_int_equal(protect_peers(peers, 1, &want), OK);
+    assert_null(protect_peer_fault(span_of(peers[0])));
+    assert_non_null(protect_peer_fault(span_of(peers[1])));
+    policy.want = want;
+    assert_int_equal(protect_policy_check(&policy, m.client_report, &why), ERR_POLICY);
+    (void)protect_refusal_text(&why, m.client_report, text);
+    assert_non_null(strstr(text, "who is not wanted here; it is "));
+    assert_non_null(strstr(text, sallyport_peer_text(sallyport_report_peer(m.client_report))));
+    (void)protect_refusal_text(&why, NULL, text);
+    assert_null(strstr(text, "; it is "));
+    assert_int_equal(protect_policy_check(&policy, m.server_report, &why), ERR_POLICY);
+    assert_null(strstr(protect_refusal_text(&why, m.server_report, text), "; it is "));
+    sallyport_want_free(want);
+    part(&m);
+    tls_context_unref(s);
+    tls_context_unref(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_insecure),     cmocka_unit_test(test_resumption),
         cmocka_unit_test(test_peer_names),   cmocka_unit_test(test_long_peer_name),
         cmocka_unit_test(test_clear_report), cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_refusal_text),
     };
 
     return cmocka_run_group_tests(tests, make_certs, drop_certs);
