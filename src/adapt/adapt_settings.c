@@ -61,6 +61,26 @@ static const struct config_names transport_names =
 static const struct config_names silent_names =
     CONFIG_NAMES({"not-inspected", false}, {"insecure-accept", true});
 
+/* clamd speaks no TLS. */
+static void warn_of_clear_text(const struct clamav_settings *c, struct config_report *r)
+{
+    struct address a;
+    struct buf text;
+
+    if (c->address.kind == CONFIG_ADDRESS_UNIX || c->plaintext_outside_loopback)
+        return;
+    buf_init(&text, 0);
+    config_address_format(&c->address, &text);
+    if (address_parse(buf_span(&text), &a) != OK || !address_is_loopback(&a))
+        config_warn(r, c, "address",
+                    "every file goes to clamd at %s in clear text, and its verdict comes back so: "
+                    "who is on the way can read files and have them called clean. Use clamd's "
+                    "socket or a tunnel, or write 'plaintext-outside-loopback: true' to have it "
+                    "that way",
+                    buf_cstr(&text));
+    buf_done(&text);
+}
+
 static enum err clamav_check(void *block, struct config_report *r)
 {
     struct clamav_settings *c = block;
@@ -72,6 +92,7 @@ static enum err clamav_check(void *block, struct config_report *r)
                             c->address.host);
     if (c->transport == CLAMD_FILDES && c->address.kind != CONFIG_ADDRESS_UNIX)
         return config_fault(r, c, "transport", "descriptors need a Unix socket as address");
+    warn_of_clear_text(c, r);
     if (c->trust_silent)
         config_warn(r, c, "silent-limits",
                     "a clamd that does not say when it met a limit is believed: set "
@@ -84,6 +105,12 @@ static const struct config_row clamav_rows[] = {
                     .restart = true,
                     .help = "Where clamd listens: the path of its LocalSocket, or IP address and "
                             "port of its TCPSocket."),
+    CONFIG_BOOL("plaintext-outside-loopback", struct clamav_settings, plaintext_outside_loopback,
+                .fallback = "false",
+                .help = "That address is on another machine, or in a container, is meant: no "
+                        "warning. clamd speaks clear text only, so everybody on the way can read "
+                        "every file and have it called clean. The policy of the machine is asked "
+                        "all the same."),
     CONFIG_ENUM("transport", struct clamav_settings, transport, transport_names, .fallback = "auto",
                 .restart = true,
                 .help =

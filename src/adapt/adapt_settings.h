@@ -24,7 +24,8 @@ struct worker_settings {
 };
 
 struct clamav_settings {
-    struct config_address address; /* where clamd listens */
+    struct config_address address;   /* where clamd listens */
+    bool plaintext_outside_loopback; /* that it is on another machine is meant */
     enum clamd_transport transport;
     unsigned connections; /* of each loop */
     unsigned queue;       /* files that wait for a connection, each loop */

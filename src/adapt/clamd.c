@@ -495,11 +495,34 @@ static struct conn *conn_idle(const struct clamd *c)
     return best;
 }
 
+static void queue_fail(struct clamd *c, enum err e, const char *why)
+{
+    while (c->queue) {
+        struct clamd_job *j = c->queue;
+
+        queue_remove(j);
+        job_fail(j, e, why);
+    }
+}
+
+/* Since they came it may have become one that is not to be asked. */
+static void queue_drop_refused(struct clamd *c)
+{
+    struct clamd_health_report r;
+
+    if (!c->queue)
+        return;
+    clamd_health_read(c->health, &r);
+    if (r.refused)
+        queue_fail(c, ERR_POLICY, r.why);
+}
+
 static void dispatch(struct clamd *c)
 {
     struct conn *k;
     unsigned connecting = 0;
 
+    queue_drop_refused(c);
     while (c->queue && (k = conn_idle(c)) != NULL)
         conn_give(k, c->queue);
     DL_FOREACH (c->conns, k)
@@ -517,16 +540,6 @@ static void dispatch(struct clamd *c)
         }
     }
     recount(c);
-}
-
-static void queue_fail(struct clamd *c, enum err e, const char *why)
-{
-    while (c->queue) {
-        struct clamd_job *j = c->queue;
-
-        queue_remove(j);
-        job_fail(j, e, why);
-    }
 }
 
 static void on_retry(struct timer *t)

@@ -24,6 +24,7 @@ struct clamd_settings {
     bool trust_silent;              /* believe an OK of a daemon with silent_limits, too */
     uint64_t check_ms;              /* how often VERSION is asked */
     uint64_t self_test_ms;          /* deadline of each question of the monitor */
+    const char *refused;            /* the monitor begins with clamd_monitor_refuse(); or NULL */
 };
 
 #define CLAMD_VERSION_MAX 96
@@ -43,14 +44,16 @@ struct clamd_health_report {
     uint64_t scan_max;               /* what it really looks into, at most settings.scan_max */
     char version[CLAMD_VERSION_MAX]; /* "ClamAV 1.4.6/27400/Sat ..."; "" before it answered */
     char why[160];                   /* what is wrong; "" when up, or not known yet */
+    bool refused;                    /* it is not asked: clamd_monitor_refuse(). Then not up */
     uint64_t since_wall_ms;          /* of the present state */
     uint32_t
         lives; /* grows whenever the daemon was seen to end: what it knows may be other since */
 };
 void clamd_health_read(const struct clamd_health *h, struct clamd_health_report *ret);
 
-/* Asks VERSION every check_ms, and at once after somebody saw the daemon gone; while it is down,
- * with pauses that grow from 100 ms to 5 s. Whenever the daemon comes up or its version changes:
+/* Asks VERSION every check_ms, and at once after somebody saw the daemon
+ * gone; while it is down, with pauses that grow from 100 ms to 5 s. Whenever the daemon comes up or
+ * its version changes:
  *   1. a small file with the EICAR test signature must be FOUND (else: no signatures, not up), by
  *      FILDES if the transport allows it, else by INSTREAM;
  *   2. a file of scan_max bytes that begins with it must be FOUND, too; if the daemon's own limits
@@ -68,6 +71,10 @@ NODISCARD enum err clamd_monitor_new(struct loop *l, const struct clamd_settings
                                      struct clamd_health *h, void (*changed)(void *arg), void *arg,
                                      struct clamd_monitor **ret);
 void clamd_monitor_free(struct clamd_monitor *m); /* NULL is fine */
+/* |why|, copied: it must not be asked, so that it counts as down, for that reason, without a
+ * connection to it; files that wait are not sent, those on their way end as they began. NULL: it
+ * may be. */
+void clamd_monitor_refuse(struct clamd_monitor *m, const char *why);
 
 struct clamd;
 /* Copies |s|, refs |h|. */

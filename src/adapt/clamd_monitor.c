@@ -46,9 +46,10 @@ struct clamd_monitor {
     bool suspected;                 /* look again when this look is over */
     bool full;                      /* this look measures limits, too */
     bool asked;                     /* the question of this step was sent */
-    bool kept;      /* |session| is left from the last look, and so tells of an end */
-    uint32_t lives; /* see clamd.h */
-    bool reborn;    /* it ended: measure it anew */
+    bool kept;         /* |session| is left from the last look, and so tells of an end */
+    uint32_t lives;    /* see clamd.h */
+    bool reborn;       /* it ended: measure it anew */
+    char refused[160]; /* why nobody may ask it; "": it may be */
     uint64_t probe;
     struct clamd_health_report now, next; /* as told to all; as this look finds it */
     struct task tell;
@@ -119,6 +120,7 @@ static void log_down(const struct clamd_monitor *m)
 static void publish(struct clamd_monitor *m)
 {
     m->next.lives = m->lives;
+    m->next.refused = m->refused[0] != '\0';
 
     bool first = m->now.since_wall_ms == 0, turned = first || m->now.up != m->next.up;
 
@@ -414,6 +416,8 @@ static enum err step_send(struct clamd_monitor *m)
 /* Without a session it makes one first, and begins again when that is connected. */
 static void step_begin(struct clamd_monitor *m, enum step step)
 {
+    if (m->refused[0])
+        return;
     m->step = step;
     m->asked = false;
     timer_set(m->loop, &m->timer, loop_now_ms(m->loop) + m->settings.self_test_ms);
@@ -447,6 +451,32 @@ static void on_suspected(void *arg)
         timer_set(m->loop, &m->timer, m->looked_ms + BACKOFF_MIN_MS);
 }
 
+/* ---- whoever may not be asked ---- */
+
+/* Nothing happens until it may be: no session, no timer. */
+static void look_no_more(struct clamd_monitor *m)
+{
+    bool was_down = m->now.since_wall_ms > 0 && !m->now.up;
+
+    drop_session(m);
+    look_down(m, span_of(m->refused));
+    timer_clear(m->loop, &m->timer);
+    m->backoff_ms = 0;
+    if (was_down)
+        log_down(m); /* for another reason than the log has */
+}
+
+void clamd_monitor_refuse(struct clamd_monitor *m, const char *why)
+{
+    bool was_refused = m->refused[0] != '\0';
+
+    (void)span_copy(span_of(why ? why : ""), m->refused, sizeof m->refused);
+    if (m->refused[0])
+        look_no_more(m);
+    else if (was_refused)
+        step_begin(m, STEP_CONNECT);
+}
+
 /* ---- life ---- */
 
 enum err clamd_monitor_new(struct loop *l, const struct clamd_settings *s, struct clamd_health *h,
@@ -464,7 +494,11 @@ enum err clamd_monitor_new(struct loop *l, const struct clamd_settings *s, struc
     m->timer.fire = on_timer;
     m->tell.run = tell_run;
     clamd_health_attach(h, l, on_suspected, m);
-    step_begin(m, STEP_CONNECT);
+    m->settings.refused = NULL;
+    if (s->refused)
+        clamd_monitor_refuse(m, s->refused);
+    else
+        step_begin(m, STEP_CONNECT);
     *ret = m;
     return OK;
 }

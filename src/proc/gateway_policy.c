@@ -246,6 +246,7 @@ void policy_configured(struct gateway_core *g)
     for (size_t i = 0; i < s->n_services; i++)
         if (s->services[i].type == ICAP_SERVICE_INSPECT)
             gauge_add(g, s->services[i].name);
+    policy_clamd_configured(g);
 }
 
 /* ---- the set in force ---- */

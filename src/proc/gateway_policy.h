@@ -93,6 +93,8 @@ uint64_t policy_bypassed(const struct gateway_policy *p, const struct exception 
 /* ---- gateway_clamd.c ---- */
 NODISCARD enum err policy_clamd_init(struct gateway_policy *p, const struct clamav_settings *s);
 NODISCARD enum err policy_clamd_start(struct gateway_core *g);
+/* Another configuration, and perhaps another policy of the machine: may clamd be asked? */
+void policy_clamd_configured(struct gateway_core *g);
 void policy_clamd_done(struct gateway_policy *p);
 
 #endif

@@ -725,6 +725,36 @@ static void test_figures_are_read_by_other_threads(void **state)
     assert_int_equal(counts(f).jobs, 20);
 }
 
+/* A policy that came since does not let it be asked: not even for those who wait already. */
+static void test_it_must_not_be_asked_any_more(void **state)
+{
+    struct fixture *f = *state;
+    struct clamd_health_report r;
+
+    f->daemon.hold = true;
+    for (unsigned i = 0; i < 4; i++) /* two have a session, two wait */
+        assert_int_equal(submit(f, "x", 60000), OK);
+    STEP_UNTIL(f, f->daemon.n_files == 2);
+    clamd_health_read(f->health, &r);
+    r.up = false;
+    r.refused = true;
+    (void)snprintf(r.why, sizeof r.why, "not asked: line 3");
+    clamd_health_write(f->health, &r);
+    assert_int_equal(submit(f, "x", 60000), OK);
+    STEP_UNTIL(f, f->files[4].calls == 1);
+    for (unsigned i = 2; i < 5; i++) {
+        assert_int_equal(f->files[i].calls, 1);
+        assert_int_equal(f->files[i].answer.verdict, CLAMD_ERROR);
+        assert_string_equal(f->files[i].answer.text, "not asked: line 3");
+    }
+    f->daemon.hold = false;
+    for (unsigned i = 0; i < 2; i++)
+        daemon_answer(&f->daemon, "fd[10]: OK");
+    STEP_UNTIL(f, f->files[0].calls && f->files[1].calls);
+    assert_int_equal(f->files[0].answer.verdict, CLAMD_CLEAN);
+    assert_int_equal(f->daemon.n_files, 2);
+}
+
 #define TEST(t)     cmocka_unit_test_setup_teardown(t, setup, teardown)
 #define TEST_TCP(t) cmocka_unit_test_setup_teardown(t, setup_tcp, teardown)
 
@@ -732,6 +762,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_one_session_serves_file_after_file),
+        TEST(test_it_must_not_be_asked_any_more),
         TEST(test_ok_of_a_silent_daemon),
         TEST_TCP(test_ok_of_a_silent_daemon),
         TEST(test_ok_of_a_silent_daemon_that_is_believed),

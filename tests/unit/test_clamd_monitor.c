@@ -335,6 +335,68 @@ static void test_it_goes_and_comes(void **state)
     assert_true(health(f).since_wall_ms > since);
 }
 
+/* The policy of the machine may come before the daemon, and while it is up. */
+static void test_it_must_not_be_asked(void **state)
+{
+    struct fixture *f = *state;
+
+    f->settings.refused = "not asked: line 3";
+    start(f);
+    STEP_UNTIL(f, f->n_changes == 1);
+    f->settings.refused = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        struct clamd_health_report r = health(f);
+
+        assert_false(r.up);
+        assert_true(r.refused);
+        assert_string_equal(r.why, "not asked: line 3");
+        clamd_health_suspect(f->health);
+        pass(f, 30000);
+        assert_int_equal(daemon_open_peers(&f->daemon), 0);
+        assert_int_equal(f->daemon.n_versions, i);
+        assert_int_equal(f->n_changes, 1 + 2 * i);
+        clamd_monitor_refuse(f->monitor, "not asked: line 3"); /* the same again */
+        steps(f);
+        assert_int_equal(f->n_changes, 1 + 2 * i);
+        clamd_monitor_refuse(f->monitor, NULL);
+        STEP_UNTIL(f, f->n_changes == 2 + 2 * i);
+        r = health(f);
+        assert_true(r.up);
+        assert_false(r.refused);
+        assert_int_equal(f->daemon.n_versions, i + 1);
+        clamd_monitor_refuse(f->monitor, NULL); /* nothing new */
+        clamd_monitor_refuse(f->monitor, "not asked: line 3");
+        STEP_UNTIL(f, f->n_changes == 3 + 2 * i);
+    }
+}
+
+/* In the middle of a look, and of one that is down for a reason of its own. */
+static void test_it_must_not_be_asked_any_more(void **state)
+{
+    struct fixture *f = *state;
+
+    f->daemon.mute = true;
+    start(f);
+    STEP_UNTIL(f, daemon_open_peers(&f->daemon) == 1);
+    clamd_monitor_refuse(f->monitor, "x");
+    STEP_UNTIL(f, daemon_open_peers(&f->daemon) == 0);
+    assert_true(health(f).refused);
+    clamd_monitor_refuse(f->monitor, NULL);
+    daemon_die(&f->daemon);
+    f->daemon.n_peers = 0;
+    pass(f, 3000);
+    assert_false(health(f).refused);
+    assert_false(health(f).up);
+    clamd_monitor_refuse(f->monitor, "y");
+    assert_string_equal(health(f).why, "y");
+    f->daemon.mute = false;
+    daemon_listen(&f->daemon);
+    pass(f, 10000);
+    assert_int_equal(daemon_open_peers(&f->daemon), 0);
+    clamd_monitor_refuse(f->monitor, NULL);
+    STEP_UNTIL(f, health(f).up);
+}
+
 /* Between two looks, and with the same version: what it knows may be other all the same. */
 static void test_a_quick_restart_is_noticed(void **state)
 {
@@ -456,6 +518,8 @@ int main(void)
         TEST(test_what_is_not_up),
         TEST(test_it_asks_again_and_tells_of_news_only),
         TEST(test_it_goes_and_comes),
+        TEST(test_it_must_not_be_asked),
+        TEST(test_it_must_not_be_asked_any_more),
         TEST(test_a_quick_restart_is_noticed),
         TEST(test_a_suspicion_without_ground),
         TEST(test_an_emptied_database_is_found_on_suspicion),
