@@ -7,14 +7,17 @@
 #define ADAPT_REMOTE_SCAN_H
 
 #include "adapt/verdict.h"
+#include "config/config.h"
 #include "protect/policy_file.h"
 #include "protect/tls_context.h"
 
 struct remote_scan;
 
 struct remote_scan_request {
-    const char *url;         /* of the service; outlives the scan */
-    struct tls_context *tls; /* NULL: clear text; it takes a reference */
+    const char *url;             /* of the service; outlives the scan */
+    struct tls_context *tls;     /* NULL: clear text; it takes a reference */
+    sallyport_level require;     /* of the connection, at least */
+    struct config_strings peers; /* who the service may be; empty: whoever |tls| trusts. Copied */
     /* Of the machine, which the connection must meet as well; NULL: none. It takes a reference. */
     const struct policy_file *policy;
     int fd; /* read-only, the whole file; taken over, whatever the call answers */

@@ -55,8 +55,11 @@ static void add_printer(const json_t *p, struct buf *out)
 {
     json_int_t ipp = ask_number(p, "ipp_port"), ipps = ask_number(p, "ipps_port");
 
-    buf_fmt(out, "%s\n  path      %s\n  backend   %s%s\n  requires  ", ask_text(p, "name"),
-            ask_text(p, "path"), ask_text(p, "backend"), state_of(p));
+    buf_fmt(out, "%s\n  path      %s\n  backend   %s%s\n", ask_text(p, "name"), ask_text(p, "path"),
+            ask_text(p, "backend"), state_of(p));
+    if (*ask_text(p, "why"))
+        buf_fmt(out, "  why       %s\n", ask_text(p, "why"));
+    buf_text(out, "  requires  ");
     add_require(p, out);
     buf_text(out, "\n  reached  ");
     if (ipps)

@@ -27,8 +27,8 @@ static void announcement_free(struct announcement *n)
     free(n);
 }
 
-/* NULL: it said nothing. */
-static void announce(struct announcement *n, const struct ipp_message *attributes)
+/* |attributes| NULL: it said nothing, and |why| says why. */
+static void announce(struct announcement *n, const struct ipp_message *attributes, const char *why)
 {
     const struct ipp_advertisement a = {
         .set = n->printer->set,
@@ -41,19 +41,19 @@ static void announce(struct announcement *n, const struct ipp_message *attribute
 
     buf_init(&txt, 65536);
     ipp_advertise_txt(&a, &txt);
-    n->done(n->arg, n->printer, attributes != NULL, buf_span(&txt));
+    n->done(n->arg, n->printer, attributes ? NULL : why, buf_span(&txt));
     buf_done(&txt);
     announcement_free(n);
 }
 
 static void on_answer(void *arg, const struct ipp_backend_answer *answer)
 {
-    announce(arg, answer->message);
+    announce(arg, answer->message, answer->detail[0] ? answer->detail : answer->why);
 }
 
 static void tell_without(struct task *t)
 {
-    announce(CONTAINER_OF(t, struct announcement, untold), NULL);
+    announce(CONTAINER_OF(t, struct announcement, untold), NULL, "");
 }
 
 static enum err make_request(const struct ipp_printer *p, struct buf *out)
@@ -93,7 +93,7 @@ void ipp_announcements_end(struct ipp_server *s)
         struct announcement *n = s->announcements;
 
         ipp_errand_cancel(n->errand);
-        announce(n, NULL);
+        announce(n, NULL, "");
     }
 }
 

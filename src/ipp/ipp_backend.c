@@ -18,6 +18,7 @@ static void backend_free_if_last(struct ipp_backend *b)
     if (!b->freed || b->errands)
         return;
     upstream_free(b->pool);
+    sallyport_want_free(b->peers);
     policy_unref(b->policy);
     tls_context_unref(b->set.tls);
     ipp_backend_known_unref(b->set.known);
@@ -339,6 +340,9 @@ static enum err begin(struct ipp_errand *e)
     return begin_request(e);
 }
 
+const char ipp_errand_unprotected[] =
+    "the connection to the printer is not protected as is demanded";
+
 /* What the pool says names the printer's address, which is nobody's business here. */
 static const char *connect_why(enum err e)
 {
@@ -347,7 +351,7 @@ static const char *connect_why(enum err e)
     case ERR_DRAINING: return "the gateway is shutting down";
     case ERR_NOMEM: return "no memory for a connection to the printer";
     case ERR_TLS: return "the printer's TLS cannot be trusted: see the log of the gateway";
-    case ERR_POLICY: return "the connection to the printer is not protected as is demanded";
+    case ERR_POLICY: return ipp_errand_unprotected;
     default: return "the printer cannot be reached";
     }
 }
@@ -360,9 +364,12 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
     e->ticket = NULL;
     if (!stream) {
         (void)span_copy(span_of(why), e->detail, sizeof e->detail);
-        ipp_errand_end(
-            e, err == ERR_NOMEM || err == ERR_DRAINING || err == ERR_TIMEOUT ? err : ERR_UPSTREAM,
-            connect_why(err));
+        ipp_errand_end(e,
+                       err == ERR_NOMEM || err == ERR_DRAINING || err == ERR_TIMEOUT ||
+                               err == ERR_POLICY
+                           ? err
+                           : ERR_UPSTREAM,
+                       connect_why(err));
         return;
     }
     e->stream = stream;
@@ -487,6 +494,25 @@ static enum err texts_make(struct ipp_backend *b)
     return ipp_uri_format_target(u, &target);
 }
 
+/* By Upgrade nothing is protected when the connection is there, and nothing said that matters: the
+ * demand is made when TLS has begun (ipp_errand_handshaken()), and it always does. */
+static enum err demand_make(struct ipp_backend *b, struct protect_policy *ret_first)
+{
+    const struct ipp_backend_settings *s = &b->set;
+    bool demands = s->require > SALLYPORT_NONE || s->peers.n > 0;
+    bool upgrades = s->tls && !s->uri.secure && (demands || s->uri.auth & IPP_AUTH_TLS);
+
+    TRY(protect_peers(s->peers.v, s->peers.n, &b->peers));
+    b->set.peers = (struct config_strings){0}; /* they may go now */
+    b->demand = (struct protect_policy){.require = s->require, .want = b->peers};
+    *ret_first = b->demand;
+    if (upgrades) {
+        *ret_first = (struct protect_policy){.require = SALLYPORT_NONE};
+        atomic_store(&s->known->upgrades, true);
+    }
+    return OK;
+}
+
 enum err ipp_backend_new(const struct ipp_backend_settings *s, struct ipp_backend **ret)
 {
     struct ipp_backend *b = calloc(1, sizeof *b);
@@ -500,22 +526,21 @@ enum err ipp_backend_new(const struct ipp_backend_settings *s, struct ipp_backen
     b->http.head_ms = b->http.body_idle_ms = b->http.write_idle_ms = s->timeout_ms;
     b->http.exchange_ms = 0;
     (void)ipp_backend_known_ref(s->known);
-    if (s->tls && !s->uri.secure && s->uri.auth & IPP_AUTH_TLS)
-        atomic_store(&s->known->upgrades, true);
     b->set.tls = s->tls ? tls_context_ref(s->tls) : NULL;
     (void)span_copy(s->uri.host, host, sizeof host);
-    const struct upstream_settings up = {
+    struct upstream_settings up = {
         .host = host,
         .port = ipp_uri_port(&s->uri, IPP_PORT),
         .tls = s->uri.secure ? s->tls : NULL,
         .system = b->set.system,
-        .policy = {.require = s->uri.secure ? SALLYPORT_STRONG : SALLYPORT_NONE},
         .connect_ms = s->timeout_ms < 10000 ? s->timeout_ms : 10000,
         .connections_max = s->connections,
         .idle_max = s->connections,
     };
     enum err err = texts_make(b);
 
+    if (err == OK)
+        err = demand_make(b, &up.policy);
     if (err == OK)
         err = upstream_new(s->loop, &up, &b->pool);
     if (err) {

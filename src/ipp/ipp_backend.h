@@ -8,6 +8,7 @@
 
 #include "adapt/body.h"
 #include "base/buf.h"
+#include "config/config.h"
 #include "http/http_engine.h"
 #include "ipp/ipp_message.h"
 #include "ipp/ipp_uri.h"
@@ -27,6 +28,8 @@ struct ipp_backend_settings {
     /* For ipps from the first byte; else for TLS by Upgrade (RFC 2817), where the URI's list has
      * TLS or the printer demands it (426). It takes a reference. NULL: clear text only. */
     struct tls_context *tls;
+    sallyport_level require;         /* of each connection, and of those by Upgrade */
+    struct config_strings peers;     /* who it may be; empty: whoever |tls| trusts. Read once */
     struct protect_system system;    /* policy of the machine */
     struct ipp_backend_known *known; /* it takes a reference */
     struct ipp_limits message;

@@ -19,6 +19,8 @@ struct ipp_backend_known {
 struct ipp_backend {
     struct ipp_backend_settings set;
     struct policy_file *policy; /* set.system's, referenced */
+    struct protect_policy demand;
+    sallyport_want *peers; /* of |demand|; NULL: anybody */
     struct upstream *pool;
     struct http_limits http;
     char host[300]; /* Host: */
@@ -57,6 +59,7 @@ struct ipp_errand {
 
 /* Bytes of attributes and document. */
 uint64_t ipp_errand_len(const struct ipp_errand *e);
+extern const char ipp_errand_unprotected[]; /* what is said of one that is not as is demanded */
 /* The answer is told on a turn of its own. |why| is copied. */
 void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why);
 /* Once more, on another connection. */

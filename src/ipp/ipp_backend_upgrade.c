@@ -53,12 +53,18 @@ void ipp_errand_switched(struct ipp_errand *e)
 
 void ipp_errand_handshaken(struct ipp_errand *e)
 {
+    const struct ipp_backend *b = e->backend;
+    char text[PROTECT_WHY_MAX];
     sallyport_why why;
 
-    if (stream_check_system(e->stream, &e->backend->set.system, &why) != OK)
-        ipp_errand_end(e, ERR_POLICY, why.text);
-    else if (http_client_switched(e->engine) != OK)
+    if (protect_policy_check(&b->demand, stream_report(e->stream), &why) != OK ||
+        stream_check_system(e->stream, &b->set.system, &why) != OK) {
+        (void)span_copy(span_of(protect_refusal_text(&why, stream_report(e->stream), text)),
+                        e->detail, sizeof e->detail);
+        ipp_errand_end(e, ERR_POLICY, ipp_errand_unprotected);
+    } else if (http_client_switched(e->engine) != OK) {
         ipp_errand_end(e, ERR_BUG, "the engine does not switch");
-    else
+    } else {
         e->upgrade = UPGRADE_END;
+    }
 }

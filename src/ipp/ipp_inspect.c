@@ -68,6 +68,8 @@ static void start_elsewhere(struct ipp_exchange *ex, int fd)
     const struct remote_scan_request r = {
         .url = ex->printer->set->icap,
         .tls = ex->printer->icap_tls,
+        .require = ipp_level_required(ex->printer->set->icap_require, ex->printer->icap_tls),
+        .peers = ex->printer->set->icap_peers,
         .policy = ex->server->snapshot->system.file, /* as it is now */
         .fd = fd,
         .len = ex->document_len,

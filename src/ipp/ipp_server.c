@@ -31,6 +31,8 @@ static enum err reach_new(const struct ipp_server *s, const struct ipp_snapshot 
             .loop = s->env.loop,
             .uri = p->backend,
             .tls = p->backend_tls,
+            .require = ipp_level_required(p->set->backend_require, p->backend.secure),
+            .peers = p->set->backend_peers,
             .system = snapshot->system,
             .known = p->known,
             .message = snapshot->set->message,

@@ -71,9 +71,10 @@ struct span ipp_plaintext_refusal(void);
 
 /* How printer |i| of the snapshot in force is to be announced (ipp_advertise.h): asks it for its
  * attributes, until |deadline_ms| of the loop (0: not at all). |done| is called once, never inside
- * the call, when the server is freed at the latest if it was to be asked; |answered| false: it did
- * not answer, and |txt| has what is known without it. ERR_MISSING: there is none; ERR_NOMEM. */
-typedef void (*ipp_announced_fn)(void *arg, const struct ipp_printer *p, bool answered,
+ * the call, when the server is freed at the latest if it was to be asked. |why| NULL: it answered;
+ * else why it did not, for operators ("": it was not asked), and |txt| has what is known without
+ * it. ERR_MISSING: there is none; ERR_NOMEM. */
+typedef void (*ipp_announced_fn)(void *arg, const struct ipp_printer *p, const char *why,
                                  struct span txt);
 NODISCARD enum err ipp_server_announce(struct ipp_server *s, size_t i, uint64_t deadline_ms,
                                        ipp_announced_fn done, void *arg);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ipp/ipp_names.h"
+#include "protect/policy.h"
 #include "tenant/credential.h"
 
 const struct config_names ipp_upgrade_names = CONFIG_NAMES(
@@ -17,6 +18,9 @@ static const struct config_names rfc2069_names =
 static const struct config_names require_names =
     CONFIG_NAMES({"tls", IPP_REQUIRE_TLS}, {"digest", IPP_REQUIRE_DIGEST},
                  {"certificate", IPP_REQUIRE_CERTIFICATE});
+static const struct config_names level_names = CONFIG_NAMES(
+    {"auto", IPP_LEVEL_AUTO}, {"none", SALLYPORT_NONE}, {"integrity", SALLYPORT_INTEGRITY},
+    {"weak", SALLYPORT_WEAK}, {"strong", SALLYPORT_STRONG});
 static const struct config_names anonymous_names =
     CONFIG_NAMES({"attributes", IPP_ANONYMOUS_ATTRIBUTES}, {"nothing", IPP_ANONYMOUS_NOTHING});
 
@@ -268,6 +272,18 @@ static const struct config_row printer_rows[] = {
                           "begun where a printer demands it and backend-ca is set."),
     CONFIG_PATH("backend-ca", struct ipp_printer_settings, backend_ca,
                 .help = "CAs (PEM) that certify the backend; without it, the system's."),
+    CONFIG_ENUM("backend-require", struct ipp_printer_settings, backend_require, level_names,
+                .fallback = "auto",
+                .help = "Least protection of connections to the backend; before that is there "
+                        "nothing is asked or sent, also where TLS is by Upgrade. auto: strong for "
+                        "ipps:, none for others. none, written out: that documents go to it in "
+                        "clear text is meant, and no warning."),
+    CONFIG_STRINGS("backend-peers", struct ipp_printer_settings, backend_peers,
+                   .max = SALLYPORT_WANT_PEERS_MAX, .valid = protect_peer_fault,
+                   .help = "Who the backend may be, by a name in its certificate or its key, as "
+                           "peers of a listener: dns:, uri:, email:, ip:, dn: or key:. Its "
+                           "certificate must be good for the host in its URI all the same. Empty: "
+                           "whoever has one that is."),
     CONFIG_SET("require", struct ipp_printer_settings, require, require_names, .fallback = "[tls]",
                .help = "What a request needs before it counts. tls: by Upgrade or from the first "
                        "byte. digest: a user and password, proved by Digest (RFC 7616). "
@@ -308,6 +324,18 @@ static const struct config_row printer_rows[] = {
                           "it would change is blocked."),
     CONFIG_PATH("icap-ca", struct ipp_printer_settings, icap_ca,
                 .help = "CAs (PEM) that certify an icaps: service; without it, the system's."),
+    CONFIG_ENUM("icap-require", struct ipp_printer_settings, icap_require, level_names,
+                .fallback = "auto",
+                .help = "Least protection of connections to that service; below it no document is "
+                        "shown to it, which is engine-down. auto: strong for icaps:, none for "
+                        "icap:."),
+    CONFIG_STRINGS("icap-peers", struct ipp_printer_settings, icap_peers,
+                   .max = SALLYPORT_WANT_PEERS_MAX, .valid = protect_peer_fault,
+                   .help = "Who that service may be, as in backend-peers."),
+    CONFIG_BOOL("icap-plaintext-outside-loopback", struct ipp_printer_settings,
+                icap_plaintext_outside_loopback, .fallback = "false",
+                .help = "Allow an icap: service on another machine: everybody on the way can read "
+                        "every document, and change what is said of it."),
     CONFIG_BLOCK("types", struct ipp_printer_settings, types, type_policy_block,
                  .help = "Which types of documents pass; needs filetype in the pipeline."),
     CONFIG_LIST("rules", struct ipp_printer_settings, rules, n_rules, rule_block, .max = 1000,
@@ -354,6 +382,13 @@ static const struct config_row printer_rows[] = {
 };
 const struct config_block ipp_printer_block =
     CONFIG_ROWS(struct ipp_printer_settings, printer_rows, .help = "Printers.");
+
+sallyport_level ipp_level_required(unsigned require, bool secure)
+{
+    if (require != IPP_LEVEL_AUTO)
+        return (sallyport_level)require;
+    return secure ? SALLYPORT_STRONG : SALLYPORT_NONE;
+}
 
 struct ipp_demand ipp_printer_demand(const struct ipp_printer_settings *p)
 {

@@ -9,6 +9,7 @@
 #include "http/http_engine.h"
 #include "ipp/ipp_scan.h"
 #include "ipp/ipp_uri.h"
+#include "sallyport/report.h"
 
 /* TLS on a connection that began in clear text (RFC 2817): not at all; for OPTIONS, which tell and
  * change nothing; for every request that could as well be made in clear text (the draft, to the
@@ -50,6 +51,10 @@ struct ipp_settings {
 };
 extern const struct config_block ipp_block;
 
+/* Of connections that the gateway makes itself: a sallyport_level, or this: as strong as it gets
+ * where the URI has TLS from the first byte, else nothing. */
+#define IPP_LEVEL_AUTO 4u
+
 /* What `require` may name: bits 1 << value. */
 enum ipp_require { IPP_REQUIRE_TLS, IPP_REQUIRE_DIGEST, IPP_REQUIRE_CERTIFICATE };
 enum ipp_anonymous { IPP_ANONYMOUS_ATTRIBUTES, IPP_ANONYMOUS_NOTHING };
@@ -58,12 +63,14 @@ struct ipp_printer_settings {
     const char *name;
     const char *path;
     struct config_strings aliases;
-    const char *backend;          /* URI */
-    const char *backend_ca;       /* PEM file; NULL: the system's */
-    unsigned require;             /* 1 << enum ipp_require */
-    bool basic;                   /* Basic is asked for, too, within TLS */
-    enum ipp_anonymous anonymous; /* what is told before anybody has proved who he is */
-    struct config_strings allow;  /* user:NAME, group:NAME, tenant:NAME; empty: everybody */
+    const char *backend;                 /* URI */
+    const char *backend_ca;              /* PEM file; NULL: the system's */
+    unsigned backend_require;            /* sallyport_level, or IPP_LEVEL_AUTO */
+    struct config_strings backend_peers; /* who it may be; empty: whoever the CAs certify */
+    unsigned require;                    /* 1 << enum ipp_require */
+    bool basic;                          /* Basic is asked for, too, within TLS */
+    enum ipp_anonymous anonymous;        /* what is told before anybody has proved who he is */
+    struct config_strings allow;         /* user:NAME, group:NAME, tenant:NAME; empty: everybody */
     struct config_strings
         operators; /* the same: who may do to others' jobs what their owners may */
     struct config_strings operations; /* further ones that are let through */
@@ -72,6 +79,9 @@ struct ipp_printer_settings {
     unsigned pipeline;
     const char *icap;    /* URL of a service that is asked after the pipeline; NULL: none */
     const char *icap_ca; /* PEM file for icaps:; NULL: the system's */
+    unsigned icap_require;
+    struct config_strings icap_peers;
+    bool icap_plaintext_outside_loopback;
     struct type_policy_settings types;
     struct rule_settings *rules;
     size_t n_rules;
@@ -88,6 +98,10 @@ struct ipp_printer_settings {
     const char *contact;
 };
 extern const struct config_block ipp_printer_block;
+
+/* What a `backend-require` or `icap-require` stands for. |secure|: the URI has TLS from the first
+ * byte. */
+sallyport_level ipp_level_required(unsigned require, bool secure);
 
 /* What of |p|'s demands is not in a URI. */
 struct ipp_demand ipp_printer_demand(const struct ipp_printer_settings *p);

@@ -167,15 +167,16 @@ static void require_json(const struct ipp_printer_settings *set, struct json *j)
 }
 
 /* One that was not asked may be well: too many others were silent. */
-static void answers_json(const struct printer_answer *a, bool answered, struct json *j)
+static void answers_json(const struct printer_answer *a, const char *why, struct json *j)
 {
     if (a->asked)
-        json_bool(j, "answers", answered);
+        json_bool(j, "answers", !why);
     else
         json_put_null(j, SPAN("answers"));
+    json_text(j, "why", why && why[0] ? why : NULL);
 }
 
-static void on_announced(void *arg, const struct ipp_printer *p, bool answered, struct span txt)
+static void on_announced(void *arg, const struct ipp_printer *p, const char *why, struct span txt)
 {
     struct printer_answer *a = arg;
     const struct ipp_snapshot *s = a->question->gateway->print.snapshot;
@@ -185,7 +186,7 @@ static void on_announced(void *arg, const struct ipp_printer *p, bool answered, 
     json_text(j, "name", p->set->name);
     json_text(j, "path", p->set->path);
     json_text(j, "backend", p->set->backend);
-    answers_json(a, answered, j);
+    answers_json(a, why, j);
     require_json(p->set, j);
     json_u64(j, "ipp_port", s->port);
     json_u64(j, "ipps_port", s->secure_port);

@@ -21,6 +21,10 @@ struct pool {
     struct arena mem;
     struct tls_context *tls;
     struct policy_file *policy; /* of the machine; NULL: none */
+    sallyport_level require;
+    const char **peers;
+    size_t n_peers;
+    sallyport_want *want; /* of |peers|; NULL: anybody */
     char *url, *host, *host_header;
     struct lane {
         struct pool *pool;
@@ -209,6 +213,7 @@ static void pool_free(struct pool *p)
         icap_client_free(p->lanes[i].client);
     tls_context_unref(p->tls);
     policy_unref(p->policy);
+    sallyport_want_free(p->want);
     arena_done(&p->mem);
     free(p);
 }
@@ -252,7 +257,7 @@ static enum err make_lanes(struct pool *p, const struct icap_uri *uri)
                              : uri->secure ? ICAPS_PORT
                                            : ICAP_PORT,
                      .tls = uri->secure ? p->tls : NULL,
-                     .policy = {.require = uri->secure ? SALLYPORT_STRONG : SALLYPORT_NONE},
+                     .policy = {.require = p->require, .want = p->want},
                      .system = {.file = p->policy, .service = "icap"},
                      .connect_ms = CONNECT_MS,
                      .idle_ms = IDLE_MS,
@@ -269,6 +274,21 @@ static enum err make_lanes(struct pool *p, const struct icap_uri *uri)
     return OK;
 }
 
+static enum err make_demand(struct pool *p, const struct remote_scan_request *r)
+{
+    p->require = r->require;
+    p->policy = policy_ref(r->policy);
+    p->peers = arena_array(&p->mem, r->peers.n + 1, sizeof *p->peers);
+    if (!p->peers)
+        return ERR_NOMEM;
+    for (; p->n_peers < r->peers.n; p->n_peers++) {
+        p->peers[p->n_peers] = arena_text(&p->mem, span_of(r->peers.v[p->n_peers]));
+        if (!p->peers[p->n_peers])
+            return ERR_NOMEM;
+    }
+    return protect_peers(p->peers, p->n_peers, &p->want);
+}
+
 static enum err pool_new(struct gateway_remote *remote, const struct remote_scan_request *r,
                          struct pool **ret)
 {
@@ -282,9 +302,10 @@ static enum err pool_new(struct gateway_remote *remote, const struct remote_scan
     p->idle.at_ms = UINT64_MAX;
     arena_init(&p->mem, 65536);
     p->tls = r->tls ? tls_context_ref(r->tls) : NULL;
-    p->policy = policy_ref(r->policy);
     enum err e = make_names(p, &uri, r->url);
 
+    if (e == OK)
+        e = make_demand(p, r);
     if (e == OK && uri.secure && !p->tls)
         e = ERR_CONFIG;
     if (e == OK)
@@ -298,15 +319,30 @@ static enum err pool_new(struct gateway_remote *remote, const struct remote_scan
     return OK;
 }
 
+static bool has_peers(const struct pool *p, const struct config_strings *peers)
+{
+    bool same = p->n_peers == peers->n;
+
+    for (size_t i = 0; same && i < peers->n; i++)
+        same = strcmp(p->peers[i], peers->v[i]) == 0;
+    return same;
+}
+
 /* Another TLS context is another one's trust, and another policy asks for other things: connections
  * of the old ones are not for them. */
+static bool is_for(const struct pool *p, const struct remote_scan_request *r)
+{
+    return p->tls == r->tls && p->policy == r->policy && p->require == r->require &&
+           has_peers(p, &r->peers) && strcmp(p->url, r->url) == 0;
+}
+
 static enum err pool_get(struct gateway_remote *remote, const struct remote_scan_request *r,
                          struct pool **ret)
 {
     struct pool *p;
 
     LL_FOREACH (remote->pools, p)
-        if (p->tls == r->tls && p->policy == r->policy && strcmp(p->url, r->url) == 0) {
+        if (is_for(p, r)) {
             *ret = p;
             return OK;
         }

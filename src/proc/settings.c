@@ -752,6 +752,7 @@ static void check_printer(const struct settings *s, size_t at, struct config_rep
 
     check_printer_paths(s, at, r);
     check_printer_protection(s, v, r);
+    settings_check_upstreams(v, r);
     check_groups(s, v, "allow", &v->allow, r);
     check_groups(s, v, "operators", &v->operators, r);
     check_pipeline(s, v, v->pipeline, r);

@@ -142,6 +142,10 @@ struct settings {
 };
 extern const struct config_block settings_block;
 
+/* settings_upstreams.c: complains about what |v| demands of connections to its printer and its
+ * scanner. */
+void settings_check_upstreams(const struct ipp_printer_settings *v, struct config_report *r);
+
 /* Fills the derived members again, after |state| was changed. ERR_NOMEM. */
 NODISCARD enum err settings_derive(struct settings *s, struct arena *mem);
 

@@ -53,7 +53,8 @@ class Checker:
         self.dir = folder
         certificate, key = certificates.server
         shutil.copy(certificate, folder / "gateway.pem")
-        shutil.copy(certificates.ca, folder / "clients.pem")
+        for name in ("clients.pem", "printers.pem"):
+            shutil.copy(certificates.ca, folder / name)
         shutil.copy(key, folder / "gateway.key")
         shutil.copy(certificate, folder / "customers.pem")
         shutil.copy(key, folder / "customers.key")

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What operators see of printing, printers that are reached within TLS, and scanners on other machines."""
 import contextlib
+import hashlib
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 import types
@@ -215,6 +217,43 @@ class TestBackends:
         record = behind.wait_record(lambda r: r["print"].get("operation") == "Print-Job", since=since)
         assert record["print"]["channel"] == channel and record["body_len"] == len(PDF)
 
+    @staticmethod
+    def key_of(certificate):
+        """As peers have it."""
+        key = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-pubkey"], capture_output=True, check=True)
+        der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=key.stdout, capture_output=True, check=True)
+        return f"'key:{hashlib.sha256(der.stdout).hexdigest()}'"
+
+    @pytest.mark.parametrize("scheme, auth", [("ipps", ""), ("ipp", ";AUTH=TLS"), ("ipp", "")],
+                             ids=["ipps", "upgrade", "not demanded by the printer"])
+    def test_pins(self, certificates, start_gateway, scheme, auth):
+        """With another key than the one that is pinned nothing is sent, though the CA has certified it."""
+        other, _ = certificates.issue("other-key")
+        with WrongPrinter(certificates.server) as fake:
+            rows = {"require": "[]", "pipeline": "[]", "backend_ca": certificates.ca}
+            gateway = start_gateway([
+                printer("right", fake.uri(scheme, auth), backend_peers=f"[{self.key_of(certificates.server[0])}]", **rows),
+                printer("wrong", fake.uri(scheme, auth), backend_peers=f"[{self.key_of(other)}]", **rows),
+                printer("named", fake.uri(scheme, auth), backend_peers="['ip:127.0.0.1', 'dns:x.test']",
+                        backend_require="strong", **rows)])
+            for name in ("right", "named"):
+                assert gateway.client(name).print_job(PDF, "application/pdf").code == ipp.OK
+            assert len(fake.jobs) == 2 and all(heard.where == "tls" for heard in fake.heard)
+            before = len(fake.sessions)
+            answer = gateway.client("wrong").print_job(PDF, "application/pdf")
+            assert answer.code == 0x0502, answer
+            assert len(fake.jobs) == 2 and len(fake.sessions) > before
+            for session in fake.sessions[before:]:
+                assert not session.tls and (not session.clear or session.clear.startswith(b"OPTIONS * "))
+                assert b"POST" not in session.clear
+            record = gateway.record_of(answer)
+            assert record["error"] == "policy" and "somebody who is not wanted here; it is " in record["error_text"]
+            trouble, = [t for t in gateway.status()["troubles"] if t["area"] == "printer wrong"]
+            assert "the connection to the printer is not protected as is demanded" in trouble["text"]
+            said = json.loads(gateway.command_line("printers", "--state", gateway.state, "--json").stdout)["printers"]
+            assert {p["name"]: p["answers"] for p in said} == {"right": True, "wrong": False, "named": True}
+            assert ["not wanted here" in (p["why"] or "") for p in said] == [False, True, False]
+
     def test_bad_ca_holds_up_nothing(self, behind, certificates, start_gateway, tmp_path):
         """Operators see it, the server's certificate is renewed all the same, the printer is reached as before, and
         what is mended is taken over."""
@@ -333,6 +372,20 @@ class TestScannerElsewhere:
         assert len(cupsd.documents()) == printed + 1
         record = gateway.wait_record(lambda r: r.get("action") == "block")
         assert record["findings"][0]["engine"] == "icap" and record["cause"] == "infected"
+
+    def test_who_it_is(self, sallyport, certificates, cupsd, start_gateway, tmp_path, document):
+        """A scanner that is certified and somebody else sees no document."""
+        _, port = sallyport.address("tls")
+        rows = {"require": "[]", "pipeline": "[]", "icap": f"icaps://localhost:{port}/inspect", "icap_ca": certificates.ca}
+        gateway = start_gateway([printer("right", cupsd.uri(), icap_peers="['dns:localhost']", icap_require="strong", **rows),
+                                 printer("wrong", cupsd.uri(), icap_peers="['dns:scan.test']", **rows)])
+        shown = len(sallyport.records())
+        assert "server-error-busy" in print_to(gateway.uri("wrong"), document, tmp_path).stdout
+        record = gateway.wait_record(lambda r: r.get("cause") == "engine-down")
+        assert "the scanner was not asked: " in record["error_text"] and "; it is " in record["error_text"], record
+        assert len(sallyport.records()) == shown
+        assert "[PASS]" in print_to(gateway.uri("right"), document, tmp_path).stdout
+        sallyport.wait_record(lambda r: r.get("service") == "inspect", since=shown)
 
     @staticmethod
     def changes(peer, _stub):

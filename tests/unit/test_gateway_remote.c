@@ -17,7 +17,10 @@ struct fixture {
     struct loop *loop;
     struct troubles *troubles;
     struct gateway_remote *remote;
-    const struct policy_file *policy; /* that scans are started with */
+    /* what scans are started with */
+    const struct policy_file *policy;
+    sallyport_level require;
+    const char *peer; /* NULL: anybody */
     int listening;
     char url[64];
     unsigned n_told;
@@ -70,6 +73,8 @@ static struct remote_scan *start(struct fixture *f, struct tls_context *tls, uin
         .url = f->url,
         .tls = tls,
         .policy = f->policy,
+        .require = f->require,
+        .peers = {.v = &f->peer, .n = f->peer ? 1 : 0},
         .fd = memfd_create("document", MFD_CLOEXEC),
         .len = 5,
         .name = SPAN("document"),
@@ -307,6 +312,25 @@ static void test_a_tighter_policy(void **state)
     policy_unref(tight);
 }
 
+/* A service may be had with demands and without. */
+static void test_demands(void **state)
+{
+    struct fixture *f = *state;
+    struct remote_scan *s = start(f, NULL, 10 * DEADLINE_MS);
+    int fd = accept_one(f);
+
+    f->require = SALLYPORT_INTEGRITY;
+    (void)start(f, NULL, DEADLINE_MS);
+    is_refused(f, "its integrity must be");
+    f->require = SALLYPORT_NONE;
+    f->peer = "dns:scan.test";
+    (void)start(f, NULL, DEADLINE_MS);
+    is_refused(f, "did not authenticate itself, and must");
+    cancel(f, s);
+    TURN_UNTIL(f->loop, has_ended(f, fd));
+    (void)close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -319,6 +343,7 @@ int main(void)
         TEST(test_below_the_policy_nothing_is_sent),
         TEST(test_lines_about_others),
         TEST(test_a_tighter_policy),
+        TEST(test_demands),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

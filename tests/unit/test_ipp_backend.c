@@ -12,7 +12,7 @@
 static struct told {
     unsigned n;
     enum err err;
-    char why[256];
+    char why[256], detail[256];
     unsigned http_status;
     uint16_t code; /* of the message; 0xffff: there is none */
     bool sent;
@@ -34,8 +34,17 @@ static void on_told(void *arg, const struct ipp_backend_answer *a)
     told.sent = a->sent;
     told.code = a->err ? 0xffff : a->message->header.code;
     (void)span_copy(span_of(a->why), told.why, sizeof told.why);
+    (void)span_copy(span_of(a->detail), told.detail, sizeof told.detail);
     errand = NULL;
 }
+
+/* What is demanded of the next backend. */
+static struct {
+    bool secure;
+    sallyport_level require;
+    const char *peer; /* NULL: anybody */
+    struct protect_system system;
+} demand;
 
 /* |list|: that of its URI. */
 static void use_backend(struct fixture *f, const char *list, struct tls_context *tls,
@@ -44,6 +53,9 @@ static void use_backend(struct fixture *f, const char *list, struct tls_context 
     struct ipp_backend_settings s = {
         .loop = f->loop,
         .tls = tls,
+        .require = demand.require,
+        .peers = {.v = &demand.peer, .n = demand.peer ? 1 : 0},
+        .system = demand.system,
         .known = known,
         .message = IPP_LIMITS_DEFAULT,
         .timeout_ms = TIMEOUT_MS,
@@ -51,8 +63,8 @@ static void use_backend(struct fixture *f, const char *list, struct tls_context 
     };
     struct ipp_uri_fault fault;
 
-    (void)snprintf(f->text, sizeof f->text, "ipp://127.0.0.1:%u/q%s", address_port(&f->address),
-                   list);
+    (void)snprintf(f->text, sizeof f->text, "%s://127.0.0.1:%u/q%s", demand.secure ? "ipps" : "ipp",
+                   address_port(&f->address), list);
     assert_int_equal(ipp_uri_parse(span_of(f->text), &s.uri, &fault), OK);
     assert_int_equal(ipp_backend_new(&s, &backend), OK);
 }
@@ -62,6 +74,7 @@ static int backend_setup(void **state)
     int failed = setup(state);
 
     told = (struct told){0};
+    memset(&demand, 0, sizeof demand);
     known = ipp_backend_known_new();
     assert_non_null(known);
     buf_init(&request, 0);
@@ -543,6 +556,100 @@ static void test_no_upgrade(void **state)
     }
 }
 
+/* ---- what is demanded of it ---- */
+
+#define UNPROTECTED "not protected as is demanded"
+#define HIMSELF     "ip:127.0.0.1"
+#define SOMEBODY    "dns:other.test"
+
+/* Nothing of the request: with TLS not a byte inside it, without not a byte. */
+static void hear_nothing(struct fixture *f)
+{
+    UNTIL(f, f->eof);
+    assert_int_equal(f->in.n, 0);
+    assert_false(told.sent);
+}
+
+static void test_who_it_is(void **state)
+{
+    static const struct {
+        const char *peer, *words;
+        enum err want;
+    } rows[] = {
+        {HIMSELF,         "",          OK        },
+        {"dn:CN=printer", "",          OK        },
+        {SOMEBODY,        UNPROTECTED, ERR_POLICY}
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        demand.secure = i % 2;
+        demand.peer = rows[i / 2].peer;
+        use_backend(f, demand.secure ? "" : ";AUTH=TLS",
+                    demand.secure ? client_implicit : client_upgraded, 1);
+        ask_printer(f);
+        accept_one(f);
+        if (!demand.secure) {
+            hear_asked(f);
+            say(f, SWITCH);
+        }
+        begin_tls(f, demand.secure ? server_implicit : server_upgraded);
+        if (!demand.secure && !rows[i / 2].want)
+            say(f, FINAL);
+        if (rows[i / 2].want) {
+            finish_as(f, rows[i / 2].want, rows[i / 2].words);
+            assert_non_null(strstr(told.detail, "somebody who is not wanted here; it is "));
+            hear_nothing(f);
+        } else {
+            answer_once(f);
+        }
+        ipp_backend_free(backend);
+        backend = NULL;
+        settle(f);
+    }
+}
+
+/* Where TLS comes by Upgrade it is not waited for until the printer demands it. */
+static void test_level_by_upgrade(void **state)
+{
+    struct fixture *f = *state;
+
+    demand.require = SALLYPORT_STRONG;
+    use_backend(f, "", client_upgraded, 1);
+    ask_printer(f);
+    upgrade_printer(f);
+    ipp_backend_free(backend);
+    backend = NULL;
+    settle(f);
+    ipp_backend_known_unref(known); /* it does not know that the printer wants TLS */
+    known = ipp_backend_known_new();
+    assert_non_null(known);
+    demand.require = SALLYPORT_NONE;
+    demand.peer = HIMSELF;
+    use_backend(f, "", client_upgraded, 1);
+    ask_printer(f);
+    upgrade_printer(f);
+}
+
+/* The configuration does not allow it; nor does the connection. */
+static void test_demands_in_clear_text(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        demand.require = i ? SALLYPORT_NONE : SALLYPORT_INTEGRITY;
+        demand.peer = i ? HIMSELF : NULL;
+        use_backend(f, "", NULL, 1);
+        ask_printer(f);
+        accept_one(f);
+        finish_as(f, ERR_POLICY, UNPROTECTED);
+        hear_nothing(f);
+        ipp_backend_free(backend);
+        backend = NULL;
+        settle(f);
+    }
+}
+
 /* ---- who does not wait ---- */
 
 static void test_cancel(void **state)
@@ -600,6 +707,9 @@ int main(void)
         TEST(test_upgrade),
         TEST(test_upgrade_on_demand),
         TEST(test_no_upgrade),
+        TEST(test_who_it_is),
+        TEST(test_level_by_upgrade),
+        TEST(test_demands_in_clear_text),
         TEST(test_cancel),
         TEST(test_freed_while_it_waits),
         TEST(test_deadline_of_somebody_in_a_hurry),

@@ -20,8 +20,15 @@
 #define TLS      "tls: [{name: main, certificate: /c, key: /k}]\n"
 #define PRINTER(backend)                                                  \
     "listeners: [{name: a, address: \"127.0.0.1:631\", protocol: ipp}]\n" \
-    "printers: [{name: p, path: /ipp/p, require: [], backend: \"" backend "\"}]\n"
-#define RULE(rule)   PRINTER("ipp://h/q\", rules: [" rule "], contact: \"x")
+    "printers: [{name: p, path: /ipp/p, require: [], backend: \"" backend \
+    "\", backend-require: none}]\n"
+#define RULE(rule) PRINTER("ipp://h/q\", rules: [" rule "], contact: \"x")
+/* |rows|: behind the others. */
+#define TO(backend, rows)                                                 \
+    "listeners: [{name: a, address: \"127.0.0.1:631\", protocol: ipp}]\n" \
+    "printers: [{name: p, path: /ipp/p, require: [], backend: \"" backend "\", " rows "}]\n"
+#define TLS_INSTEAD  "write ipps://, or ;AUTH=TLS behind the path, in backend"
+#define CLAMD(rows)  LISTENER SERVICE "engines: {clamav: {" rows "}}\n"
 #define BACKEND_MUST "x.yaml:2:58: backend must "
 #define BACKEND_LIST BACKEND_MUST "have no list but ;AUTH=TLS, got "
 #define BACKEND_URI \
@@ -198,6 +205,71 @@ static const struct row rows[] = {
     {"backend with an empty list",         PRINTER("ipp://h/q;AUTH="),                                              BACKEND_URI "'ipp://h/q;AUTH='\n"                       },
     {"backend of another kind",            PRINTER("socket://h/q"),                                                 BACKEND_URI "'socket://h/q'\n"                          },
 };
+
+/* What connections that the gateway makes itself need. */
+/* clang-format off */
+static const struct row upstream_rows[] = {
+    {"clear backend elsewhere",
+     TO("ipp://h/q", "contact: x"),
+     "x.yaml:2:58: warning: documents go to the printer in clear text, and everybody on the way can read them: "
+     TLS_INSTEAD ", or 'backend-require: none' to have it that way\n"},
+    {"clear backend elsewhere, perhaps",
+     TO("ipp://192.0.2.7/q", "backend-ca: /ca"),
+     "x.yaml:2:58: warning: documents go to the printer in clear text unless it demands TLS, and everybody on the way can "
+     "read them: " TLS_INSTEAD ", or 'backend-require: none' to have it that way\n"},
+    {"clear backend here",                  TO("ipp://LocalHost/q", "contact: x"), ""},
+    {"clear backend here by address",       TO("ipp://[::1]:631/q", "contact: x"), ""},
+    {"clear backend that is to be strong",
+     TO("ipp://h/q", "backend-require: strong"),
+     "x.yaml:2:88: clear text never reaches 'strong': " TLS_INSTEAD "\n"},
+    {"clear backend of somebody",
+     TO("ipp://h/q", "backend-peers: [\"dns:h\"]"),
+     "x.yaml:2:71: nobody has a name in clear text that could be trusted: " TLS_INSTEAD "\n"},
+    {"backend that is to be strong, and upgrades", TO("ipp://h/q", "backend-ca: /ca, backend-require: strong"), ""},
+    {"backend of somebody",                 TO("ipps://h/q", "backend-peers: [\"dns:h\"]"), ""},
+    {"backend of somebody by upgrade",      TO("ipp://h/q;AUTH=TLS", "backend-peers: [\"dns:h\"]"), ""},
+    {"backend of nobody",
+     TO("ipps://h/q", "backend-peers: [h]"),
+     "x.yaml:2:88: an element of backend-peers must be dns:NAME (or dns:*.DOMAIN), uri:URI (or uri:URI/*), email:ADDRESS, ip:ADDRESS, "
+     "dn:SUBJECT or key:SHA-256, got 'h'\n"},
+    {"backend of no level",
+     TO("ipps://h/q", "backend-require: medium"),
+     "x.yaml:2:89: backend-require must be one of auto, none, integrity, weak, strong, got 'medium'\n"},
+    {"scanner elsewhere",
+     TO("ipps://h/q", "icap: \"icaps://h/s\", icap-require: strong, icap-peers: [\"dns:h\"]"), ""},
+    {"clear scanner elsewhere",
+     TO("ipps://h/q", "icap: \"icap://h/s\""),
+     "x.yaml:2:78: documents in clear text outside loopback: write icaps:// in icap, or "
+     "'icap-plaintext-outside-loopback: true' to have it that way\n"},
+    {"clear scanner elsewhere, meant",
+     TO("ipps://h/q", "icap: \"icap://192.0.2.7/s\", icap-plaintext-outside-loopback: true"), ""},
+    {"clear scanner here",                  TO("ipps://h/q", "icap: \"icap://[::1]:1/s\""), ""},
+    {"clear scanner that is to be weak",
+     TO("ipps://h/q", "icap: \"icap://localhost/s\", icap-require: weak"),
+     "x.yaml:2:114: clear text never reaches 'weak': write icaps:// in icap\n"},
+    {"clear scanner of somebody",
+     TO("ipps://h/q", "icap: \"icap://localhost/s\", icap-peers: [\"dns:h\"]"),
+     "x.yaml:2:100: nobody has a name in clear text that could be trusted: write icaps:// in icap\n"},
+    {"peers of no scanner",
+     TO("ipps://h/q", "icap-peers: [\"dns:h\"]"),
+     "x.yaml:2:72: there is no other scanner: name its service, icap\n"},
+    {"level of no scanner",
+     TO("ipps://h/q", "icap-require: weak"),
+     "x.yaml:2:86: there is no other scanner: name its service, icap\n"},
+    {"scanner that is none",
+     TO("ipps://h/q", "icap: \"icap://h:port/s\""),
+     "x.yaml:2:78: 'icap://h:port/s' is no URL of an ICAP service\n"},
+    {"clamd elsewhere",
+     CLAMD("address: \"192.0.2.7:3310\""),
+     "x.yaml:3:29: warning: every file goes to clamd at 192.0.2.7:3310 in clear text, and its verdict comes back so: who is "
+     "on the way can read files and have them called clean. Use clamd's socket or a tunnel, or write "
+     "'plaintext-outside-loopback: true' to have it that way\n"},
+    {"clamd elsewhere, meant",              CLAMD("address: \"192.0.2.7:3310\", plaintext-outside-loopback: true"), ""},
+    {"clamd here",                          CLAMD("address: \"127.0.0.2:3310\""), ""},
+    {"clamd here over IPv6",                CLAMD("address: \"[::1]:3310\""), ""},
+    {"clamd's socket",                      CLAMD("address: /run/clamd"), ""},
+};
+/* clang-format on */
 
 static void row_case(void **state)
 {
@@ -508,6 +580,7 @@ static void lists(void **state)
 }
 
 #define N_ROWS     ARRAY_LEN(rows)
+#define N_UPSTREAM ARRAY_LEN(upstream_rows)
 #define N_CHANGES  ARRAY_LEN(changes)
 #define N_MACHINES ARRAY_LEN(machines)
 
@@ -525,11 +598,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(lookups),        cmocka_unit_test(no_file),  cmocka_unit_test(again),
         cmocka_unit_test(lists),
     };
-    static struct CMUnitTest tests[N_ROWS + N_CHANGES + N_MACHINES + ARRAY_LEN(others)];
+    static struct CMUnitTest
+        tests[N_ROWS + N_UPSTREAM + N_CHANGES + N_MACHINES + ARRAY_LEN(others)];
     size_t n = 0;
 
     for (size_t i = 0; i < N_ROWS; i++)
         tests[n++] = one(rows[i].name, row_case, &rows[i]);
+    for (size_t i = 0; i < N_UPSTREAM; i++)
+        tests[n++] = one(upstream_rows[i].name, row_case, &upstream_rows[i]);
     for (size_t i = 0; i < N_CHANGES; i++)
         tests[n++] = one(changes[i].name, change_case, &changes[i]);
     for (size_t i = 0; i < N_MACHINES; i++)
