@@ -257,10 +257,11 @@ static const struct config_row settings_rows[] = {
     CONFIG_PATH("state", struct settings, state, .fallback = "/var/lib/sallyport", .restart = true,
                 .help = "Directory for the control socket, the lock, the spool and the records."),
     CONFIG_PATH("policy", struct settings, policy,
-                .help = "Policy of the machine, which every connection of every listener must meet "
-                        "as well: sallyport_policy(5). It must belong to root. Without this key: "
+                .help = "Policy of the machine, which connections of listeners, and those to "
+                        "printers, their scanners and clamd over TCP, must meet as well: "
+                        "sallyport_policy(5). It must belong to root. Without this key: "
                         "/etc/sallyport/policy, if that is there. A change ends open connections "
-                        "that are below it."),
+                        "of clients that are below it."),
     CONFIG_COUNT("threads", struct settings, threads, .max = SETTINGS_THREADS_MAX,
                  .fallback = "auto", .zero = "auto", .restart = true,
                  .help = "Threads that serve connections; auto: one for each CPU."),
