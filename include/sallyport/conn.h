@@ -77,7 +77,9 @@ int sallyport_report_decision(const sallyport_report *report, size_t i, sallypor
 /* Of |ssl| (an `SSL *`, during its handshake or after it; NULL: a clear connection) on the socket
  * |fd| (-1: nothing is known of its addresses, so every line of the policy holds that could be
  * about it; the same as long as it is not connected, and the addresses are asked for again when the
- * handshake ends). |want| may be NULL; it, |fd| and |ssl| are borrowed for the connection's life.
+ * handshake ends). Of a clear connection over a Unix socket the peer is the user at its other end,
+ * whose name getpwuid_r() is asked for. |want| may be NULL; it, |fd| and |ssl| are borrowed for the
+ * connection's life.
  *
  * 0: open and as it must be. -EAGAIN: the handshake is not over; sallyport_drive() goes on. Another
  * -errno: not as it must be; sallyport_conn_report() says why. *ret_conn is there in all of these

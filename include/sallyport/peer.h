@@ -19,7 +19,8 @@ typedef struct sallyport_peer sallyport_peer;
 /* Kinds of attributes. More will come: skip what you do not know. */
 enum {
     SALLYPORT_PEER_AUDIT = 1,   /* one line of printable ASCII, at most 512 bytes; always there */
-    SALLYPORT_PEER_METHOD = 2,  /* how it was authenticated: "certificate" */
+    SALLYPORT_PEER_METHOD = 2,  /* how it was authenticated: "certificate", or "local": the kernel
+                                   says so, of a user of this machine */
     SALLYPORT_PEER_DNS = 3,     /* names from subjectAltName: in small letters, no closing dot */
     SALLYPORT_PEER_URI = 4,     /* as it stands there */
     SALLYPORT_PEER_EMAIL = 5,   /* the domain in small letters */
@@ -30,8 +31,10 @@ enum {
     SALLYPORT_PEER_KEY = 10,        /* 32 bytes: SHA-256 of its SubjectPublicKeyInfo */
     SALLYPORT_PEER_NOT_BEFORE = 11, /* "2026-11-28T00:00:00Z" */
     SALLYPORT_PEER_NOT_AFTER = 12,
-    SALLYPORT_PEER_PURPOSE = 13,    /* extended key usage, one dotted OID each */
-    SALLYPORT_PEER_CERTIFICATE = 14 /* DER */
+    SALLYPORT_PEER_PURPOSE = 13,     /* extended key usage, one dotted OID each */
+    SALLYPORT_PEER_CERTIFICATE = 14, /* DER */
+    SALLYPORT_PEER_USER = 15,        /* of a local user: the name, where the system has one */
+    SALLYPORT_PEER_UID = 16          /* and the number, decimal */
 };
 
 /* Another reference; NULL is fine. */
@@ -46,7 +49,8 @@ int sallyport_peer_attr(const sallyport_peer *peer, int kind, size_t i, const vo
 const char *sallyport_peer_text(const sallyport_peer *peer);
 
 /* What must be the same. NAME: subject and all alternative names, which outlives a renewal of the
- * certificate; of a peer that has no name, the key. KEY: the public key. */
+ * certificate; of a peer that has no name, the key; of a local user, the number. KEY: the public
+ * key. */
 enum { SALLYPORT_SAME_NAME = 0, SALLYPORT_SAME_KEY = 1 };
 /* 1 or 0. NULL equals nobody, not even NULL. */
 int sallyport_peer_equal(const sallyport_peer *a, const sallyport_peer *b, int mode);

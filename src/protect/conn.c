@@ -66,7 +66,7 @@ static int judge(sallyport_conn *c, sallyport_report *r)
 static int look_at_open(sallyport_conn *c)
 {
     sallyport_report *r;
-    int e = c->ssl ? report_of_open(c->ssl, c->heard, false, &r) : report_of_clear(&r);
+    int e = c->ssl ? report_of_open(c->ssl, c->heard, false, &r) : report_of_clear(c->fd, &r);
 
     return e ? broken(c, e) : judge(c, r);
 }

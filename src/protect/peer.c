@@ -26,6 +26,42 @@ void sallyport_peer_unref(sallyport_peer *peer)
     free(peer);
 }
 
+/* ---- making one ---- */
+
+sallyport_peer *peer_alloc(void)
+{
+    sallyport_peer *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return NULL;
+    atomic_init(&p->refs, 1);
+    buf_init(&p->bytes, 0);
+    return p;
+}
+
+void peer_add(sallyport_peer *p, int kind, struct span value)
+{
+    if (p->n_attrs == p->cap) {
+        unsigned cap = p->cap ? p->cap * 2 : 16;
+        struct peer_attr *attrs = realloc(p->attrs, cap * sizeof *attrs);
+
+        if (!attrs) {
+            p->bytes.err = ERR_NOMEM;
+            return;
+        }
+        p->attrs = attrs;
+        p->cap = cap;
+    }
+    struct peer_attr a = {.kind = kind, .off = (uint32_t)p->bytes.n, .len = (uint32_t)value.n};
+
+    buf_add(&p->bytes, value);
+    buf_char(&p->bytes, '\0');
+    if (!p->bytes.err)
+        p->attrs[p->n_attrs++] = a;
+}
+
+/* ---- reading it ---- */
+
 static const struct peer_attr *attr_at(const sallyport_peer *p, int kind, size_t i)
 {
     for (unsigned k = 0; k < p->n_attrs; k++)
@@ -64,7 +100,7 @@ static struct span attr_span(const sallyport_peer *p, const struct peer_attr *a)
 static bool is_name(int kind)
 {
     return (kind >= SALLYPORT_PEER_DNS && kind <= SALLYPORT_PEER_IP) ||
-           kind == SALLYPORT_PEER_SUBJECT;
+           kind == SALLYPORT_PEER_SUBJECT || kind == SALLYPORT_PEER_UID;
 }
 
 static bool has(const sallyport_peer *p, int kind, struct span value)

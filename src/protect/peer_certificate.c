@@ -21,28 +21,6 @@
 
 /* ---- attributes ---- */
 
-/* Past memory the peer's buf says so in the end. */
-static void add(sallyport_peer *p, int kind, struct span value)
-{
-    if (p->n_attrs == p->cap) {
-        unsigned cap = p->cap ? p->cap * 2 : 16;
-        struct peer_attr *attrs = realloc(p->attrs, cap * sizeof *attrs);
-
-        if (!attrs) {
-            p->bytes.err = ERR_NOMEM;
-            return;
-        }
-        p->attrs = attrs;
-        p->cap = cap;
-    }
-    struct peer_attr a = {.kind = kind, .off = (uint32_t)p->bytes.n, .len = (uint32_t)value.n};
-
-    buf_add(&p->bytes, value);
-    buf_char(&p->bytes, '\0');
-    if (!p->bytes.err)
-        p->attrs[p->n_attrs++] = a;
-}
-
 static bool is_there(const sallyport_peer *p, int kind, struct span value)
 {
     const void *bytes;
@@ -58,7 +36,7 @@ static bool is_there(const sallyport_peer *p, int kind, struct span value)
 static void add_name(sallyport_peer *p, int kind, struct span value)
 {
     if (!is_there(p, kind, value))
-        add(p, kind, value);
+        peer_add(p, kind, value);
 }
 
 /* ---- alternative names ---- */
@@ -165,7 +143,7 @@ static const char *add_distinguished_name(sallyport_peer *p, int kind, const X50
         n = BIO_get_mem_data(out, &text);
     }
     if (n > 0 && n <= (long)PEER_TEXT_MAX)
-        add(p, kind, (struct span){text, (size_t)n});
+        peer_add(p, kind, (struct span){text, (size_t)n});
     if (!out)
         p->bytes.err = ERR_NOMEM;
     (void)BIO_free(out);
@@ -179,7 +157,7 @@ static void add_time(sallyport_peer *p, int kind, const ASN1_TIME *t)
     char text[sizeof "2026-11-28T00:00:00Z"];
 
     if (ASN1_TIME_to_tm(t, &tm) == 1 && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
-        add(p, kind, span_of(text));
+        peer_add(p, kind, span_of(text));
 }
 
 static void add_key(sallyport_peer *p, const X509 *cert)
@@ -189,7 +167,7 @@ static void add_key(sallyport_peer *p, const X509 *cert)
     int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
 
     if (n > 0 && EVP_Digest(der, (size_t)n, sum, &n_sum, EVP_sha256(), NULL) == 1)
-        add(p, SALLYPORT_PEER_KEY, (struct span){(const char *)sum, n_sum});
+        peer_add(p, SALLYPORT_PEER_KEY, (struct span){(const char *)sum, n_sum});
     else
         p->bytes.err = ERR_NOMEM;
     OPENSSL_free(der);
@@ -204,7 +182,7 @@ static void add_purposes(sallyport_peer *p, const X509 *cert)
         int n = OBJ_obj2txt(text, sizeof text, sk_ASN1_OBJECT_value(uses, i), 1);
 
         if (n > 0 && (size_t)n < sizeof text)
-            add(p, SALLYPORT_PEER_PURPOSE, span_of(text));
+            peer_add(p, SALLYPORT_PEER_PURPOSE, span_of(text));
     }
     EXTENDED_KEY_USAGE_free(uses);
 }
@@ -215,7 +193,7 @@ static const char *add_der(sallyport_peer *p, const X509 *cert)
     int n = i2d_X509(cert, &der);
 
     if (n > 0 && n <= (int)PEER_DER_MAX)
-        add(p, SALLYPORT_PEER_CERTIFICATE, (struct span){(const char *)der, (size_t)n});
+        peer_add(p, SALLYPORT_PEER_CERTIFICATE, (struct span){(const char *)der, (size_t)n});
     OPENSSL_free(der);
     return n > 0 && n <= (int)PEER_DER_MAX ? NULL : "the peer's certificate is larger than 64 KiB";
 }
@@ -258,7 +236,7 @@ static void add_audit(sallyport_peer *p)
     if (line.err)
         p->bytes.err = line.err;
     else
-        add(p, SALLYPORT_PEER_AUDIT, buf_span(&line));
+        peer_add(p, SALLYPORT_PEER_AUDIT, buf_span(&line));
     buf_done(&line);
 }
 
@@ -275,10 +253,10 @@ static const char *fill(sallyport_peer *p, const X509 *cert)
         why = add_der(p, cert);
     if (why)
         return why;
-    add(p, SALLYPORT_PEER_METHOD, SPAN("certificate"));
-    add(p, SALLYPORT_PEER_SERIAL,
-        (struct span){(const char *)ASN1_STRING_get0_data(serial),
-                      (size_t)ASN1_STRING_length(serial)});
+    peer_add(p, SALLYPORT_PEER_METHOD, SPAN("certificate"));
+    peer_add(p, SALLYPORT_PEER_SERIAL,
+             (struct span){(const char *)ASN1_STRING_get0_data(serial),
+                           (size_t)ASN1_STRING_length(serial)});
     add_time(p, SALLYPORT_PEER_NOT_BEFORE, X509_get0_notBefore(cert));
     add_time(p, SALLYPORT_PEER_NOT_AFTER, X509_get0_notAfter(cert));
     add_key(p, cert);
@@ -289,13 +267,11 @@ static const char *fill(sallyport_peer *p, const X509 *cert)
 
 int peer_of_certificate(const X509 *cert, sallyport_peer **ret_peer, const char **ret_why)
 {
-    sallyport_peer *p = calloc(1, sizeof *p);
+    sallyport_peer *p = peer_alloc();
     const char *why;
 
     if (!p)
         return -ENOMEM;
-    atomic_init(&p->refs, 1);
-    buf_init(&p->bytes, 0);
     why = fill(p, cert);
     if (why || p->bytes.err) {
         int e = p->bytes.err ? -ENOMEM : -ENOTUNIQ;

@@ -25,6 +25,16 @@ struct sallyport_peer {
     unsigned n_attrs, cap;
 };
 
+/* With one reference and nothing in it; NULL: out of memory. */
+sallyport_peer *peer_alloc(void);
+/* Past memory |p->bytes| says so in the end. */
+void peer_add(sallyport_peer *p, int kind, struct span value);
+
+/* The user of this machine at the other end of the Unix socket |fd|, by the kernel's word: who
+ * connected, or who listened. *ret_peer is NULL for any other socket, and where the kernel does not
+ * know, or has no number here for a user of another namespace. 0 or -ENOMEM. */
+int peer_of_socket(int fd, sallyport_peer **ret_peer);
+
 /* Who |cert|, which was verified, names. 0; -ENOMEM; -ENOTUNIQ and *ret_why (static) when it cannot
  * be told without doubt: then it names nobody. */
 int peer_of_certificate(const X509 *cert, sallyport_peer **ret_peer, const char **ret_why);

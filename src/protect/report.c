@@ -12,6 +12,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "protect/peer_int.h"
 #include "protect/report_int.h"
 #include "protect/strength.h"
 
@@ -73,15 +74,22 @@ static void read_failed(sallyport_report *r)
                    r->n_whys ? r->whys[0].text : "the handshake did not end");
 }
 
-int report_of_clear(sallyport_report **ret_report)
+int report_of_clear(int fd, sallyport_report **ret_report)
 {
     sallyport_report *r = report_alloc();
+    int e = r ? peer_of_socket(fd, &r->peer) : -ENOMEM;
 
-    if (!r)
-        return -ENOMEM;
+    if (e) {
+        sallyport_report_free(r);
+        return e;
+    }
     r->how = clear_report.how;
     r->how.text = r->text;
-    memcpy(r->text, clear_report.text, sizeof r->text);
+    if (r->peer)
+        (void)snprintf(r->text, sizeof r->text, "clear text within this machine, peer %.100s",
+                       sallyport_peer_text(r->peer));
+    else
+        memcpy(r->text, clear_report.text, sizeof r->text);
     *ret_report = r;
     return 0;
 }

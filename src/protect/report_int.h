@@ -93,8 +93,9 @@ int report_read_failure(sallyport_report *r, SSL *ssl);
  * |how.accepted_by_peer| to NO where the peer said so. */
 int report_read_later_failure(sallyport_report *r);
 
-/* A clear one that reasons can be added to, which those of sallyport_report_new() cannot. */
-int report_of_clear(sallyport_report **ret_report);
+/* A clear one that reasons can be added to, which those of sallyport_report_new() cannot. |fd|: its
+ * socket, which may say who is there (peer_of_socket()); -1: not known. */
+int report_of_clear(int fd, sallyport_report **ret_report);
 /* Of an SSL whose handshake is over, then looked at again: |failed|: a call failed since then;
  * |heard|: the peer has answered. As sallyport_report_new() otherwise. */
 int report_of_open(SSL *ssl, bool heard, bool failed, sallyport_report **ret_report);

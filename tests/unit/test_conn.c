@@ -12,8 +12,12 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "protect/conn_int.h"
@@ -139,6 +143,145 @@ static void test_whose_file(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     expect_open(-EPERM, "not a regular file");
     assert_int_equal(rmdir(path), 0);
+}
+
+/* ---- within this machine ---- */
+
+static const char *attr_of(const sallyport_report *r, int kind)
+{
+    const void *bytes = NULL;
+    size_t n;
+
+    assert_non_null(sallyport_report_peer(r));
+    return sallyport_peer_attr(sallyport_report_peer(r), kind, 0, &bytes, &n) == 0 ? bytes : NULL;
+}
+
+/* Who connected from a process of |uid| (0: this one); the caller frees it. */
+static sallyport_report *report_on_client(sallyport_ctx *ctx, const sallyport_want *want, uid_t uid,
+                                          int e)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    socklen_t n = offsetof(struct sockaddr_un, sun_path) + 1 +
+                  (socklen_t)snprintf(a.sun_path + 1, 64, "sallyport-conn-%d", getpid());
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sallyport_report *r;
+    sallyport_conn *c;
+
+    assert_int_equal(bind(listening, (const struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    pid_t child = fork();
+
+    if (child == 0) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char byte;
+
+        if ((uid && setresuid(uid, uid, uid) != 0) ||
+            connect(fd, (const struct sockaddr *)&a, n) != 0)
+            _exit(1);
+        _exit(read(fd, &byte, 1) != 0); /* until the other side has looked */
+    }
+    int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC), status;
+
+    assert_int_equal(sallyport_adopt(ctx, want, fd, NULL, &c), e);
+    r = sallyport_conn_report(c);
+    sallyport_conn_free(c);
+    (void)close(fd);
+    (void)close(listening);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    return r;
+}
+
+static void test_local_user(void **state)
+{
+    sallyport_how how = {.size = sizeof how};
+    const struct passwd *self = getpwuid(geteuid());
+    char number[16];
+    sallyport_want *want;
+
+    (void)state;
+    assert_int_equal(sallyport_want_new(&want), 0);
+    sallyport_want_known_peer(want);
+    sallyport_report *r = report_on_client(NULL, want, 0, 0), *again;
+
+    (void)snprintf(number, sizeof number, "%u", geteuid());
+    assert_string_equal(attr_of(r, SALLYPORT_PEER_UID), number);
+    assert_string_equal(attr_of(r, SALLYPORT_PEER_METHOD), "local");
+    if (self)
+        assert_string_equal(attr_of(r, SALLYPORT_PEER_USER), self->pw_name);
+    assert_int_equal(sallyport_report_how(r, &how), 0);
+    assert_int_equal(how.level, SALLYPORT_NONE);
+    assert_int_equal(how.via, SALLYPORT_VIA_CLEAR);
+    assert_non_null(strstr(how.text, "clear text within this machine, peer "));
+    assert_non_null(strstr(how.text, sallyport_peer_text(sallyport_report_peer(r))));
+    again = report_on_client(NULL, want, 0, 0);
+    assert_int_equal(sallyport_peer_equal(sallyport_report_peer(r), sallyport_report_peer(again),
+                                          SALLYPORT_SAME_NAME),
+                     1);
+    assert_int_equal(sallyport_peer_equal(sallyport_report_peer(r), sallyport_report_peer(again),
+                                          SALLYPORT_SAME_KEY),
+                     0);
+    sallyport_report_free(again);
+    /* Knowing him protects nothing. */
+    assert_int_equal(sallyport_want_protect(want, SALLYPORT_INTEGRITY, 0), 0);
+    sallyport_report_free(report_on_client(NULL, want, 0, -EACCES));
+    sallyport_want_free(want);
+    sallyport_report_free(r);
+}
+
+static void test_other_local_users(void **state)
+{
+    sallyport_want *want;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(sallyport_want_new(&want), 0);
+    sallyport_want_known_peer(want);
+    sallyport_report *r = report_on_client(NULL, want, 4242424, 0);
+    sallyport_report *own = report_on_client(NULL, want, 0, 0);
+
+    assert_string_equal(attr_of(r, SALLYPORT_PEER_UID), "4242424");
+    assert_null(attr_of(r, SALLYPORT_PEER_USER));
+    assert_string_equal(attr_of(r, SALLYPORT_PEER_AUDIT), "uid:4242424");
+    assert_int_equal(sallyport_peer_equal(sallyport_report_peer(r), sallyport_report_peer(own),
+                                          SALLYPORT_SAME_NAME),
+                     0);
+    sallyport_report_free(own);
+    sallyport_report_free(r);
+    /* Whom the kernel calls so may be anybody of another namespace. */
+    r = report_on_client(NULL, want, 65534, -EACCES);
+    assert_null(sallyport_report_peer(r));
+    sallyport_report_free(r);
+    sallyport_want_free(want);
+}
+
+/* Where the kernel knows nobody. */
+static void test_no_local_user(void **state)
+{
+    int pair[2];
+    sallyport_want *want;
+    sallyport_conn *c;
+
+    (void)state;
+    assert_int_equal(sallyport_want_new(&want), 0);
+    sallyport_want_known_peer(want);
+    for (unsigned i = 0; i < 2; i++) {
+        pair[0] = socket(i ? AF_INET : AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(sallyport_adopt(NULL, want, pair[0], NULL, &c), -EACCES);
+        sallyport_report *r = sallyport_conn_report(c);
+
+        assert_null(sallyport_report_peer(r));
+        sallyport_report_free(r);
+        sallyport_conn_free(c);
+        (void)close(pair[0]);
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(sallyport_adopt(NULL, want, pair[0], NULL, &c), 0);
+    sallyport_conn_free(c);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
+    sallyport_want_free(want);
 }
 
 /* ---- plans ---- */
@@ -820,6 +963,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_whose_file),
+        cmocka_unit_test(test_local_user),
+        cmocka_unit_test(test_other_local_users),
+        cmocka_unit_test(test_no_local_user),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_hopeless_plans),
         cmocka_unit_test(test_rejected_later),
