@@ -468,12 +468,15 @@ static void look_no_more(struct clamd_monitor *m)
 
 void clamd_monitor_refuse(struct clamd_monitor *m, const char *why)
 {
-    bool was_refused = m->refused[0] != '\0';
+    char before[sizeof m->refused];
 
+    memcpy(before, m->refused, sizeof before);
     (void)span_copy(span_of(why ? why : ""), m->refused, sizeof m->refused);
+    if (strcmp(before, m->refused) == 0)
+        return; /* no news, and nothing for the log */
     if (m->refused[0])
         look_no_more(m);
-    else if (was_refused)
+    else
         step_begin(m, STEP_CONNECT);
 }
 

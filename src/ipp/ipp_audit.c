@@ -135,6 +135,8 @@ static void tell_trouble(struct ipp_exchange *ex, const char *why)
 
     if (!s->env.troubles || ex->err == OK || (clients && !printers))
         return;
+    if (printers && ex->err == ERR_POLICY && ex->detail[0])
+        why = ex->detail; /* says all, and fits: it ends with the line of the policy */
     buf_init(&area, 256);
     buf_fmt(&area, "printer %s", ex->printer ? ex->printer->set->name : "-");
     troubles_add(s->env.troubles, buf_span(&area), err_code(ex->err), why, ex->id,

@@ -300,7 +300,7 @@ static enum err pool_new(struct gateway_remote *remote, const struct remote_scan
     p->remote = remote;
     p->idle.fire = on_idle;
     p->idle.at_ms = UINT64_MAX;
-    arena_init(&p->mem, 65536);
+    arena_init(&p->mem, 1 << 20); /* URLs and names of the configuration */
     p->tls = r->tls ? tls_context_ref(r->tls) : NULL;
     enum err e = make_names(p, &uri, r->url);
 

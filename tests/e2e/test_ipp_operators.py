@@ -249,7 +249,8 @@ class TestBackends:
             record = gateway.record_of(answer)
             assert record["error"] == "policy" and "somebody who is not wanted here; it is " in record["error_text"]
             trouble, = [t for t in gateway.status()["troubles"] if t["area"] == "printer wrong"]
-            assert "the connection to the printer is not protected as is demanded" in trouble["text"]
+            assert "somebody who is not wanted here; it is " in trouble["text"]
+            assert record["error_text"].startswith("the connection to the printer is not protected as is demanded: ")
             said = json.loads(gateway.command_line("printers", "--state", gateway.state, "--json").stdout)["printers"]
             assert {p["name"]: p["answers"] for p in said} == {"right": True, "wrong": False, "named": True}
             assert ["not wanted here" in (p["why"] or "") for p in said] == [False, True, False]

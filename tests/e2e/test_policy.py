@@ -184,7 +184,7 @@ class TestPrinting:
         assert answer.code == 0x0502, answer  # server-error-service-unavailable
         assert gateway.record_of(answer)["error_text"].endswith(REFUSED)
         trouble, = [t for t in gateway.status()["troubles"] if t["area"] == "printer fake"]
-        assert trouble["code"] == "policy" and "not protected as is demanded" in trouble["text"]
+        assert trouble["code"] == "policy" and trouble["text"].endswith(REFUSED)
         said = gateway.command_line("printers", "--state", gateway.state).stdout
         assert "(does not answer)" in said and f"why       refused to use 127.0.0.1: {REFUSED}" in said
         assert len(behind.heard) == heard
