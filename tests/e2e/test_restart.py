@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A restart as 500 clients see it that were logged in: each has a password of its own, all come back at the same
-moment, nobody is told that a right password is wrong, and who is in already is served while the others wait."""
+"""A restart as 500 clients see it that were logged in, four of each user: all come back at the same moment, nobody is
+told that a right password is wrong, and who is in already is served while the others wait."""
 import collections
 import concurrent.futures
 import contextlib
@@ -17,7 +17,7 @@ from testenv.crowd import need_descriptors
 from testenv.icap import request
 from testenv.tenants import ALICE, Tenants, authorization
 
-CLIENTS, PASSWORDS = 500, 10
+CLIENTS, USERS, PASSWORDS = 500, 125, 10
 THREADS = 2  # login.threads, as it is without a word about it
 VERIFIERS, KEYS = (f'sallyport_login_derivations_total{{of="{of}"}}' for of in ("verifier", "session-key"))
 TICK = os.sysconf("SC_CLK_TCK")
@@ -61,9 +61,9 @@ class Client:
 class Herd:
     def __init__(self, tenants):
         self.tenants, self.context = tenants, tenants.context()
-        users = [(f"user{i}", f"password number {i % PASSWORDS}") for i in range(CLIENTS)]
+        users = [(f"user{i}", f"password number {i % PASSWORDS}") for i in range(USERS)]
         tenants.add_many("acme", users)
-        self.clients = [Client(tenants, self.context, who) for who in users]
+        self.clients = [Client(tenants, self.context, users[i % USERS]) for i in range(CLIENTS)]
         self.witness = Client(tenants, self.context, ALICE)
 
     def ask(self):
@@ -162,7 +162,7 @@ def test_a_restart_with_many_clients(herd, restart):
     assert herd.ask() == {200: CLIENTS}  # logged in, each on a connection of its own
     assert gateway.metrics()["sallyport_connections"] >= CLIENTS
     before, derived = gateway.gateway_pid(), gateway.metrics()[VERIFIERS]
-    assert derived >= CLIENTS
+    assert derived >= USERS
     restart(gateway)
     gateway.wait_ready(60)
     pid = gateway.gateway_pid()
@@ -184,14 +184,14 @@ def test_a_restart_with_many_clients(herd, restart):
     assert said[200] == CLIENTS and set(said) <= {200, 503, None}  # never 407
     assert herd.ask() == {200: CLIENTS}
     metrics = gateway.metrics()
-    # Two derivations for each login, and one login for each client and the one that was in already.
-    assert metrics[VERIFIERS] == metrics[KEYS] == metrics["sallyport_login_sessions"] == CLIENTS + 1
+    # Two derivations for each login, and one login for each user and the one that was in already.
+    assert metrics[VERIFIERS] == metrics[KEYS] == metrics["sallyport_login_sessions"] == USERS + 1
     for name in ("refused", "throttled", "queue_full", "ended"):
         assert metrics[f"sallyport_login_{name}_total"] == 0, name
     # By few threads that everything else comes before, one after the other, and by nobody else.
     assert max(watch.threads) == THREADS
     assert [nice for nice, _ in watch.derivers()] == THREADS * [10]
     assert watch.others() < sum(seconds for _, seconds in watch.derivers()) / 2
-    assert CLIENTS / 2 < max(watch.waiting) <= CLIENTS
+    assert USERS / 2 < max(watch.waiting) <= USERS
     assert len(set(watch.sessions)) > 20
     assert served > 20
