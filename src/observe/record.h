@@ -92,12 +92,16 @@ void record_format(const struct record *r, struct buf *out);
 enum record_on_full { RECORD_DROP, RECORD_REFUSE };
 
 struct record_log;
+struct record_sealer;
 struct record_log_settings {
     int fd;              /* O_APPEND, blocking; -1: records are off. Duplicated. */
     unsigned loops;      /* appending threads are 0..loops-1 */
     uint64_t buffer_max; /* bytes waiting for the writer, all loops; 8 MiB */
     uint64_t flush_ms;   /* a line waits at most about that long; 200 */
     enum record_on_full on_full;
+    /* Each batch ends in a seal (record_chain.h), and what cannot be sealed is not written: it is
+     * as with a disk that takes nothing. NULL: no seals. Taken over with success. */
+    struct record_sealer *sealer;
 };
 /* Starts the writer thread. */
 NODISCARD enum err record_log_new(const struct record_log_settings *s, struct record_log **ret);
@@ -120,6 +124,7 @@ void record_log_reopen(struct record_log *log, int fd);
  * with a LF when it can write again, and counts the line as lost. */
 struct record_log_counts {
     uint64_t written, lost, bytes, batches, write_errors;
+    uint64_t seals; /* whose state is written, too; their lines are not among |written| */
 };
 void record_log_count(const struct record_log *log, struct record_log_counts *ret);
 

@@ -2,7 +2,7 @@
 /* The writer behind the audit records. Each loop appends to a lane of its own under that lane's
  * lock, which only the writer contends for, and only to swap two buffers. The writer sleeps while
  * all lanes are empty, waits |flush_ms| after the first line, then writes everything with one
- * writev(2). */
+ * writev(2). With a sealer that write ends in the batch's seal. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "observe/record.h"
+#include "observe/record_sealer.h"
 
 #define RETRY_MS 1000u
 /* Lines that are written while the caches still hold them. Under load the two buffers of a lane
@@ -52,8 +54,9 @@ struct record_log {
     int fd;
     bool need_lf;     /* the file ends in half a line */
     bool write_error; /* the last write failed: slow down */
+    bool told;        /* that the chain cannot go on */
     /* Counts; written by the writer, |lost| by all. */
-    _Atomic uint64_t written, lost, bytes, batches, write_errors;
+    _Atomic uint64_t written, lost, bytes, batches, write_errors, seals;
 };
 
 static void count(_Atomic uint64_t *c, uint64_t n)
@@ -157,6 +160,7 @@ void record_log_count(const struct record_log *log, struct record_log_counts *re
         .bytes = atomic_load_explicit(&log->bytes, memory_order_relaxed),
         .batches = atomic_load_explicit(&log->batches, memory_order_relaxed),
         .write_errors = atomic_load_explicit(&log->write_errors, memory_order_relaxed),
+        .seals = atomic_load_explicit(&log->seals, memory_order_relaxed),
     };
 }
 
@@ -236,7 +240,8 @@ static void batch_taken(struct record_log *log, size_t n)
     }
 }
 
-static int batch_iov(struct record_log *log, struct iovec iov[IOV_BATCH])
+/* At most IOV_BATCH of them. The LF that closes half a line comes first. */
+static unsigned batch_iov(struct record_log *log, struct iovec iov[])
 {
     static char lf[] = "\n";
     unsigned n = 0;
@@ -249,7 +254,7 @@ static int batch_iov(struct record_log *log, struct iovec iov[IOV_BATCH])
         if (lane->off < lane->end)
             iov[n++] = (struct iovec){lane->out.p + lane->off, lane->end - lane->off};
     }
-    return (int)n;
+    return n;
 }
 
 /* A write failed: a lane that stopped within a line loses the rest of that line, because half of it
@@ -273,13 +278,13 @@ static void batch_cut(struct record_log *log)
 
 /* Writes what lies before each lane's |end|: one writev unless the kernel takes less, or there are
  * more lanes than iovecs. */
-static bool batch_write(struct record_log *log)
+static bool batch_write_plain(struct record_log *log)
 {
     struct iovec iov[IOV_BATCH];
-    int n;
+    unsigned n;
 
     while ((n = batch_iov(log, iov)) > 0) {
-        ssize_t taken = writev(log->fd, iov, n);
+        ssize_t taken = writev(log->fd, iov, (int)n);
 
         if (taken < 0 && errno == EINTR)
             continue;
@@ -292,6 +297,131 @@ static bool batch_write(struct record_log *log)
         batch_taken(log, (size_t)taken);
     }
     return true;
+}
+
+/* ---- sealed batches ---- */
+
+/* Moves |iov| on; false when the kernel takes no more. */
+static bool write_all(struct record_log *log, struct iovec *iov, unsigned n, size_t *ret_done)
+{
+    for (*ret_done = 0; n > 0;) {
+        ssize_t taken = writev(log->fd, iov, (int)n);
+
+        if (taken < 0 && errno == EINTR)
+            continue;
+        if (taken <= 0)
+            return false;
+        count(&log->batches, 1);
+        *ret_done += (size_t)taken;
+        size_t left = (size_t)taken;
+
+        for (; n > 0 && left >= iov->iov_len; n--)
+            left -= iov++->iov_len;
+        if (n > 0)
+            *iov = (struct iovec){(char *)iov->iov_base + left, iov->iov_len - left};
+    }
+    return true;
+}
+
+/* Once until it works again. */
+static void tell_chain(struct record_log *log, bool ok)
+{
+    struct buf why;
+
+    if (log->told == !ok)
+        return;
+    log->told = !ok;
+    if (ok) {
+        log_info("records", "the chain of the records goes on");
+        return;
+    }
+    buf_init(&why, 0);
+    record_sealer_why(log->set.sealer, &why);
+    log_error("records",
+              "%s; no record is written until that is mended (tried every second), and what is in "
+              "records.on-full counts",
+              buf_cstr(&why));
+    buf_done(&why);
+}
+
+/* The seal is not in the file, or not whole: what is there of its batch stays unsealed. */
+static bool seal_failed(struct record_log *log, bool in_seal)
+{
+    count(&log->write_errors, 1);
+    batch_cut(log);
+    log->need_lf |= in_seal;
+    record_sealer_abandon(log->set.sealer);
+    return false;
+}
+
+/* Room for one more is behind the |n| of |iov|. No other process writes meanwhile. A LF that closes
+ * half a line is no seal's: it belongs to what nobody vouches for. */
+static bool batch_seal(struct record_log *log, struct iovec *iov, unsigned n)
+{
+    const unsigned lf = log->need_lf;
+    const bool lines = n > lf;
+    struct span line;
+    size_t done, batch = 0;
+
+    if (record_sealer_begin(log->set.sealer, iov + lf, n - lf, &line) != OK) {
+        count(&log->write_errors, 1);
+        tell_chain(log, false);
+        return false;
+    }
+    for (unsigned i = 0; i < n; i++)
+        batch += iov[i].iov_len;
+    if (lines)
+        iov[n++] = (struct iovec){(void *)(uintptr_t)line.p, line.n}; /* writev only reads */
+    bool ok = write_all(log, iov, n, &done);
+
+    batch_taken(log, done < batch ? done : batch);
+    if (done > batch)
+        count(&log->bytes, done - batch);
+    if (!ok)
+        return seal_failed(log, done > batch);
+    if (!lines) {
+        record_sealer_abandon(log->set.sealer);
+        return true;
+    }
+    ok = record_sealer_commit(log->set.sealer) == OK;
+    count(ok ? &log->seals : &log->write_errors, 1);
+    if (!ok)
+        tell_chain(log, false);
+    return ok;
+}
+
+/* After a failure, and also when no line waits: |failed| lasts as long as the trouble does. */
+static bool chain_works(struct record_log *log)
+{
+    struct span line;
+
+    if (!log->told)
+        return true;
+    if (record_sealer_begin(log->set.sealer, NULL, 0, &line) != OK) {
+        count(&log->write_errors, 1);
+        return false;
+    }
+    record_sealer_abandon(log->set.sealer);
+    tell_chain(log, true);
+    return true;
+}
+
+static bool batch_write_sealed(struct record_log *log)
+{
+    struct iovec iov[IOV_BATCH + 1];
+    unsigned n;
+
+    if (!chain_works(log))
+        return false;
+    while ((n = batch_iov(log, iov)) > 0)
+        if (!batch_seal(log, iov, n))
+            return false;
+    return true;
+}
+
+static bool batch_write(struct record_log *log)
+{
+    return log->set.sealer ? batch_write_sealed(log) : batch_write_plain(log);
 }
 
 static void rotate(struct record_log *log, int next)
@@ -445,5 +575,6 @@ void record_log_free(struct record_log *log)
         wake_now(log);
         (void)pthread_join(log->thread, NULL);
     }
+    record_sealer_free(log->set.sealer);
     log_destroy(log);
 }

@@ -27,7 +27,7 @@ LIBRARIES = {
     "linux/seccomp.h": {"jail"},
     "uthash.h": {"base"},
     "jansson.h": {"tenant", "adapt", "ipp", "proc", "cli"},
-    "openssl/": {"protect", "net", "http", "tenant", "adapt", "icap", "ipp", "proc", "cli", "worker"},
+    "openssl/": {"protect", "net", "http", "observe", "tenant", "adapt", "icap", "ipp", "proc", "cli", "worker"},
 }
 # Engines eat bytes and yield events: no descriptor, no clock, no thread (design of a protocol room).
 ENGINES = ("src/icap/icap_engine*.[ch]", "src/icap/icap_message*.[ch]", "src/icap/icap_client_engine*.[ch]",
