@@ -317,8 +317,11 @@ void status_text(const json_t *root, struct buf *out)
     add_services(root, out);
     add_loops(root, out);
     add_budgets(root, out);
-    buf_fmt(out, "records   written %lld, lost %lld, write errors %lld%s\n",
-            number(records, "written"), number(records, "lost"), number(records, "write_errors"),
+    buf_fmt(out, "records   written %lld, lost %lld, write errors %lld", number(records, "written"),
+            number(records, "lost"), number(records, "write_errors"));
+    if (is_true(records, "chained"))
+        buf_fmt(out, ", sealed in %lld batches", number(records, "seals"));
+    buf_fmt(out, "%s\n",
             is_true(records, "refusing") ? "; REFUSING transactions until they can be written"
                                          : "");
     if (ask_number(root, "exceptions"))

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/block.h"
 #include "base/log.h"
+#include "observe/record_sealer.h"
 #include "proc/gateway_int.h"
 
 #define METRIC_SLOTS 16384u
@@ -46,7 +47,8 @@ static void set_descriptor_limit(unsigned want)
                  (unsigned long long)r.rlim_cur, want);
 }
 
-static enum err build_shared(struct gateway_core *g, struct buf *why)
+/* The chain's descriptor is the sealer's alone: the end of any other one would end its lock. */
+static enum err build_records(struct gateway_core *g)
 {
     const struct settings *s = &g->config->settings;
     struct record_log_settings records = {
@@ -56,6 +58,27 @@ static enum err build_shared(struct gateway_core *g, struct buf *why)
         .flush_ms = FLUSH_MS,
         .on_full = s->records.on_full,
     };
+    int chain = g->generation.chain_fd;
+
+    if (records.fd < 0)
+        return OK;
+    g->generation.chain_fd = -1;
+    if (chain >= 0)
+        TRY(record_sealer_new(chain, &records.sealer));
+    else if (s->records.chain)
+        return ERR_BUG; /* never unsealed */
+    enum err e = record_log_new(&records, &g->records);
+
+    if (e)
+        record_sealer_free(records.sealer);
+    else
+        g->records_chained = records.sealer != NULL;
+    return e;
+}
+
+static enum err build_shared(struct gateway_core *g, struct buf *why)
+{
+    const struct settings *s = &g->config->settings;
     enum err e;
 
     budget_init(&g->memory, s->limits.memory);
@@ -75,7 +98,8 @@ static enum err build_shared(struct gateway_core *g, struct buf *why)
     e = metrics_new(g->n_loops, METRIC_SLOTS, &g->metrics);
     if (e)
         return gateway_fail(why, e, "metrics");
-    if (records.fd >= 0 && (e = record_log_new(&records, &g->records)) != OK)
+    e = build_records(g);
+    if (e)
         return gateway_fail(why, e, "records");
     e = troubles_new(&g->troubles);
     if (e)

@@ -165,6 +165,7 @@ struct gateway_core {
     struct spool_settings spool;
     struct metrics *metrics;
     struct record_log *records;
+    bool records_chained;
     struct troubles *troubles;
     struct icap_progress *progress;
     struct admin *admin;

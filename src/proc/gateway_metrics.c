@@ -86,6 +86,16 @@ static double total_records_written(void *arg)
     return (double)c.written;
 }
 
+static double total_record_seals(void *arg)
+{
+    const struct gateway_core *g = arg;
+    struct record_log_counts c = {0};
+
+    if (g->records)
+        record_log_count(g->records, &c);
+    return (double)c.seals;
+}
+
 static double gauge_ready(void *arg)
 {
     struct buf why;
@@ -249,6 +259,9 @@ void gateway_status_metrics(struct gateway_core *g)
                         total_records_written, g);
     (void)metrics_total(m, "sallyport_records_lost_total", "", "Records lost, for want of room.",
                         total_records_lost, g);
+    if (g->records_chained)
+        (void)metrics_total(m, "sallyport_record_seals_total", "",
+                            "Seals of batches of records (records.chain).", total_record_seals, g);
     add_readings(g, policy_readings, ARRAY_LEN(policy_readings));
     gateway_files_metrics(g);
     gateway_store_metrics(g);

@@ -266,6 +266,9 @@ static void status_records(struct json *j, const struct gateway_core *g)
         json_u64(j, "lost", c.lost);
         json_u64(j, "write_errors", c.write_errors);
         json_bool(j, "refusing", record_log_refuses(g->records));
+        json_bool(j, "chained", g->records_chained);
+        if (g->records_chained)
+            json_u64(j, "seals", c.seals);
     }
     json_close(j, '}');
 }

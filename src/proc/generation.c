@@ -18,8 +18,12 @@ const char *files_kind_name(enum files_kind k)
 
 void generation_init(struct generation *g)
 {
-    *g = (struct generation){
-        .spool_fd = -1, .records_fd = -1, .exceptions_fd = -1, .store_fd = -1, .engines = ""};
+    *g = (struct generation){.spool_fd = -1,
+                             .records_fd = -1,
+                             .chain_fd = -1,
+                             .exceptions_fd = -1,
+                             .store_fd = -1,
+                             .engines = ""};
     arena_init(&g->mem, 0);
 }
 
@@ -46,6 +50,7 @@ void generation_done(struct generation *g)
         fd_close(&g->worker_fds[i]);
     fd_close(&g->spool_fd);
     fd_close(&g->records_fd);
+    fd_close(&g->chain_fd);
     fd_close(&g->exceptions_fd);
     fd_close(&g->store_fd);
     arena_done(&g->mem);
@@ -180,6 +185,7 @@ static enum err add(struct generation *g, const struct proc_message *m, int *fd,
     case PROC_SOCKET: return add_socket(g, m, fd);
     case PROC_SPOOL: return add_single(g, &g->spool_fd, fd);
     case PROC_RECORDS: return add_single(g, &g->records_fd, fd);
+    case PROC_CHAIN: return add_single(g, &g->chain_fd, fd);
     case PROC_EXCEPTIONS: return add_single(g, &g->exceptions_fd, fd);
     case PROC_STORE: return add_single(g, &g->store_fd, fd);
     case PROC_WORKERS: return add_workers(g, m, fd);

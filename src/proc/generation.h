@@ -13,6 +13,7 @@
  *     SOCKET +fd {listener, loop}     listening sockets, "admin" and "control" among them; one
  *                                     loop may get several of one listener
  *     SPOOL +fd, RECORDS +fd          directory; append-only file (RECORDS alone: rotation)
+ *     CHAIN +fd                       state of the records' chain
  *     EXCEPTIONS +fd                  the exceptions' journal: readable, append-only
  *     STORE +fd                       directory of the store, the gateway's user's
  *     WORKERS +fd {loop, engines}     channel to the zygote (alone: a new zygote)
@@ -28,9 +29,9 @@
  *   gateway -> supervisor
  *     READY {number} | FAILED {number, text} | DRAINED
  *
- * A live set has no SOCKET, SPOOL, RECORDS, EXCEPTIONS, STORE or WORKERS; it changes what may
- * change without them. The single messages (RECORDS, WORKERS, CERTIFICATE, FILES, DRAIN) never
- * come between a BEGIN and its END. */
+ * A live set has no SOCKET, SPOOL, RECORDS, CHAIN, EXCEPTIONS, STORE or WORKERS; it changes
+ * what may change without them. The single messages (RECORDS, WORKERS, CERTIFICATE, FILES, DRAIN)
+ * never come between a BEGIN and its END. */
 #ifndef PROC_GENERATION_H
 #define PROC_GENERATION_H
 
@@ -44,6 +45,7 @@ enum proc_kind {
     PROC_SOCKET,
     PROC_SPOOL,
     PROC_RECORDS,
+    PROC_CHAIN,
     PROC_EXCEPTIONS,
     PROC_STORE,
     PROC_WORKERS,
@@ -118,7 +120,7 @@ struct generation {
     unsigned n_files;
     struct generation_socket *sockets;
     unsigned n_sockets;
-    int spool_fd, records_fd, exceptions_fd, store_fd; /* -1: none */
+    int spool_fd, records_fd, chain_fd, exceptions_fd, store_fd; /* -1: none */
     int *worker_fds;     /* |threads| channels, -1: none; NULL in a live set */
     const char *engines; /* the engines' versions, "" without */
 };

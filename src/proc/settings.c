@@ -133,9 +133,23 @@ static const struct config_row record_rows[] = {
     CONFIG_SIZE("buffer", struct record_settings, buffer, .min = 65536, .max = UINT64_C(1) << 32,
                 .fallback = "8m", .restart = true,
                 .help = "Records in memory that wait for a slow disk."),
+    CONFIG_BOOL("chain", struct record_settings, chain, .fallback = "false", .restart = true,
+                .help = "Seal each batch of records, so that changes are found later (sallyport "
+                        "records verify). Makes PATH.chain, and once PATH.key, which belongs on "
+                        "another machine."),
 };
+
+static enum err record_check(void *block, struct config_report *r)
+{
+    struct record_settings *s = block;
+
+    if (s->chain && !s->enabled)
+        return config_fault(r, s, "chain", "there are no records to seal: enabled says false");
+    return OK;
+}
+
 static const struct config_block record_block = CONFIG_ROWS(
-    struct record_settings, record_rows,
+    struct record_settings, record_rows, .check = record_check,
     .help = "Audit records: what passed, how it was protected, who sent it, what was decided.");
 
 /* Off is an address of no kind, so that there is one question to ask and not two. */

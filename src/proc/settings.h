@@ -44,7 +44,7 @@ struct record_settings {
     const char *path; /* NULL: STATE/records.jsonl */
     enum record_on_full on_full;
     uint64_t buffer;
-    bool enabled;
+    bool enabled, chain;
 };
 
 struct admin_config {

@@ -444,7 +444,7 @@ static bool init(struct supervisor *s)
     ssize_t n = readlink("/proc/self/exe", s->exe, sizeof s->exe - 1);
 
     secret_forbid_cores();
-    s->change = (struct change){.spool_fd = -1, .records_fd = -1};
+    s->change = (struct change){.spool_fd = -1, .records_fd = -1, .chain_fd = -1};
     hold_signals(false, true);
     (void)signal(SIGPIPE, SIG_IGN);
     /* What a careless parent left open is nothing for our children. */
@@ -493,7 +493,7 @@ static void done(struct supervisor *s)
     }
     sockets_done(&s->sockets);
     settings_loaded_free(s->loaded);
-    const int fds[] = {s->spool_fd, s->records_fd, s->exceptions_fd,
+    const int fds[] = {s->spool_fd, s->records_fd, s->chain_fd, s->exceptions_fd,
                        s->store_fd, s->orphan,     s->lock_fd};
 
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -552,7 +552,8 @@ int supervisor_main(const struct supervisor_options *o)
     if (!s)
         return 1;
     s->options = o;
-    s->lock_fd = s->spool_fd = s->records_fd = s->exceptions_fd = s->store_fd = s->orphan = -1;
+    s->lock_fd = s->spool_fd = s->records_fd = s->chain_fd = s->exceptions_fd = s->store_fd =
+        s->orphan = -1;
     int code = run(s, &activated);
 
     sockets_done(&activated);

@@ -38,8 +38,9 @@ void change_abandon(struct supervisor *s)
     sockets_done(&c->sockets);
     close_fd(&c->spool_fd);
     close_fd(&c->records_fd);
+    close_fd(&c->chain_fd);
     settings_loaded_free(c->next);
-    *c = (struct change){.spool_fd = -1, .records_fd = -1};
+    *c = (struct change){.spool_fd = -1, .records_fd = -1, .chain_fd = -1};
 }
 
 /* Without a zygote files are refused, so it is tried again and again; the rules may be mended. */
@@ -170,6 +171,8 @@ static enum err open_parts(struct supervisor *s, struct buf *why)
         TRY(files_open_spool(l, &c->spool_fd, why));
     if (c->records_fd < 0)
         TRY(files_open_records(l, &c->records_fd, why));
+    if (c->chain_fd < 0)
+        TRY(files_open_chain(l, &c->chain_fd, why));
     /* With an orphan somebody still appends to it. */
     if (s->exceptions_fd < 0)
         TRY(files_open_exceptions(l, s->orphan < 0, &s->exceptions_fd, why));
@@ -187,6 +190,7 @@ static enum err start_generation(struct supervisor *s, struct buf *why)
                                         .sockets = &c->sockets,
                                         .spool_fd = c->spool_fd,
                                         .records_fd = c->records_fd,
+                                        .chain_fd = c->chain_fd,
                                         .exceptions_fd = s->exceptions_fd,
                                         .store_fd = s->store_fd,
                                         .zygote = c->no_zygote ? NULL
@@ -298,9 +302,11 @@ static void commit_gateway(struct supervisor *s, uint64_t drain_ms)
     c->sockets = (struct socket_set){0};
     close_fd(&s->spool_fd);
     close_fd(&s->records_fd);
+    close_fd(&s->chain_fd);
     s->spool_fd = c->spool_fd;
     s->records_fd = c->records_fd;
-    c->spool_fd = c->records_fd = -1;
+    s->chain_fd = c->chain_fd;
+    c->spool_fd = c->records_fd = c->chain_fd = -1;
     timer_clear(s->loop, &s->gateway_timer);
     if (old)
         gateway_drain(old, drain_ms);
@@ -345,7 +351,7 @@ static void change_commit(struct supervisor *s)
     if (generation)
         commit_gateway(s, drain_ms);
     commit_settings(s);
-    *c = (struct change){.spool_fd = -1, .records_fd = -1};
+    *c = (struct change){.spool_fd = -1, .records_fd = -1, .chain_fd = -1};
     files_watch(s);
     s->wants |= WANT_FILES; /* what the watches of before saw may be lost with them */
     if (generation)
@@ -573,8 +579,12 @@ void change_start(struct supervisor *s, struct settings_loaded *l,
     struct buf why;
     struct change *c = &s->change;
 
-    *c = (struct change){
-        .cause = "start", .next = l, .generation = true, .spool_fd = -1, .records_fd = -1};
+    *c = (struct change){.cause = "start",
+                         .next = l,
+                         .generation = true,
+                         .spool_fd = -1,
+                         .records_fd = -1,
+                         .chain_fd = -1};
     buf_init(&why, 0);
     enum err e = sockets_open(&l->settings, inherited, &c->sockets, &why);
 

@@ -165,7 +165,8 @@ static enum err queue_workers(struct gateway *g, struct zygote *z)
 static enum err queue_set(struct gateway *g, const struct gateway_parts *p)
 {
     struct proc_message spool = {.kind = PROC_SPOOL}, records = {.kind = PROC_RECORDS},
-                        exceptions = {.kind = PROC_EXCEPTIONS}, store = {.kind = PROC_STORE};
+                        chain = {.kind = PROC_CHAIN}, exceptions = {.kind = PROC_EXCEPTIONS},
+                        store = {.kind = PROC_STORE};
 
     TRY(queue_begin(g, false));
     g->generation = g->set;
@@ -174,6 +175,8 @@ static enum err queue_set(struct gateway *g, const struct gateway_parts *p)
     TRY(queue_shared(g, &spool, p->spool_fd));
     if (p->records_fd >= 0)
         TRY(queue_shared(g, &records, p->records_fd));
+    if (p->chain_fd >= 0)
+        TRY(queue_shared(g, &chain, p->chain_fd));
     TRY(queue_shared(g, &exceptions, p->exceptions_fd));
     TRY(queue_shared(g, &store, p->store_fd));
     /* A zygote that died a moment ago is replaced, and then the gateway hears of the new one. */
@@ -239,6 +242,7 @@ static void gateway_hear(struct gateway *g, const struct proc_message *m)
     case PROC_SOCKET:
     case PROC_SPOOL:
     case PROC_RECORDS:
+    case PROC_CHAIN:
     case PROC_EXCEPTIONS:
     case PROC_STORE:
     case PROC_WORKERS:
@@ -450,6 +454,7 @@ static void on_restart(struct timer *t)
                                         .sockets = &s->sockets,
                                         .spool_fd = s->spool_fd,
                                         .records_fd = s->records_fd,
+                                        .chain_fd = s->chain_fd,
                                         .exceptions_fd = s->exceptions_fd,
                                         .store_fd = s->store_fd,
                                         .zygote = s->zygote};

@@ -5,6 +5,7 @@
  *   supervisor_change.c   one change at a time: a start, a reload, new rules; all of it or nothing
  *   supervisor_gateway.c  gateway processes: the sets that they are sent, their deaths
  *   supervisor_files.c    state directory, lock, spool, records; which files to watch
+ *   supervisor_chain.c    state and key of the records' chain: made once, opened
  *   supervisor_certificates.c  what is wrong with certificate files, and when they expire
  *   supervisor_journal.c  the journal of exceptions: opened, and freed of what is over
  *   zygote_process.c      zygote processes: rules, channels, their deaths
@@ -124,7 +125,7 @@ struct gateway {
 struct gateway_parts {
     const struct settings_loaded *loaded;
     const struct socket_set *sockets;
-    int spool_fd, records_fd, exceptions_fd, store_fd;
+    int spool_fd, records_fd, chain_fd, exceptions_fd, store_fd;
     struct zygote *zygote; /* NULL: none */
 };
 
@@ -184,7 +185,7 @@ struct change {
     bool no_zygote;               /* the next configuration needs none */
     struct gateway *gateway;      /* candidate */
     struct socket_set sockets;
-    int spool_fd, records_fd;
+    int spool_fd, records_fd, chain_fd;
 };
 
 /* Asks for what |want| says as soon as no other change is under way. */
@@ -208,6 +209,9 @@ NODISCARD enum err files_open_spool(const struct settings_loaded *l, int *ret_fd
 /* -1 when records are off. */
 NODISCARD enum err files_open_records(const struct settings_loaded *l, int *ret_fd,
                                       struct buf *why);
+/* The state of the records' chain, made when there is none; -1 when records have none. ERR_CONFIG:
+ * what is there is not to be begun anew without a word. */
+NODISCARD enum err files_open_chain(const struct settings_loaded *l, int *ret_fd, struct buf *why);
 /* The journal of exceptions. |compact|: rewrites it without what is over first; not while a gateway
  * may be appending to it. */
 NODISCARD enum err files_open_exceptions(const struct settings_loaded *l, bool compact, int *ret_fd,
@@ -252,7 +256,7 @@ struct supervisor {
     struct timer watchdog, poll_files, stop_timer;
     struct settings_loaded *loaded;
     struct socket_set sockets;
-    int lock_fd, spool_fd, records_fd;
+    int lock_fd, spool_fd, records_fd, chain_fd;
     struct span ticket_secret; /* random, in locked memory; as long as this process lives */
     int exceptions_fd;         /* the journal: one for all gateways, from the first start on */
     int store_fd;              /* the store's directory: the same */

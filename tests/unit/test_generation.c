@@ -272,6 +272,7 @@ static void whole_set(void **state)
     }
     assert_int_equal(add(&g, PROC_SPOOL, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_RECORDS, "", some_fd(), &done), OK);
+    assert_int_equal(add(&g, PROC_CHAIN, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_EXCEPTIONS, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_STORE, "", some_fd(), &done), OK);
     assert_int_equal(add(&g, PROC_WORKERS, "yara", some_fd(), &done), OK);
@@ -289,7 +290,7 @@ static void whole_set(void **state)
     assert_null(generation_file_text(&g, "/f").p);
     assert_true(g.worker_fds[0] >= 0 && g.worker_fds[1] == -1);
     assert_string_equal(g.engines, "yara");
-    assert_true(g.exceptions_fd >= 0);
+    assert_true(g.exceptions_fd >= 0 && g.chain_fd >= 0);
     generation_drop_texts(&g);
     assert_null(generation_file_text(&g, "/e").p);
     assert_string_equal(g.sockets[4].listener, "edge");
@@ -316,6 +317,8 @@ static const struct wrong wrongs[] = {
     {"socket without descriptor", false, {PROC_SOCKET},                      "x",   true },
     {"two spools",                false, {PROC_SPOOL, PROC_SPOOL},           "",    false},
     {"two records",               false, {PROC_RECORDS, PROC_RECORDS},       "",    false},
+    {"two chains",                false, {PROC_CHAIN, PROC_CHAIN},           "",    false},
+    {"live with a chain",         true,  {PROC_CHAIN},                       "",    false},
     {"two journals",              false, {PROC_EXCEPTIONS, PROC_EXCEPTIONS}, "",    false},
     {"two stores",                false, {PROC_STORE, PROC_STORE},           "",    false},
     {"live with a store",         true,  {PROC_STORE},                       "",    false},

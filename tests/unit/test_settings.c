@@ -73,6 +73,8 @@ struct row {
 
 static const struct row rows[] = {
     {"smallest",                           LISTENER SERVICE,                                                        ""                                                      },
+    {"a chain without records",            "records: {enabled: false, chain: true}\n" LISTENER SERVICE,
+     "x.yaml:1:34: there are no records to seal: enabled says false\n"                                                                                                      },
     {"nothing",                            "",
      "x.yaml: at least one listener is needed\n"
      "x.yaml: warning: no service: every request will be answered 404\n"                                                                                                    },
@@ -319,6 +321,7 @@ static void defaults(void **state)
     assert_true(s->spool.total == UINT64_C(8) << 30);
     assert_int_equal(s->spool.reserve, 64u << 20);
     assert_true(s->records.enabled);
+    assert_false(s->records.chain);
     assert_int_equal(s->records.on_full, RECORD_DROP);
     assert_int_equal(s->records.buffer, 8u << 20);
     assert_int_equal(s->admin.address.port, 9344);
@@ -392,6 +395,7 @@ static const struct change changes[] = {
     {"sandbox",        "sandbox: best-effort\n" LISTENER SERVICE TLS,                         "sandbox"           },
     {"user",           "user: nobody\n" LISTENER SERVICE TLS,                                 "user"              },
     {"records",        "records: {enabled: false}\n" LISTENER SERVICE TLS,                    "records.enabled"   },
+    {"chain",          "records: {chain: true}\n" LISTENER SERVICE TLS,                       "records.chain"     },
     {"spool",          "spool: {path: /x}\n" LISTENER SERVICE TLS,                            "spool.path"        },
     {"descriptors",    "limits: {descriptors: 1000}\n" LISTENER SERVICE TLS,                  "limits.descriptors"},
     {"admin",          "admin: {enabled: false}\n" LISTENER SERVICE TLS,                      "admin.enabled"     },
