@@ -33,13 +33,15 @@ int ask_complain(const struct ask *a, int code, const char *fmt, ...)
 
 /* ---- where it is ---- */
 
-static bool path_of_state(const char *state, struct buf *path)
+enum asked { ASK_SOCKET, ASK_RECORDS };
+
+static bool path_of_state(const char *state, enum asked what, struct buf *path)
 {
-    buf_fmt(path, "%s/control.sock", state);
+    buf_fmt(path, "%s/%s", state, what == ASK_SOCKET ? "control.sock" : "records.jsonl");
     return !path->err && path->n < 4096;
 }
 
-static int path_of_config(const char *config, struct buf *path)
+static int path_of_config(const char *config, enum asked what, struct buf *path)
 {
     struct settings settings;
     struct config_report report;
@@ -51,7 +53,7 @@ static int path_of_config(const char *config, struct buf *path)
     buf_init(&text, 0);
     config_report_init(&report);
     if (config_load_file(config, &settings_block, &mem, &report, &settings) == OK) {
-        buf_text(path, settings.control_path);
+        buf_text(path, what == ASK_SOCKET ? settings.control_path : settings.records_path);
         code = EXIT_FINE;
     } else {
         config_report_print(&report, &text);
@@ -63,15 +65,20 @@ static int path_of_config(const char *config, struct buf *path)
     return code;
 }
 
-static int find_socket(const struct ask *a, struct buf *path)
+static int find_path(const struct ask *a, enum asked what, struct buf *path)
 {
     if (a->state && a->config)
         return command_wrong(a->command, "-c and --state do not go together");
     if (!a->state)
-        return path_of_config(a->config ? a->config : SUPERVISOR_CONFIG_DEFAULT, path);
-    if (!path_of_state(a->state, path))
+        return path_of_config(a->config ? a->config : SUPERVISOR_CONFIG_DEFAULT, what, path);
+    if (!path_of_state(a->state, what, path))
         return command_wrong(a->command, "--state is too long");
     return EXIT_FINE;
+}
+
+int ask_records_path(const struct ask *a, struct buf *path)
+{
+    return find_path(a, ASK_RECORDS, path);
 }
 
 /* ---- asking ---- */
@@ -83,7 +90,7 @@ int ask_line(const struct ask *a, const char *question, struct buf *answer)
 
     buf_init(&path, 0);
     buf_init(&why, 0);
-    code = find_socket(a, &path);
+    code = find_path(a, ASK_SOCKET, &path);
     if (code == EXIT_FINE && control_ask(buf_cstr(&path), question, ASK_MS, answer, &why) != OK)
         code = ask_complain(a, EXIT_NETWORK, "%s", buf_cstr(&why));
     buf_done(&path);

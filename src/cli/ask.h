@@ -41,6 +41,9 @@ void ask_quote(const char *text, struct buf *out);
 /* " -c FILE" or " --state DIR", as it was given, for commands that people may copy. */
 void ask_where(const struct ask *a, struct buf *out);
 
+/* Where the records of |a| are when their gateway need not run: as configured, or below the state
+ * directory. EXIT_FINE, or the exit code after a complaint. */
+int ask_records_path(const struct ask *a, struct buf *path);
 /* The record |id| of the running gateway; json_decref() it. As ask_json(). */
 int ask_record(const struct ask *a, const char *id, json_t **ret);
 

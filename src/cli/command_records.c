@@ -8,12 +8,13 @@
 
 #include "cli/ask.h"
 #include "cli/record_follow.h"
+#include "cli/records_verify.h"
 #include "proc/supervisor.h"
 #include "tenant/tenants.h"
 
 #define LOOK_AGAIN_MS 200
 
-enum { OPTION_STATE = 256, OPTION_FILE, OPTION_HELP };
+enum { OPTION_STATE = 256, OPTION_FILE, OPTION_KEY, OPTION_CHAIN, OPTION_HELP };
 
 /* clang-format off */
 static const struct option options[] = {
@@ -22,6 +23,8 @@ static const struct option options[] = {
     {"file", required_argument, NULL, OPTION_FILE},
     {"tenant", required_argument, NULL, 't'},
     {"follow", no_argument, NULL, 'f'},
+    {"key", required_argument, NULL, OPTION_KEY},
+    {"chain", required_argument, NULL, OPTION_CHAIN},
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -30,6 +33,7 @@ static const struct option options[] = {
 struct arguments {
     struct ask ask;
     const char *file, *tenant;
+    const char *key, *chain; /* of verify */
     bool follow;
 };
 
@@ -133,6 +137,35 @@ static int check_and_run(const struct arguments *a)
     return a->file ? read_file(a, a->file) : read_gateways(a);
 }
 
+static int run_verify(const struct arguments *a, int n, char **files)
+{
+    const struct records_verify v = {
+        .ask = &a->ask, .key = a->key, .chain = a->chain, .files = files, .n_files = (size_t)n};
+
+    if (a->file || a->tenant || a->follow)
+        return command_wrong(&command_records, "--%s does not go with verify",
+                             a->file     ? "file"
+                             : a->tenant ? "tenant"
+                                         : "follow");
+    if (a->chain && (a->ask.config || a->ask.state))
+        return command_wrong(&command_records, "--chain goes without --config and --state");
+    if (!a->key)
+        return command_wrong(&command_records, "--key is missing: the file RECORDS.key that was "
+                                               "moved away when the chain began");
+    return records_verify(&v);
+}
+
+static int run_verb(const struct arguments *a, int n, char **words)
+{
+    if (n > 0 && strcmp(words[0], "verify") == 0)
+        return run_verify(a, n - 1, words + 1);
+    if (n > 0)
+        return command_wrong(&command_records, "unexpected argument '%s'", words[0]);
+    if (a->key || a->chain)
+        return command_wrong(&command_records, "--%s goes with verify", a->key ? "key" : "chain");
+    return check_and_run(a);
+}
+
 static int run(int argc, char **argv)
 {
     struct arguments a = {.ask.command = &command_records};
@@ -145,25 +178,34 @@ static int run(int argc, char **argv)
         case OPTION_FILE: a.file = optarg; break;
         case 't': a.tenant = optarg; break;
         case 'f': a.follow = true; break;
+        case OPTION_KEY: a.key = optarg; break;
+        case OPTION_CHAIN: a.chain = optarg; break;
         case 'h':
         case OPTION_HELP: return command_usage(&command_records, false);
         default: return command_usage(&command_records, true);
         }
-    if (optind < argc)
-        return command_wrong(&command_records, "unexpected argument '%s'", argv[optind]);
-    return check_and_run(&a);
+    return run_verb(&a, argc - optind, argv + optind);
 }
 
 const struct command command_records = {
     .name = "records",
-    .summary = "print the audit records, of one tenant or of all",
+    .summary = "print the audit records, or check that nobody changed them",
     .usage =
-        "sallyport records [--tenant NAME] [--follow] [-c FILE | --state DIR | --file FILE]\n\n"
+        "sallyport records [--tenant NAME] [--follow] [-c FILE | --state DIR | --file FILE]\n"
+        "       sallyport records verify --key FILE [-c FILE | --state DIR | --chain FILE]\n"
+        "                                [FILE...]\n\n"
         "Prints one line of JSON for each transaction, the oldest first, from the file that\n"
-        "the running gateway writes, or from another one.\n\n"
+        "the running gateway writes, or from another one. With records.chain there are lines\n"
+        "between them that seal what is before them; --tenant leaves them out.\n\n"
         "  -t, --tenant NAME   only those of this tenant: what it may be given\n"
         "  -f, --follow        and those that come, also after a rotation, until it is ended\n"
         "  --file FILE         this file, or /dev/stdin; no gateway has to run\n" ASK_USAGE
-        "\nExit code 0: done, 1: cannot be read or written, 2: usage, 4: nobody answers.\n",
+        "\nverify checks files of sealed records, the oldest first, or without any the one that\n"
+        "the gateway writes: altered, missing, added or moved lines, and a missing end.\n\n"
+        "  --key FILE          the key that was moved off the machine when the chain began\n"
+        "  --chain FILE        state of the chain, which tells whether the end is there;\n"
+        "                      default: beside the records, the last file's name and .chain\n"
+        "\nExit code 0: done, 1: cannot be read or written, 2: usage, 4: nobody answers.\n"
+        "Of verify 0: good, 1: something is wrong, 2: usage, or it could not be checked.\n",
     .run = run,
 };
