@@ -606,7 +606,7 @@ static const struct change changes[] = {
      {"F 11: seal 100 fits nothing: it is no seal of these records"}},
     {"a forged one with an old number", {{0, 3, NULL}, {0, 0, FORGED_SEAL("1")}, {3, 6, NULL}},
      {"F 11: seal 1 comes again (first: line 6 of f), and this one was altered or put in"}},
-    {"a seal that covers more than there is", {{0, 6, NULL}, {0, 0, FORGED_SEAL("6") + 1}},
+    {"a seal that covers more than there is", {{0, 6, NULL}, {0, 0, &FORGED_SEAL("6")[1]}},
      {"F 20: seal 6 covers 6 octets, and only 5 stand before it"}},
     {"nothing", {{0, 0, NULL}},
      {"F 0: there is no seal at all, and the gateway had written 6"}},
