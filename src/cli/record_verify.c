@@ -28,8 +28,39 @@ struct turn {
     struct place at;
 };
 
+/* The line that is being read: as much of it as a seal may have. */
+struct line {
+    uint64_t off, n, number;
+    char text[RECORD_SEAL_MAX];
+};
+
+struct seen {
+    struct record_seal seal;
+    struct place at;
+    uint64_t line_end; /* behind its LF */
+    uint64_t off, end; /* the octets that it covers */
+    bool whole;        /* as many are there */
+};
+
+/* One file on its way. */
+struct walk {
+    const struct record_verify_file *file; /* NULL: there is none */
+    uint64_t off;                          /* up to this octet lines were taken */
+    struct span rest;                      /* of |block|, not taken yet */
+    struct line line;
+    uint64_t sealed, sealed_line; /* up to this octet it is judged; the first line behind that */
+    bool has;                     /* |seen| is its next seal */
+    bool overtook;                /* one of its seals came before those of the file before it */
+    struct seen seen;
+    struct record_verify_counts counts;
+    char block[BLOCK];
+};
+
 struct record_verify {
     struct record_verify_settings set;
+    const struct record_verify_file *files;
+    size_t n_files, at_file; /* taken so far */
+    bool opened;
     struct record_mac *mac;
     /* What the next seal has to fit: the MAC before it as the last line claims it, or as it should
      * have been. */
@@ -47,19 +78,11 @@ struct record_verify {
     } ahead;
     uint64_t steps; /* made so far for ahead */
     struct turn *ring;
-    struct record_verify_counts all;
-    /* Of the current file. */
-    int fd, errnum;
-    const char *name;
-    uint64_t sealed, sealed_line; /* up to this octet it is judged; the first line behind that */
-    struct record_verify_counts here;
-    char block[BLOCK], again[BLOCK]; /* what is walked, and what is read again for a seal */
-};
-
-/* The line that is being read: as much of it as a seal may have. */
-struct line {
-    uint64_t off, n, number;
-    char text[RECORD_SEAL_MAX];
+    struct record_verify_counts all, *counts; /* of all files, and of the one that is judged */
+    const struct record_verify_file *failed;  /* that could not be read */
+    int errnum;
+    struct walk walks[2], *walk, *next; /* the file that is walked, and the one behind it */
+    char again[BLOCK];                  /* what is read once more for a seal */
 };
 
 static void say(struct record_verify *v, enum verify_kind kind, const struct place *at,
@@ -75,7 +98,7 @@ static void say(struct record_verify *v, enum verify_kind kind, const struct pla
     va_start(ap, fmt);
     buf_vfmt(&text, fmt, ap);
     va_end(ap);
-    v->here.faults += kind == VERIFY_FAULT;
+    v->counts->faults += kind == VERIFY_FAULT;
     v->set.say(v->set.arg, kind, at ? at->name : NULL, at ? at->line : 0, buf_cstr(&text));
     buf_done(&text);
 }
@@ -87,17 +110,18 @@ static void say(struct record_verify *v, enum verify_kind kind, const struct pla
 /* ---- reading again ---- */
 
 /* As many octets of [off, end) as |block| holds. */
-static enum err read_block(struct record_verify *v, char block[BLOCK], uint64_t off, uint64_t end,
-                           struct span *ret)
+static enum err read_block(struct record_verify *v, const struct walk *w, char block[BLOCK],
+                           uint64_t off, uint64_t end, struct span *ret)
 {
     size_t want = end - off < BLOCK ? (size_t)(end - off) : BLOCK;
     ssize_t n;
 
     do
-        n = pread(v->fd, block, want, (off_t)off);
+        n = pread(w->file->fd, block, want, (off_t)off);
     while (n < 0 && errno == EINTR);
     if (n <= 0) {
         v->errnum = n < 0 ? errno : EIO; /* it became shorter meanwhile */
+        v->failed = w->file;
         return ERR_IO;
     }
     *ret = (struct span){block, (size_t)n};
@@ -105,26 +129,27 @@ static enum err read_block(struct record_verify *v, char block[BLOCK], uint64_t 
 }
 
 /* The MAC of the seal that |c| is before, over [off, end). */
-static enum err mac_of(struct record_verify *v, const struct record_chain *c, uint64_t off,
-                       uint64_t end, uint8_t ret[RECORD_MAC_LEN])
+static enum err mac_of(struct record_verify *v, const struct walk *w, const struct record_chain *c,
+                       uint64_t off, uint64_t end, uint8_t ret[RECORD_MAC_LEN])
 {
     struct span piece;
 
     TRY(record_mac_begin(v->mac, c, end - off));
     for (; off < end; off += piece.n) {
-        TRY(read_block(v, v->again, off, end, &piece));
+        TRY(read_block(v, w, v->again, off, end, &piece));
         TRY(record_mac_add(v->mac, piece));
     }
     return record_mac_end(v->mac, ret);
 }
 
 /* Lines that begin in [off, end), when one begins at |off|. */
-static enum err count_lines(struct record_verify *v, uint64_t off, uint64_t end, uint64_t *ret)
+static enum err count_lines(struct record_verify *v, const struct walk *w, uint64_t off,
+                            uint64_t end, uint64_t *ret)
 {
     struct span piece = SPAN_NONE;
 
     for (*ret = 0; off < end; off += piece.n) {
-        TRY(read_block(v, v->again, off, end, &piece));
+        TRY(read_block(v, w, v->again, off, end, &piece));
         for (size_t i = 0; i < piece.n; i++)
             *ret += piece.p[i] == '\n';
     }
@@ -134,21 +159,17 @@ static enum err count_lines(struct record_verify *v, uint64_t off, uint64_t end,
 
 /* ---- one seal ---- */
 
-struct seen {
-    struct record_seal seal;
-    struct place at;
-    uint64_t off, end; /* the octets that it covers */
-    bool whole;        /* as many are there */
-};
-
-static enum err fits(struct record_verify *v, const struct record_chain *c, const struct seen *s,
+/* Has the seal of |w| the MAC that it should have behind |c|? */
+static enum err fits(struct record_verify *v, const struct walk *w, const struct record_chain *c,
                      uint8_t ret_should[RECORD_MAC_LEN], bool *ret)
 {
+    const struct seen *s = &w->seen;
+
     *ret = false;
     memset(ret_should, 0, RECORD_MAC_LEN);
     if (!s->whole)
         return OK;
-    TRY(mac_of(v, c, s->off, s->end, ret_should));
+    TRY(mac_of(v, w, c, s->off, s->end, ret_should));
     *ret = CRYPTO_memcmp(ret_should, s->seal.mac, RECORD_MAC_LEN) == 0;
     return OK;
 }
@@ -171,27 +192,27 @@ static enum err go_on(struct record_verify *v, const struct record_chain *before
         v->highest = before->next;
     if (good)
         v->begun = true;
-    v->here.good += good;
-    v->all.good += good;
+    v->counts->good += good;
     return record_chain_next(v->mac, s->seal.mac, &v->chain);
 }
 
-static void say_lacking(struct record_verify *v, const struct seen *s)
+static void say_lacking(struct record_verify *v, const struct walk *w)
 {
+    const struct seen *s = &w->seen;
+
     if (!s->whole)
         fault(v, &s->at,
               "seal %llu covers %llu octets, and only %llu stand before it: lines of its batch are "
               "gone",
-              NUM(s->seal.n), NUM(s->seal.octets), NUM(s->end - v->sealed));
+              NUM(s->seal.n), NUM(s->seal.octets), NUM(s->end - w->sealed));
     else
         fault(v, &s->at, "what seal %llu covers was altered (lines %llu to %llu), or the seal was",
-              NUM(s->seal.n), NUM(v->sealed_line), NUM(s->at.line - 1));
+              NUM(s->seal.n), NUM(w->sealed_line), NUM(s->at.line - 1));
 }
 
 static void say_repeated(struct record_verify *v, const struct seen *s)
 {
-    v->here.repeated++;
-    v->all.repeated++;
+    v->counts->repeated++;
     note(v, &s->at,
          "the number of seal %llu comes again and is good: a gateway was killed, or the machine "
          "lost its power, before it had written down where it was",
@@ -230,19 +251,20 @@ static void drop_ahead(struct record_verify *v)
     v->ahead.is = false;
 }
 
-static enum err judge_next(struct record_verify *v, const struct seen *s)
+static enum err judge_next(struct record_verify *v, const struct walk *w)
 {
+    const struct seen *s = &w->seen;
     uint8_t should[RECORD_MAC_LEN];
     struct record_chain before = v->chain;
     bool good;
-    enum err e = fits(v, &before, s, should, &good);
+    enum err e = fits(v, w, &before, should, &good);
 
     if (!e && !good && v->doubtful) {
         memcpy(before.before, v->should, sizeof before.before);
-        e = fits(v, &before, s, should, &good);
+        e = fits(v, w, &before, should, &good);
     }
     if (!e && !good) {
-        say_lacking(v, s);
+        say_lacking(v, w);
     } else if (!e && v->begun && s->seal.n <= v->highest) {
         say_repeated(v, s);
     }
@@ -255,8 +277,9 @@ static enum err judge_next(struct record_verify *v, const struct seen *s)
 }
 
 /* A number from before. */
-static enum err judge_again(struct record_verify *v, const struct seen *s)
+static enum err judge_again(struct record_verify *v, const struct walk *w)
 {
+    const struct seen *s = &w->seen;
     const struct turn t = *turn_of(v, s->seal.n);
     uint8_t should[RECORD_MAC_LEN];
     bool good;
@@ -266,7 +289,7 @@ static enum err judge_again(struct record_verify *v, const struct seen *s)
               NUM(s->seal.n), NUM(v->chain.next));
         return OK;
     }
-    TRY(fits(v, &t.chain, s, should, &good));
+    TRY(fits(v, w, &t.chain, should, &good));
     if (!good) {
         fault(v, &s->at,
               "seal %llu comes again (first: line %llu of %s), and this one was altered or put in",
@@ -295,9 +318,11 @@ static enum err new_ahead(struct record_verify *v, const struct seen *s)
     uint64_t steps = s->seal.n - c.next;
 
     if (steps >= v->set.steps_max - v->steps) {
-        fault(v, &s->at,
-              "seal %llu is too far from seal %llu to be one of these records: it was put in",
-              NUM(s->seal.n), NUM(v->chain.next));
+        fault(
+            v, &s->at,
+            "seal %llu is too far from seal %llu to be checked: it was put in, or the files before "
+            "it are missing",
+            NUM(s->seal.n), NUM(v->chain.next));
         return OK;
     }
     v->steps += steps + 1;
@@ -313,13 +338,14 @@ static enum err new_ahead(struct record_verify *v, const struct seen *s)
     return e;
 }
 
-static enum err judge_ahead(struct record_verify *v, const struct seen *s)
+static enum err judge_ahead(struct record_verify *v, const struct walk *w)
 {
+    const struct seen *s = &w->seen;
     uint8_t should[RECORD_MAC_LEN];
     bool good = false;
 
     if (v->ahead.is && v->ahead.after.next == s->seal.n)
-        TRY(fits(v, &v->ahead.after, s, should, &good));
+        TRY(fits(v, w, &v->ahead.after, should, &good));
     if (!good)
         return new_ahead(v, s);
     settle_ahead(v);
@@ -327,45 +353,44 @@ static enum err judge_ahead(struct record_verify *v, const struct seen *s)
     return go_on(v, &v->ahead.after, s, true);
 }
 
-/* [v->sealed, end) is nobody's. */
-static enum err judge_unsealed(struct record_verify *v, uint64_t end)
+/* [w->sealed, end) is nobody's. */
+static enum err judge_unsealed(struct record_verify *v, const struct walk *w, uint64_t end)
 {
-    const struct place at = {v->name, v->sealed_line};
+    const struct place at = {w->file->name, w->sealed_line};
     uint64_t lines;
 
-    if (v->sealed == end)
+    if (w->sealed == end)
         return OK;
-    TRY(count_lines(v, v->sealed, end, &lines));
+    TRY(count_lines(v, w, w->sealed, end, &lines));
     fault(v, &at,
           "%llu octets from here on (lines %llu to %llu) are not sealed: nobody vouches for them",
-          NUM(end - v->sealed), NUM(v->sealed_line), NUM(v->sealed_line + lines - 1));
-    v->sealed_line += lines;
+          NUM(end - w->sealed), NUM(w->sealed_line), NUM(w->sealed_line + lines - 1));
     return OK;
 }
 
-static enum err judge(struct record_verify *v, const struct record_seal *seal,
-                      const struct line *line)
+/* The seal that |w| has reached. */
+static enum err judge(struct record_verify *v, struct walk *w)
 {
-    struct seen s = {
-        .seal = *seal,
-        .at = {v->name, line->number},
-        .end = line->off,
-        .whole = seal->octets <= line->off - v->sealed
-    };
+    const struct seen *s = &w->seen;
 
-    s.off = s.whole ? s.end - seal->octets : v->sealed;
-    if (v->here.seals++ == 0)
-        v->here.first = seal->n;
-    v->here.last = seal->n;
-    TRY(judge_unsealed(v, s.off));
-    if (seal->n == v->chain.next)
-        return judge_next(v, &s);
-    return seal->n < v->chain.next ? judge_again(v, &s) : judge_ahead(v, &s);
+    v->counts = &w->counts;
+    if (v->counts->seals++ == 0)
+        v->counts->first = s->seal.n;
+    v->counts->last = s->seal.n;
+    TRY(judge_unsealed(v, w, s->off));
+    if (s->seal.n == v->chain.next)
+        TRY(judge_next(v, w));
+    else
+        TRY(s->seal.n < v->chain.next ? judge_again(v, w) : judge_ahead(v, w));
+    w->sealed = s->line_end;
+    w->sealed_line = s->at.line + 1;
+    w->has = false;
+    return OK;
 }
 
 /* ---- lines ---- */
 
-static void take_time(struct record_verify *v, struct span text)
+static void take_time(struct record_verify_counts *c, struct span text)
 {
     const struct span begin = SPAN("{\"time\":\"");
     struct span time = span_sub(text, begin.n, ISO_TIME_LEN);
@@ -373,67 +398,86 @@ static void take_time(struct record_verify *v, struct span text)
 
     if (!span_starts(text, begin) || clock_iso_parse(time, &unused) != OK || time.n != ISO_TIME_LEN)
         return;
-    if (!v->here.from[0])
-        (void)span_copy(time, v->here.from, sizeof v->here.from);
-    (void)span_copy(time, v->here.until, sizeof v->here.until);
+    if (!c->from[0])
+        (void)span_copy(time, c->from, sizeof c->from);
+    (void)span_copy(time, c->until, sizeof c->until);
 }
 
-static enum err end_line(struct record_verify *v, const struct line *line)
+static void end_line(struct record_verify *v, struct walk *w)
 {
-    const struct place at = {v->name, line->number};
+    const struct line *line = &w->line;
+    const struct place at = {w->file->name, line->number};
     const struct span text = {line->text,
                               line->n < sizeof line->text ? (size_t)line->n : sizeof line->text};
     struct record_seal seal;
     enum err e = record_seal_parse(text, &seal);
 
-    if (e == OK && line->n == text.n) {
-        TRY(judge(v, &seal, line));
-        v->sealed = line->off + line->n + 1;
-        v->sealed_line = line->number + 1;
-        return OK;
+    if (e == OK) {
+        w->has = true;
+        w->seen = (struct seen){.seal = seal,
+                                .at = at,
+                                .line_end = line->off + line->n + 1,
+                                .end = line->off,
+                                .whole = seal.octets <= line->off - w->sealed};
+        w->seen.off = w->seen.whole ? line->off - seal.octets : w->sealed;
+        return;
     }
+    v->counts = &w->counts;
     if (e != ERR_MISSING)
         fault(v, &at, "this was a seal, and was altered");
     else if (line->n > 0)
-        v->here.records++;
-    take_time(v, text);
-    return OK;
+        w->counts.records++;
+    take_time(&w->counts, text);
 }
 
 static void line_add(struct line *line, struct span piece)
 {
-    if (line->n < sizeof line->text)
-        (void)memcpy(line->text + line->n, piece.p,
-                     piece.n < sizeof line->text - line->n ? piece.n
-                                                           : sizeof line->text - (size_t)line->n);
+    size_t room = line->n < sizeof line->text ? sizeof line->text - (size_t)line->n : 0;
+    struct span kept = span_sub(piece, 0, room);
+
+    if (kept.n)
+        memcpy(line->text + line->n, kept.p, kept.n);
     line->n += piece.n;
 }
 
-static enum err walk(struct record_verify *v, uint64_t size)
+/* On to its next seal, or to its end. */
+static enum err walk_on(struct record_verify *v, struct walk *w)
 {
-    struct line line = {.number = 1};
-    struct span text;
+    while (!w->has && w->off < w->file->size) {
+        if (w->rest.n == 0)
+            TRY(read_block(v, w, w->block, w->off, w->file->size, &w->rest));
+        size_t lf = span_find(w->rest, '\n');
+        bool ends = lf < w->rest.n;
 
-    for (uint64_t off = 0; off < size;) {
-        TRY(read_block(v, v->block, off, size, &text));
-        while (text.n) {
-            size_t lf = span_find(text, '\n');
-
-            line_add(&line, span_sub(text, 0, lf));
-            off += lf + (lf < text.n);
-            text = span_sub(text, lf + 1, SIZE_MAX);
-            if (line.off + line.n == off)
-                break;
-            TRY(end_line(v, &line));
-            line = (struct line){.off = off, .number = line.number + 1};
-        }
+        line_add(&w->line, span_sub(w->rest, 0, lf));
+        w->off += lf + ends;
+        w->rest = span_sub(w->rest, lf + 1, SIZE_MAX);
+        if (!ends)
+            continue;
+        end_line(v, w);
+        w->line = (struct line){.off = w->off, .number = w->line.number + 1};
     }
-    return judge_unsealed(v, size);
+    return OK;
 }
 
 /* ---- files ---- */
 
-enum err record_verify_new(const struct record_verify_settings *s, struct record_verify **ret)
+/* The next file in |w|, which has none when there are no more. */
+static enum err open_walk(struct record_verify *v, struct walk *w)
+{
+    w->file = v->at_file < v->n_files ? &v->files[v->at_file++] : NULL;
+    w->off = w->sealed = 0;
+    w->sealed_line = 1;
+    w->rest = SPAN_NONE;
+    w->line = (struct line){.number = 1};
+    w->has = w->overtook = false;
+    w->counts = (struct record_verify_counts){0};
+    return w->file ? walk_on(v, w) : OK;
+}
+
+enum err record_verify_new(const struct record_verify_settings *s,
+                           const struct record_verify_file *files, size_t n_files,
+                           struct record_verify **ret)
 {
     struct record_verify *v = calloc(1, sizeof *v);
     enum err e = v ? record_mac_new(&v->mac) : ERR_NOMEM;
@@ -445,6 +489,11 @@ enum err record_verify_new(const struct record_verify_settings *s, struct record
         return e;
     }
     v->set = *s;
+    v->files = files;
+    v->n_files = n_files;
+    v->walk = &v->walks[0];
+    v->next = &v->walks[1];
+    v->counts = &v->all;
     record_chain_begin(s->key, &v->chain);
     *ret = v;
     return OK;
@@ -474,24 +523,76 @@ static void add_counts(struct record_verify_counts *all, const struct record_ver
         memcpy(all->until, here->until, sizeof all->until);
     all->records += here->records;
     all->seals += here->seals;
+    all->good += here->good;
+    all->repeated += here->repeated;
     all->faults += here->faults;
 }
 
-enum err record_verify_file(struct record_verify *v, int fd, uint64_t size, const char *name,
-                            struct record_verify_counts *ret, int *ret_errnum)
+/* While files are rotated one process may still write to the old one when another one writes to the
+ * new one already: then the number that should come next is in the next file. */
+static struct walk *choose(struct record_verify *v)
 {
-    v->fd = fd;
-    v->name = name;
-    v->errnum = 0;
-    v->sealed = 0;
-    v->sealed_line = 1;
-    v->here = (struct record_verify_counts){0};
-    enum err e = walk(v, size);
+    struct walk *w = v->next;
 
-    add_counts(&v->all, &v->here);
-    *ret = v->here;
+    if (v->walk->seen.seal.n <= v->chain.next || !w->file || !w->has ||
+        w->seen.seal.n != v->chain.next)
+        return v->walk;
+    v->counts = &w->counts;
+    if (!w->overtook)
+        note(v, &w->seen.at,
+             "seals from %llu on go before some of the file before: two processes wrote while the "
+             "files were rotated",
+             NUM(w->seen.seal.n));
+    w->overtook = true;
+    return w;
+}
+
+static enum err walk_file(struct record_verify *v)
+{
+    while (v->walk->has) {
+        struct walk *w = choose(v);
+
+        TRY(judge(v, w));
+        TRY(walk_on(v, w));
+    }
+    v->counts = &v->walk->counts;
+    return judge_unsealed(v, v->walk, v->walk->file->size);
+}
+
+/* The first two at the first call, and one more for each that is over. */
+static enum err open_walks(struct record_verify *v)
+{
+    struct walk *over = v->walk;
+
+    if (v->opened) {
+        v->walk = v->next;
+        v->next = over;
+    } else {
+        v->opened = true;
+        TRY(open_walk(v, v->walk));
+    }
+    return open_walk(v, v->next);
+}
+
+enum err record_verify_next(struct record_verify *v, const struct record_verify_file **ret,
+                            struct record_verify_counts *ret_counts, int *ret_errnum)
+{
+    v->errnum = 0;
+    enum err e = open_walks(v);
+
+    if (!e && !v->walk->file)
+        return ERR_EOF;
+    if (!e)
+        e = walk_file(v);
     *ret_errnum = v->errnum;
-    return e;
+    if (e) {
+        *ret = v->failed; /* NULL: it was not a file that failed */
+        return e;
+    }
+    add_counts(&v->all, &v->walk->counts);
+    *ret = v->walk->file;
+    *ret_counts = v->walk->counts;
+    return OK;
 }
 
 static bool is_at(const struct record_chain *state, const struct record_chain *c)
@@ -540,7 +641,7 @@ static void compare_state(struct record_verify *v)
 
 void record_verify_end(struct record_verify *v, struct record_verify_counts *ret)
 {
-    v->here = (struct record_verify_counts){0};
+    v->counts = &v->all;
     if (v->ahead.is)
         settle_by_state(v);
     if (v->all.seals > 0 && v->all.good == 0 && !v->begun)
@@ -549,6 +650,5 @@ void record_verify_end(struct record_verify *v, struct record_verify_counts *ret
               "these given?");
     else if (v->set.state)
         compare_state(v);
-    v->all.faults += v->here.faults;
     *ret = v->all;
 }

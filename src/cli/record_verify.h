@@ -3,7 +3,9 @@
  * first, are walked along the chain of their seals (observe/record_chain.h). Everything in them may
  * be an attacker's: memory is bounded, and so are the steps to a number that a line claims.
  *
- * What a seal covers is read twice, so a file must be one that can be read at a place. */
+ * What a seal covers is read twice, so a file must be one that can be read at a place. Two
+ * processes may have written while the files were rotated, so the next file is looked into, too,
+ * where a number is not the next one. */
 #ifndef CLI_RECORD_VERIFY_H
 #define CLI_RECORD_VERIFY_H
 
@@ -30,19 +32,26 @@ struct record_verify_counts {
     char from[25], until[25]; /* times of its first and last record; "" without one */
 };
 
+struct record_verify_file {
+    const char *name;
+    int fd;
+    uint64_t size; /* so much of it is looked at */
+};
+
 struct record_verify;
 
-/* ERR_NOMEM. */
+/* |files| outlive it. ERR_NOMEM. */
 NODISCARD enum err record_verify_new(const struct record_verify_settings *s,
+                                     const struct record_verify_file *files, size_t n_files,
                                      struct record_verify **ret);
 /* NULL is fine. */
 void record_verify_free(struct record_verify *v);
-/* The next file, up to |size| octets of it; |name| outlives |v|. ERR_IO: *ret_errnum says why it
- * cannot be read; ERR_NOMEM. */
-NODISCARD enum err record_verify_file(struct record_verify *v, int fd, uint64_t size,
-                                      const char *name, struct record_verify_counts *ret,
-                                      int *ret_errnum);
-/* There are no more files: is the end there? */
+/* Goes on to the end of the next file, |*ret|, in their order. ERR_EOF: there are no more. ERR_IO:
+ * *ret cannot be read, and *ret_errnum says why; ERR_NOMEM: *ret may be NULL. */
+NODISCARD enum err record_verify_next(struct record_verify *v,
+                                      const struct record_verify_file **ret,
+                                      struct record_verify_counts *ret_counts, int *ret_errnum);
+/* After ERR_EOF: is the end there? */
 void record_verify_end(struct record_verify *v, struct record_verify_counts *ret);
 
 #endif

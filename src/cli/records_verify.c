@@ -19,16 +19,10 @@
 #define LOCK_TRIES  500u
 #define LOCK_TRY_MS 10
 
-struct file {
-    const char *name;
-    int fd;
-    uint64_t size; /* so much was there when the state was read */
-};
-
 struct run {
     const struct records_verify *a;
-    struct buf records, chain_path; /* where they are when no one says it */
-    struct file *files;
+    struct buf records, chain_path;   /* where they are when no one says it */
+    struct record_verify_file *files; /* with their sizes when the state was read */
     size_t n_files;
     int chain_fd; /* -1: none */
     uint8_t key[RECORD_MAC_LEN];
@@ -70,17 +64,26 @@ PRINTF(1, 2) static void print_line(const char *fmt, ...)
 
 /* ---- what it is checked with ---- */
 
-/* At most |cap| octets; -1 and errno, also when it is a directory. */
+/* At most |cap| octets, also of a pipe; -1 and errno. */
 static ssize_t read_small(int fd, char *text, size_t cap)
 {
-    ssize_t n;
+    size_t n = 0;
 
-    do
-        n = pread(fd, text, cap, 0);
-    while (n < 0 && errno == EINTR);
-    return n;
+    while (n < cap) {
+        ssize_t r = read(fd, text + n, cap - n);
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return -1;
+        if (r == 0)
+            break;
+        n += (size_t)r;
+    }
+    return (ssize_t)n;
 }
 
+/* It comes from elsewhere, and may come through a pipe. */
 static int read_key(struct run *r)
 {
     char text[RECORD_KEY_TEXT_LEN + 1];
@@ -162,10 +165,10 @@ static int open_state(struct run *r)
 
 static int open_file(struct run *r, const char *name)
 {
-    struct file *f = &r->files[r->n_files];
+    struct record_verify_file *f = &r->files[r->n_files];
     struct stat st;
 
-    *f = (struct file){.name = name};
+    *f = (struct record_verify_file){.name = name};
     f->fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (f->fd < 0)
         return complain(r, "cannot read the records %s: %s", name, strerrordesc_np(errno));
@@ -268,18 +271,16 @@ static void print_counts(struct run *r, const char *name, const struct record_ve
 
 static int check_files(struct run *r, struct record_verify *v)
 {
+    const struct record_verify_file *f = NULL;
     struct record_verify_counts c;
-    int errnum;
+    int errnum = 0;
+    enum err e;
 
-    for (size_t i = 0; i < r->n_files; i++) {
-        const struct file *f = &r->files[i];
-        enum err e = record_verify_file(v, f->fd, f->size, f->name, &c, &errnum);
-
-        if (e)
-            return complain(r, "cannot read the records %s: %s", f->name,
-                            errnum ? strerrordesc_np(errnum) : err_text(e));
+    while ((e = record_verify_next(v, &f, &c, &errnum)) == OK)
         print_counts(r, f->name, &c);
-    }
+    if (e != ERR_EOF)
+        return complain(r, "cannot read the records %s: %s", f ? f->name : "",
+                        errnum ? strerrordesc_np(errnum) : err_text(e));
     record_verify_end(v, &c);
     print_counts(r, "all", &c);
     if (fflush(stdout) != 0 || ferror(stdout))
@@ -296,7 +297,7 @@ static int check(struct run *r)
                                              .arg = r};
     struct record_verify *v;
 
-    if (record_verify_new(&s, &v) != OK)
+    if (record_verify_new(&s, r->files, r->n_files, &v) != OK)
         return complain(r, "out of memory");
     int code = check_files(r, v);
 

@@ -83,7 +83,7 @@ class TestSealing:
             assert [s["seal"] for s in seals] == list(range(len(seals)))
             assert [json.loads(line)["id"] for line in lines if not is_seal(line)] == ids
             assert gateway.status()["records"]["chained"] is True
-            assert gateway.status()["records"]["seals"] == len(seals)
+            wait.until(lambda: gateway.status()["records"]["seals"] == len(seals), "their number in the status")
             assert gateway.metrics()["sallyport_record_seals_total"] == len(seals)
             text = gateway.command_line("status", "--state", gateway.state).stdout
             assert f"sealed in {len(seals)} batches" in text
@@ -311,6 +311,10 @@ class TestUsage:
         run = run_command(sealed.build, "records", "verify", *(a.format(**paths) for a in arguments))
         assert run.returncode == 2
         assert words in run.stderr
+
+    def test_key_through_a_pipe(self, sealed):
+        assert_good(run_command(sealed.build, "records", "verify", "--key", "/dev/stdin", sealed.path,
+                                input=sealed.key.read_text()))
 
     @pytest.mark.parametrize("arguments, words", [(["--key", "x"], "--key goes with verify"),
                                                   (["--chain", "x"], "--chain goes with verify"),

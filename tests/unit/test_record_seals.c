@@ -174,15 +174,21 @@ static void verify_fds(struct files *f, const struct record_chain *chain, const 
 {
     const struct record_verify_settings set = {
         .key = f->key, .state = chain, .steps_max = 1 << 20, .say = on_say, .arg = f};
+    struct record_verify_file files[3];
+    const struct record_verify_file *file;
     struct record_verify_counts one;
     struct record_verify *v;
     int errnum;
 
     buf_reset(&f->said);
-    assert_int_equal(record_verify_new(&set, &v), OK);
     for (unsigned i = 0; i < n; i++)
-        assert_int_equal(
-            record_verify_file(v, fds[i], (uint64_t)size_of(fds[i]), "f", &one, &errnum), OK);
+        files[i] = (struct record_verify_file){"f", fds[i], (uint64_t)size_of(fds[i])};
+    assert_int_equal(record_verify_new(&set, files, n, &v), OK);
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(record_verify_next(v, &file, &one, &errnum), OK);
+        assert_ptr_equal(file, &files[i]);
+    }
+    assert_int_equal(record_verify_next(v, &file, &one, &errnum), ERR_EOF);
     record_verify_end(v, &f->counts);
     record_verify_free(v);
 }
@@ -781,21 +787,83 @@ static void test_one_batch_alone(void **state)
     buf_done(&s.text);
 }
 
+/* Two processes, one of which has not heard of the rotation yet. */
+static void test_written_while_rotated(void **state)
+{
+    static const bool younger[] = {false, false, true, false, true, true, false, true, true};
+    struct files *f = *state;
+    struct record_sealer *s = new_sealer(f);
+    struct buf text[2];
+    size_t at;
+
+    buf_init(&text[0], 0);
+    buf_init(&text[1], 0);
+    for (size_t i = 0; i < ARRAY_LEN(younger); i++)
+        seal_batch(s, "{\"id\":\"x\"}\n", &text[younger[i]], &at);
+    record_sealer_free(s);
+    fill(f, buf_span(&text[0]));
+    assert_int_equal(write(f->fd[1], text[1].p, text[1].n), text[1].n);
+    verify(f);
+    assert_string_equal(buf_cstr(&f->said),
+                        "N 2: seals from 2 on go before some of the file before: two processes "
+                        "wrote while the files were rotated\n");
+    assert_int_equal(f->counts.good, ARRAY_LEN(younger));
+    assert_int_equal(f->counts.records, ARRAY_LEN(younger));
+    /* Changed all the same. */
+    text[1].p[7] = 'y';
+    assert_int_equal(ftruncate(f->fd[1], 0), 0);
+    assert_int_equal(write(f->fd[1], text[1].p, text[1].n), text[1].n);
+    verify(f);
+    assert_said(f, "F 2: what seal 2 covers was altered (lines 1 to 1), or the seal was");
+    assert_int_equal(f->counts.faults, 1);
+    buf_done(&text[0]);
+    buf_done(&text[1]);
+}
+
+/* A process that was killed within a write, and another one that goes on behind half a line. */
+static void test_behind_half_a_line(void **state)
+{
+    struct files *f = *state;
+
+    fill(f, SPAN("whole\nhal"));
+    struct record_log *log = new_log(f);
+
+    assert_int_equal(append(log, 0, "one\n"), OK);
+    record_log_free(log);
+    verify(f);
+    assert_string_equal(
+        buf_cstr(&f->said),
+        "F 1: 9 octets from here on (lines 1 to 2) are not sealed: nobody vouches for them\n");
+    assert_int_equal(f->counts.good, 1);
+}
+
 static void test_shrinking_file(void **state)
 {
     struct files *f = *state;
     const struct record_verify_settings set = {
         .key = f->key, .steps_max = 10, .say = on_say, .arg = f};
+    const struct record_verify_file files[] = {
+        {"a", f->fd[0], 100},
+        {"b", -1,       100},
+    };
+    const struct record_verify_file *file = NULL;
     struct record_verify *v;
     int errnum;
 
-    assert_int_equal(record_verify_new(&set, &v), OK);
-    assert_int_equal(record_verify_file(v, f->fd[0], 100, "f", &f->counts, &errnum), ERR_IO);
-    assert_int_equal(errnum, EIO);
-    assert_int_equal(record_verify_file(v, -1, 100, "f", &f->counts, &errnum), ERR_IO);
-    assert_int_equal(errnum, EBADF);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(record_verify_new(&set, &files[i], 1, &v), OK);
+        assert_int_equal(record_verify_next(v, &file, &f->counts, &errnum), ERR_IO);
+        assert_ptr_equal(file, &files[i]);
+        assert_int_equal(errnum, i ? EBADF : EIO);
+        record_verify_free(v);
+    }
+    assert_int_equal(record_verify_new(&set, files, 0, &v), OK);
+    assert_int_equal(record_verify_next(v, &file, &f->counts, &errnum), ERR_EOF);
     record_verify_free(v);
     record_verify_free(NULL);
+    mem_fail_after(1);
+    assert_int_equal(record_verify_new(&set, files, 2, &v), ERR_NOMEM);
+    mem_fail_after(0);
 }
 
 int main(void)
@@ -819,6 +887,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_repeated_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_batch_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_written_while_rotated, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_behind_half_a_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shrinking_file, setup, teardown),
     };
 
