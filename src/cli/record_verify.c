@@ -604,7 +604,7 @@ static bool is_at(const struct record_chain *state, const struct record_chain *c
 /* No seal came behind it; but the state knows the MAC of the last one. */
 static void settle_by_state(struct record_verify *v)
 {
-    if (is_at(v->set.state, &v->chain)) {
+    if (is_at(v->set.state, &v->chain) || v->ahead.after.next <= v->chain.next) {
         drop_ahead(v);
     } else if (v->begun || v->chain.next > 0 || is_at(v->set.state, &v->ahead.after)) {
         settle_ahead(v);
@@ -612,11 +612,29 @@ static void settle_by_state(struct record_verify *v)
     }
 }
 
-static void compare_state(struct record_verify *v)
+/* Whoever cuts the end off would like a state that is behind: its key must be the one of its
+ * number, which nobody has who came later. */
+static enum err state_is_ours(struct record_verify *v, bool *ret)
 {
     const struct record_chain *state = v->set.state;
-    bool same = CRYPTO_memcmp(state->key, v->chain.key, sizeof state->key) == 0;
+    struct record_chain c = v->chain;
+    enum err e = OK;
 
+    if (state->next < c.next) {
+        record_chain_begin(v->set.key, &c);
+        e = record_chain_skip(v->mac, state->next, &c);
+    }
+    *ret = CRYPTO_memcmp(state->key, c.key, sizeof c.key) == 0;
+    record_chain_wipe(&c);
+    return e;
+}
+
+static enum err compare_state(struct record_verify *v)
+{
+    const struct record_chain *state = v->set.state;
+    bool ours;
+
+    TRY(state_is_ours(v, &ours));
     if (!v->all.seals && state->next > 0)
         fault(v, NULL,
               "there is no seal at all, and the gateway had written %llu: give the older "
@@ -627,19 +645,20 @@ static void compare_state(struct record_verify *v)
               "the end is missing: the last seal here is %llu, and the gateway had written up to "
               "%llu",
               NUM(v->chain.next - 1), NUM(state->next - 1));
-    else if (v->chain.next == state->next && !same)
+    else if (!ours)
         fault(v, NULL, "the state of the chain is not that of these records and this key");
-    else if (v->chain.next == state->next && !v->doubtful && !is_at(state, &v->chain))
-        fault(v, NULL, "the last seal here, %llu, is not the one that the gateway wrote",
-              NUM(state->next - 1));
     else if (v->chain.next > state->next)
         note(v, NULL,
              "the state of the chain is at seal %llu and the records are at %llu: the next ones "
              "will have numbers again",
              NUM(state->next), NUM(v->chain.next));
+    else if (!v->doubtful && !is_at(state, &v->chain))
+        fault(v, NULL, "the last seal here, %llu, is not the one that the gateway wrote",
+              NUM(state->next - 1));
+    return OK;
 }
 
-void record_verify_end(struct record_verify *v, struct record_verify_counts *ret)
+enum err record_verify_end(struct record_verify *v, struct record_verify_counts *ret)
 {
     v->counts = &v->all;
     if (v->ahead.is)
@@ -649,6 +668,7 @@ void record_verify_end(struct record_verify *v, struct record_verify_counts *ret
               "no seal can be checked: is this the key of these records, and are the files before "
               "these given?");
     else if (v->set.state)
-        compare_state(v);
+        TRY(compare_state(v));
     *ret = v->all;
+    return OK;
 }

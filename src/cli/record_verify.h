@@ -16,7 +16,7 @@
 enum verify_kind { VERIFY_NOTE, VERIFY_FAULT };
 
 struct record_verify_settings {
-    const uint8_t *key;               /* key 0 */
+    const uint8_t *key;               /* key 0; outlives the walk, as |state| does */
     const struct record_chain *state; /* where the gateway is by now; NULL: not known */
     uint64_t steps_max;               /* to numbers that are claimed, all together */
     /* A sentence; |name| of the file and |line| that it is about, NULL and 0 for none. */
@@ -51,7 +51,7 @@ void record_verify_free(struct record_verify *v);
 NODISCARD enum err record_verify_next(struct record_verify *v,
                                       const struct record_verify_file **ret,
                                       struct record_verify_counts *ret_counts, int *ret_errnum);
-/* After ERR_EOF: is the end there? */
-void record_verify_end(struct record_verify *v, struct record_verify_counts *ret);
+/* After ERR_EOF: is the end there? ERR_NOMEM. */
+NODISCARD enum err record_verify_end(struct record_verify *v, struct record_verify_counts *ret);
 
 #endif

@@ -281,7 +281,8 @@ static int check_files(struct run *r, struct record_verify *v)
     if (e != ERR_EOF)
         return complain(r, "cannot read the records %s: %s", f ? f->name : "",
                         errnum ? strerrordesc_np(errnum) : err_text(e));
-    record_verify_end(v, &c);
+    if (record_verify_end(v, &c) != OK)
+        return complain(r, "out of memory");
     print_counts(r, "all", &c);
     if (fflush(stdout) != 0 || ferror(stdout))
         return complain(r, "cannot write to standard output");

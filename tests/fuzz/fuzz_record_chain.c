@@ -118,7 +118,7 @@ static struct said walk(struct span text, size_t cut, const struct record_chain 
     }
     check(record_verify_next(v, &file, &one, &errnum) == ERR_EOF);
     check(both.faults == said.faults && both.seals + both.records <= said.lines);
-    record_verify_end(v, ret);
+    check(record_verify_end(v, ret) == OK);
     check(ret->faults == said.faults && ret->good <= ret->seals && both.seals == ret->seals);
     record_verify_free(v);
     return said;

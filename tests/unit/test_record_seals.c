@@ -189,7 +189,7 @@ static void verify_fds(struct files *f, const struct record_chain *chain, const 
         assert_ptr_equal(file, &files[i]);
     }
     assert_int_equal(record_verify_next(v, &file, &one, &errnum), ERR_EOF);
-    record_verify_end(v, &f->counts);
+    assert_int_equal(record_verify_end(v, &f->counts), OK);
     record_verify_free(v);
 }
 
@@ -750,7 +750,38 @@ static void test_repeated_numbers(void **state)
     verify_fds(f, &one, f->fd, 1);
     assert_said(f, "N 0: the state of the chain is at seal 7 and the records are at 10");
     assert_int_equal(f->counts.faults, 0);
+    /* But not one that somebody made up. */
+    struct record_chain made_up = one;
+
+    made_up.key[3] ^= 1;
+    verify_fds(f, &made_up, f->fd, 1);
+    assert_said(f, "F 0: the state of the chain is not that of these records and this key");
+    made_up = before;
+    made_up.next = 0;
+    verify_fds(f, &made_up, f->fd, 1);
+    assert_said(f, "F 0: the state of the chain is not that of these records and this key");
     record_sealer_free(sealer);
+    buf_done(&s.text);
+}
+
+/* A number that the chain reaches later, and no state that knows better. */
+static void test_forged_ahead_of_its_number(void **state)
+{
+    struct files *f = *state;
+    struct sealed s;
+    struct buf text;
+
+    seal_file(f, &s);
+    buf_init(&text, 0);
+    buf_add(&text, (struct span){s.text.p, s.at[3]});
+    buf_text(&text, FORGED_SEAL("4"));
+    buf_add(&text, (struct span){s.text.p + s.at[3], s.text.n - s.at[3]});
+    fill(f, buf_span(&text));
+    verify_fds(f, NULL, f->fd, 1);
+    assert_said(f, "F 11: seal 4 fits nothing");
+    assert_int_equal(f->counts.faults, 1);
+    assert_int_equal(f->counts.good, BATCHES);
+    buf_done(&text);
     buf_done(&s.text);
 }
 
@@ -885,6 +916,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_altered_mac_is_one_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_repeated_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forged_ahead_of_its_number, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_batch_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_written_while_rotated, setup, teardown),
