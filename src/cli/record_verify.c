@@ -310,6 +310,12 @@ static enum err judge_again(struct record_verify *v, const struct walk *w)
     return go_on(v, &t.chain, s, true);
 }
 
+/* A number that the gateway cannot have come to, as far as that is known. */
+static bool is_too_far(const struct record_verify *v, uint64_t n)
+{
+    return v->set.state && n > v->set.state->next && n - v->set.state->next > RING;
+}
+
 /* From the nearest number that is known. */
 static enum err new_ahead(struct record_verify *v, const struct seen *s)
 {
@@ -317,7 +323,7 @@ static enum err new_ahead(struct record_verify *v, const struct seen *s)
     struct record_chain c = from_ahead ? v->ahead.after : v->chain;
     uint64_t steps = s->seal.n - c.next;
 
-    if (steps >= v->set.steps_max - v->steps) {
+    if (steps >= v->set.steps_max - v->steps || is_too_far(v, s->seal.n)) {
         fault(
             v, &s->at,
             "seal %llu is too far from seal %llu to be checked: it was put in, or the files before "

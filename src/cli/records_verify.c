@@ -14,8 +14,9 @@
 #include "base/plain_text.h"
 #include "cli/record_verify.h"
 
-#define STEPS_MAX   (UINT64_C(1) << 31) /* a quarter of an hour, for the most hostile of files */
-#define SAID_MAX    200u                /* sentences about one file; the others are counted */
+/* A quarter of an hour, for the most hostile of files without a state. */
+#define STEPS_MAX   (UINT64_C(1) << 31)
+#define SAID_MAX    200u /* sentences about one file; the others are counted */
 #define LOCK_TRIES  500u
 #define LOCK_TRY_MS 10
 
