@@ -18,7 +18,8 @@ enum verify_kind { VERIFY_NOTE, VERIFY_FAULT };
 struct record_verify_settings {
     const uint8_t *key;               /* key 0; outlives the walk, as |state| does */
     const struct record_chain *state; /* where the gateway is by now; NULL: not known */
-    uint64_t steps_max;               /* to numbers that are claimed, all together */
+    /* To numbers that are claimed, all together; what is further is not checked. */
+    uint64_t steps_max;
     /* A sentence; |name| of the file and |line| that it is about, NULL and 0 for none. */
     void (*say)(void *arg, enum verify_kind kind, const char *name, uint64_t line,
                 const char *text);

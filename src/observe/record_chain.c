@@ -18,7 +18,7 @@
 #define STEP          SPAN("sallyport record chain next")
 #define HEX_LEN       ((size_t)2 * RECORD_MAC_LEN)
 
-static_assert(RECORD_CHAIN_STATE_LEN == 8 + 4 + 8 + 2 * RECORD_MAC_LEN, "magic, version, members");
+static_assert(RECORD_CHAIN_STATE_LEN == 8 + 4 + 8 + RECORD_MAC_LEN, "magic, version, members");
 static_assert(RECORD_KEY_TEXT_LEN == sizeof "sallyport-record-key-1 " - 1 + HEX_LEN + 1, "and LF");
 
 /* ---- hex ---- */
@@ -67,7 +67,6 @@ void record_chain_encode(const struct record_chain *c, char ret[RECORD_CHAIN_STA
     write_u32(&w, STATE_VERSION);
     write_u64(&w, c->next);
     write_span(&w, (struct span){(const char *)c->key, sizeof c->key});
-    write_span(&w, (struct span){(const char *)c->before, sizeof c->before});
 }
 
 enum err record_chain_decode(struct span state, struct record_chain *ret)
@@ -76,13 +75,12 @@ enum err record_chain_decode(struct span state, struct record_chain *ret)
     struct span magic = read_span(&r, STATE_MAGIC.n);
     uint32_t version = read_u32(&r);
     uint64_t next = read_u64(&r);
-    struct span key = read_span(&r, RECORD_MAC_LEN), before = read_span(&r, RECORD_MAC_LEN);
+    struct span key = read_span(&r, RECORD_MAC_LEN);
 
     if (r.err || reader_left(&r) != 0 || !span_eq(magic, STATE_MAGIC) || version != STATE_VERSION)
         return ERR_SYNTAX;
     ret->next = next;
     memcpy(ret->key, key.p, RECORD_MAC_LEN);
-    memcpy(ret->before, before.p, RECORD_MAC_LEN);
     return OK;
 }
 
@@ -156,14 +154,15 @@ enum err record_mac_end(struct record_mac *m, uint8_t ret[RECORD_MAC_LEN])
                                                                                       : ERR_NOMEM;
 }
 
-enum err record_mac_begin(struct record_mac *m, const struct record_chain *c, uint64_t octets)
+enum err record_mac_begin(struct record_mac *m, const struct record_chain *c,
+                          const struct record_seal *s)
 {
-    char head[8 + RECORD_MAC_LEN + 8];
+    char head[8 + 8 + 8];
     struct writer w = writer_of(head, sizeof head);
 
     write_u64(&w, c->next);
-    write_span(&w, (struct span){(const char *)c->before, sizeof c->before});
-    write_u64(&w, octets);
+    write_u64(&w, s->time_wall_ms);
+    write_u64(&w, s->octets);
     TRY(mac_key(m, c->key));
     return record_mac_add(m, writer_span(&w));
 }
@@ -184,11 +183,9 @@ static enum err step(struct record_mac *m, uint8_t key[RECORD_MAC_LEN])
     return e;
 }
 
-enum err record_chain_next(struct record_mac *m, const uint8_t mac[RECORD_MAC_LEN],
-                           struct record_chain *c)
+enum err record_chain_next(struct record_mac *m, struct record_chain *c)
 {
     TRY(step(m, c->key));
-    memcpy(c->before, mac, RECORD_MAC_LEN);
     c->next++;
     return OK;
 }
@@ -198,10 +195,8 @@ enum err record_chain_skip(struct record_mac *m, uint64_t to, struct record_chai
     struct record_chain at = *c;
     enum err e = OK;
 
-    if (at.next < to)
-        memset(at.before, 0, sizeof at.before);
-    for (; at.next < to && !e; at.next++)
-        e = step(m, at.key);
+    while (at.next < to && !e)
+        e = record_chain_next(m, &at);
     if (!e)
         *c = at;
     record_chain_wipe(&at);

@@ -103,7 +103,7 @@ static enum err seal(struct record_sealer *s, const struct iovec *iov, unsigned 
     for (unsigned i = 0; i < n; i++)
         s->seal.octets += iov[i].iov_len;
     TRY(record_mac_new(&s->mac));
-    TRY(record_mac_begin(s->mac, &s->chain, s->seal.octets));
+    TRY(record_mac_begin(s->mac, &s->chain, &s->seal));
     for (unsigned i = 0; i < n; i++)
         TRY(record_mac_add(s->mac, (struct span){iov[i].iov_base, iov[i].iov_len}));
     return record_mac_end(s->mac, s->seal.mac);
@@ -129,7 +129,7 @@ enum err record_sealer_begin(struct record_sealer *s, const struct iovec *iov, u
 
 enum err record_sealer_commit(struct record_sealer *s)
 {
-    enum err e = record_chain_next(s->mac, s->seal.mac, &s->chain);
+    enum err e = record_chain_next(s->mac, &s->chain);
 
     if (e)
         (void)failed(s, "go on with", ENOMEM);

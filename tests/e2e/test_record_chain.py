@@ -242,7 +242,8 @@ class TestTampering:
                      rf"records.jsonl:{copy.seals[0] + 1}: what seal 0 covers was altered \(lines 1 to ")
 
     def test_seal_itself(self, copy):
-        for at, word in ((-5, "what seal 2 covers was altered"), (52, "this was a seal, and was altered")):
+        for at, word in ((-5, "what seal 2 covers was altered"), (31, "what seal 2 covers was altered"),
+                         (52, "this was a seal, and was altered")):
             lines = list(copy.lines)
             line = bytearray(lines[copy.seals[2]])
             line[at] = ord("0") if line[at] != ord("0") else ord("1")
@@ -259,7 +260,7 @@ class TestTampering:
     def test_two_batches_change_places(self, copy):
         (a, b), (c, d) = copy.batch(2), copy.batch(3)
         assert_wrong(copy.verify(copy.lines[:a] + copy.lines[c:d] + copy.lines[a:b] + copy.lines[d:]),
-                     "the order is wrong: seal 3 stands before seal 2")
+                     "seals 2 to 2 are missing before seal 3", "the order is wrong: seal 2 comes where seal 4 should")
 
     def test_end_is_gone(self, copy):
         last = len(copy.seals) - 1
@@ -280,6 +281,28 @@ class TestTampering:
     def test_batch_is_copied(self, copy):
         start, end = copy.batch(1)
         assert_wrong(copy.verify(copy.lines[:end] + copy.lines[start:]), "a copy of seal 1 with its batch")
+
+    def test_batch_by_itself(self, copy):
+        """The first one that is given, and the one behind a gap, are checked like any other."""
+        start, _ = copy.batch(3)
+        altered = copy.lines[start].replace(b'"action":"pass"', b'"action":"pasS"')
+        run = copy.verify(copy.lines[start:])
+        assert_good(run)
+        assert "note: the first seal here is 3" in run.stdout
+        assert_wrong(copy.verify([altered, *copy.lines[start + 1:]]), "what seal 3 covers was altered")
+        before = copy.lines[:copy.batch(1)[1]]
+        assert_wrong(copy.verify([*before, altered, *copy.lines[start + 1:]]), "what seal 3 covers was altered")
+
+    def test_number_that_is_made_up(self, copy):
+        """It costs no more than a moment, and with the state the others are checked."""
+        start, end = copy.batch(0)
+        forged = [*copy.lines[start:end - 1], copy.lines[end - 1].replace(b'"seal":0', b'"seal":%d' % 10 ** 18)]
+        run = copy.verify(forged + copy.lines, chain=False)
+        assert_wrong(run, r":\d+: seal 10{18} is too far from seal 0 to be checked, and so is the rest of this file")
+        assert " in 1 seals " in run.stdout
+        run = copy.verify(forged + copy.lines)
+        assert_wrong(run, "seal 10{18} was put in: the gateway has not come further than seal", ": WRONG, 1 faults")
+        assert f" in {len(copy.seals) + 1} seals " in run.stdout
 
     def test_older_key_cannot_be_had_from_the_state(self, sealed, copy, tmp_path):
         """What lies on the machine when somebody breaks in: its key seals nothing that was before."""
@@ -339,7 +362,7 @@ class TestFiles:
     def test_state_is_garbage(self, tmp_path):
         with Chained(tmp_path / "g") as gateway:
             gateway.ask()
-        for garbage in (b"", b"x" * 84, gateway.chain.read_bytes() + b"x", gateway.chain.read_bytes()[:-1]):
+        for garbage in (b"", b"x" * 52, gateway.chain.read_bytes() + b"x", gateway.chain.read_bytes()[:-1]):
             gateway.chain.write_bytes(garbage)
             log = self.start(tmp_path / "g")
             assert f"{gateway.chain} is not the state of a chain of records: put back the right one" in log

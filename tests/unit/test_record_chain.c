@@ -39,18 +39,24 @@ static void assert_hex(const uint8_t v[RECORD_MAC_LEN], const char *want)
 
 struct vector {
     const char *batch;
-    size_t fill; /* so many 'x' and a LF instead */
+    size_t fill;      /* so many 'x' and a LF instead */
+    const char *time; /* as its seal says it */
     const char *mac, *next_key;
 };
 
+/* clang-format off */
 static const struct vector vectors[] = {
-    {"one\n",                  0,      "24a568af15055d081a42e6f5f721f0e9625a10a53df408fc0633f7272fe9fc7f",
-     "a4c23aa3799dc0af62d126f3f18f6b01fc0225a0139140b3e76ae6b6487120e7"                                                                                                      },
-    {"{\"a\":1}\n{\"b\":2}\n", 0,
-     "9ef18b41b8816f6c684f03ea1d0d5f514705d6498f523971721d99dc867b4a29",                                   "5b3b8dbac6d2f96288241905ea96226a6bffda206c1f068e4429e273dee870bf"},
-    {NULL,                     100000, "f3434e557b42c6a35f95782eff6c3026dab4641c0732ad471998a3e0afd2fbcb",
-     "5ca247b23e82165c82aab86c8cc8cd2c165148456e4cd17a2a85c3ae62826441"                                                                                                      },
+    {"one\n", 0, "1994-11-06T08:49:37.123Z",
+     "b5d8517d08adfc51eb2e218223c5fce2813df663ad8c348d74e1a52508a9f9aa",
+     "a4c23aa3799dc0af62d126f3f18f6b01fc0225a0139140b3e76ae6b6487120e7"},
+    {"{\"a\":1}\n{\"b\":2}\n", 0, "1970-01-01T00:00:00.000Z",
+     "549414dadab4f14f21f5b419edc3dea4e2e428889362e767849c1d85f6d04426",
+     "5b3b8dbac6d2f96288241905ea96226a6bffda206c1f068e4429e273dee870bf"},
+    {NULL, 100000, "9999-12-31T23:59:59.999Z",
+     "5fc878fceadf1747a47b449956a9c393c3ea835dd5ca32b11ad723869f5d883a",
+     "5ca247b23e82165c82aab86c8cc8cd2c165148456e4cd17a2a85c3ae62826441"},
 };
+/* clang-format on */
 
 static char *batch_of(const struct vector *v)
 {
@@ -62,6 +68,20 @@ static char *batch_of(const struct vector *v)
     memset(text, 'x', v->fill);
     text[v->fill] = '\n';
     return text;
+}
+
+/* A seal at |time|: what its line says is what is sealed. */
+static struct record_seal seal_at(const char *time, uint64_t octets)
+{
+    char line[RECORD_SEAL_MAX];
+    struct record_seal s;
+
+    (void)snprintf(line, sizeof line,
+                   "{\"time\":\"%s\",\"event\":\"seal\",\"seal\":0,\"octets\":%llu,\"mac\":\"" MAC
+                   "\"}",
+                   time, (unsigned long long)octets);
+    assert_int_equal(record_seal_parse(span_of(line), &s), OK);
+    return s;
 }
 
 /* In pieces of |piece|, the way does not matter. */
@@ -77,16 +97,16 @@ static void seal_vectors(size_t piece)
     for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
         char *text = batch_of(&vectors[i]);
         struct span batch = span_of(text);
+        const struct record_seal s = seal_at(vectors[i].time, batch.n);
 
         assert_int_equal(c.next, i);
-        assert_int_equal(record_mac_begin(m, &c, batch.n), OK);
+        assert_int_equal(record_mac_begin(m, &c, &s), OK);
         for (size_t at = 0; at < batch.n; at += piece)
             assert_int_equal(record_mac_add(m, span_sub(batch, at, piece)), OK);
         assert_int_equal(record_mac_end(m, mac), OK);
         assert_hex(mac, vectors[i].mac);
-        assert_int_equal(record_chain_next(m, mac, &c), OK);
+        assert_int_equal(record_chain_next(m, &c), OK);
         assert_hex(c.key, vectors[i].next_key);
-        assert_hex(c.before, vectors[i].mac);
         free(text);
     }
     record_mac_free(m);
@@ -109,7 +129,6 @@ static void test_skip(void **state)
     (void)state;
     key_of_test(key);
     record_chain_begin(key, &c);
-    memset(c.before, 7, sizeof c.before);
     assert_int_equal(record_mac_new(&m), OK);
     kept = c;
     assert_int_equal(record_chain_skip(m, 0, &c), OK);
@@ -117,7 +136,6 @@ static void test_skip(void **state)
     assert_int_equal(record_chain_skip(m, 1000, &c), OK);
     assert_int_equal(c.next, 1000);
     assert_hex(c.key, "63bdd46b88d5f973af2a42036a562a1db179a36ac5ca705dd371f2006dd7a4e6");
-    assert_hex(c.before, "0000000000000000000000000000000000000000000000000000000000000000");
     record_chain_wipe(&c);
     assert_int_equal(c.next, 0);
     assert_int_equal(c.key[5], 0);
@@ -129,7 +147,8 @@ static void test_no_memory(void **state)
 {
     struct record_chain c, kept;
     struct record_mac *m = NULL;
-    uint8_t mac[RECORD_MAC_LEN] = {0};
+    uint8_t key[RECORD_MAC_LEN];
+    const struct record_seal s = {0};
 
     (void)state;
     mem_fail_after(1);
@@ -137,13 +156,13 @@ static void test_no_memory(void **state)
     assert_null(m);
     mem_fail_after(0);
     assert_int_equal(record_mac_new(&m), OK);
-    key_of_test(mac);
-    record_chain_begin(mac, &c);
+    key_of_test(key);
+    record_chain_begin(key, &c);
     kept = c;
     mem_fail_after(1);
-    assert_int_equal(record_mac_begin(m, &c, 0), ERR_NOMEM);
+    assert_int_equal(record_mac_begin(m, &c, &s), ERR_NOMEM);
     mem_fail_after(1);
-    assert_int_equal(record_chain_next(m, mac, &c), ERR_NOMEM);
+    assert_int_equal(record_chain_next(m, &c), ERR_NOMEM);
     mem_fail_after(3);
     assert_int_equal(record_chain_skip(m, 5, &c), ERR_NOMEM);
     mem_fail_after(0);
@@ -160,10 +179,9 @@ static void test_state(void **state)
 
     (void)state;
     memset(c.key, 0xaa, sizeof c.key);
-    memset(c.before, 0xbb, sizeof c.before);
     record_chain_encode(&c, file);
     assert_memory_equal(file, "SPchain\n\0\0\0\1\1\2\3\4\5\6\7\10\xaa", 21);
-    assert_int_equal((uint8_t)file[52], 0xbb);
+    assert_int_equal((uint8_t)file[51], 0xaa);
     assert_int_equal(record_chain_decode((struct span){file, RECORD_CHAIN_STATE_LEN}, &back), OK);
     assert_memory_equal(&back, &c, sizeof c);
     back.next = 5;
