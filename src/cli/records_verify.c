@@ -265,7 +265,8 @@ static void print_counts(struct run *r, const char *name, const struct record_ve
     if (c->from[0])
         buf_fmt(&line, " from %s to %s", c->from, c->until);
     if (c->faults)
-        buf_fmt(&line, ": WRONG, %llu faults", (unsigned long long)c->faults);
+        buf_fmt(&line, ": WRONG, %llu fault%s", (unsigned long long)c->faults,
+                c->faults == 1 ? "" : "s");
     else
         buf_text(&line, ": good");
     print_line("%s", buf_cstr(&line));
