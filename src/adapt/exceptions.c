@@ -433,7 +433,8 @@ static bool signature_holds(const char *glob, const struct facts *f)
     return blocking > 0;
 }
 
-/* Each FILE's name matches; a table that cannot be read holds for nothing. */
+/* Each FILE's name matches, and none is without one; a table that cannot be read holds for nothing.
+ */
 static bool objects_hold(struct span glob, const struct facts *f, size_t *ret_files)
 {
     const struct object_table *t = f->objects;
@@ -444,6 +445,8 @@ static bool objects_hold(struct span glob, const struct facts *f, size_t *ret_fi
     objects_reader_init(&reader, (struct span){t->bytes, t->len}, t->n, t->original_len,
                         t->derived_len);
     while (steps_take(f->steps, STEPS_OBJECT) && (e = objects_next(&reader, &o)) == OK) {
+        if (object_is_nameless_file(&o))
+            return false;
         if (o.role != OBJECT_FILE)
             continue;
         if (!glob_match_within(glob, o.name, f->steps))

@@ -20,6 +20,15 @@ static bool object_is_sound(const struct object *o)
            text_is_sound(o->declared) && text_is_sound(o->sniffed);
 }
 
+bool object_is_nameless_file(const struct object *o)
+{
+    if (o->role != OBJECT_FIELD || o->len == 0)
+        return false;
+    if (o->sniffed.n == 0)
+        return o->len > OBJECT_TYPED_MAX;
+    return !span_starts(o->sniffed, SPAN("text/")) && !span_ends(o->sniffed, SPAN("/x-empty"));
+}
+
 enum err object_format(const struct object *o, struct buf *table)
 {
     uint8_t bytes[OBJECT_ENTRY_MIN + OBJECT_NAME_MAX + 2 * OBJECT_TYPE_MAX];

@@ -42,6 +42,12 @@ struct object {
     struct span sniffed;  /* as the bytes look; empty if not asked */
 };
 
+#define OBJECT_TYPED_MAX 1024u /* bytes of a field that somebody may have typed */
+
+/* May it be a file without a name? A FIELD that is no text, or that nobody looked at and is long.
+ */
+bool object_is_nameless_file(const struct object *o);
+
 /* Appends one entry; ERR_LIMIT for texts that are too long, ERR_BUG for values out of range. */
 NODISCARD enum err object_format(const struct object *o, struct buf *table);
 /* Appends the tail. |table_off|: bytes in front of the table. */

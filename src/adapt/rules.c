@@ -355,7 +355,7 @@ static enum truth each_holds(const struct rule_settings *v, const struct facts *
 {
     struct object o = message_object(f);
     struct objects_reader walk;
-    enum truth files = YES, bodies = YES;
+    enum truth files = YES, bodies = YES, fields = YES;
     bool has_file = false, has_body = false;
     enum err e;
 
@@ -374,11 +374,13 @@ static enum truth each_holds(const struct rule_settings *v, const struct facts *
         } else if (o.role == OBJECT_BODY) {
             has_body = true;
             bodies = truth_and(bodies, surely_holds(v, f, &o));
+        } else if (object_is_nameless_file(&o)) {
+            fields = truth_and(fields, v->file.n ? NO : surely_holds(v, f, &o));
         }
     }
     if (e != ERR_EOF || (!has_file && !has_body))
         return NO;
-    return has_file ? files : bodies;
+    return truth_and(fields, has_file ? files : bodies);
 }
 
 /* A pipeline is chosen by the heads alone. */

@@ -119,11 +119,15 @@ static bool next_line(struct span *rest, struct span *ret)
     return true;
 }
 
-/* Names that decide framing and type: here the parser must never guess. */
+/* Names that decide framing and type, or whether it is the whole: here the parser must never guess.
+ */
 static bool is_critical(struct span name)
 {
     static const struct span names[] = {
         {"host",                4 },
+        {"range",               5 },
+        {"request-range",       13},
+        {"content-range",       13},
         {"trailer",             7 },
         {"connection",          10},
         {"content-type",        12},

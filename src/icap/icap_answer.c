@@ -225,7 +225,8 @@ static struct span head_without_range(struct icap_transaction *tx, const struct 
     for (unsigned i = 0; i < h->n_fields; i++) {
         const struct field *f = &h->fields[i];
 
-        if (span_ieq(f->name, SPAN("Range")) || span_ieq(f->name, SPAN("If-Range")))
+        if (span_ieq(f->name, SPAN("Range")) || span_ieq(f->name, SPAN("If-Range")) ||
+            span_ieq(f->name, SPAN("Request-Range")))
             continue;
         if (!f->odd) {
             buf_add(&b, f->name);

@@ -52,13 +52,19 @@ static bool stands(struct icap_transaction *tx, enum cause cause)
     return false;
 }
 
+/* RFC 9110 14.2: only in a GET does it mean anything, which may have a body, if none that means
+ * something (9.3.1). Request-Range is what some servers know from before RFC 2068. */
+static bool asks_for_a_range(const struct icap_request *req, const struct head *http)
+{
+    return (!req->has_body || span_eq(http->method, SPAN("GET"))) &&
+           (head_value(http, SPAN("Range")).p || head_value(http, SPAN("Request-Range")).p);
+}
+
 static enum cause judge_ranges(struct icap_transaction *tx, const struct head *http)
 {
     enum icap_ranges ranges = tx->service->set->ranges;
     bool fragment = is_fragment(tx->req, http);
-    /* RFC 9110 14.2: only in a GET, which has no body, does it mean anything. */
-    bool asked =
-        tx->req->method == ICAP_REQMOD && !tx->req->has_body && head_value(http, SPAN("Range")).p;
+    bool asked = tx->req->method == ICAP_REQMOD && asks_for_a_range(tx->req, http);
     enum cause cause = CAUSE_NONE;
 
     if (!fragment && !asked)
@@ -139,8 +145,10 @@ static enum cause judge_url(struct icap_transaction *tx)
 {
     const struct url_list_settings *list;
 
-    if (!(tx->pipeline & 1u << PIPELINE_URL) || !tx->snapshot->urls || !tx->req->http_request)
+    if (!(tx->pipeline & 1u << PIPELINE_URL) || !tx->snapshot->urls)
         return CAUSE_NONE;
+    if (!tx->req->http_request)
+        return decide(tx, CAUSE_NOT_INSPECTED, OK, "there is no request to look up in lists");
     if (!tx->subject->host[0])
         return decide(tx, CAUSE_NOT_INSPECTED, OK, "the request names no host to look up in lists");
     list = url_lists_verdict(tx->snapshot->urls, span_of(tx->subject->host), tx->subject->path);

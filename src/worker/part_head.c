@@ -129,6 +129,13 @@ static size_t form_escape(struct span s, char *ret)
     return 3;
 }
 
+/* Some recipients take single quotes for quotes, in spite of RFC 9110 5.6.4, and others for letters
+ * of the value. */
+static bool is_single_quoted(const struct param *p)
+{
+    return !p->quoted && span_starts(p->value, SPAN("'"));
+}
+
 /* False when there is an encoded word in it (RFC 2047): some recipients undo it, no browser makes
  * one. */
 static NODISCARD bool take_name(const struct param *p, char ret[OBJECT_NAME_MAX + 1])
@@ -207,6 +214,19 @@ static NODISCARD bool first_time(unsigned *seen, unsigned bit)
     return first;
 }
 
+/* With two names, recipients would take one or the other. */
+static NODISCARD enum err keep_file(const char name[OBJECT_NAME_MAX + 1], struct part_head *h,
+                                    const unsigned *seen, struct fault *f)
+{
+    const unsigned both = SEEN_FILE | SEEN_EXT_FILE;
+
+    if ((*seen & both) == both && strcmp(h->file, name) != 0)
+        return refuse(f, "has two file names that differ");
+    h->has_file = true;
+    memcpy(h->file, name, OBJECT_NAME_MAX + 1);
+    return OK;
+}
+
 static NODISCARD enum err take_file(const struct param *p, struct part_head *h, unsigned *seen,
                                     struct fault *f)
 {
@@ -214,12 +234,24 @@ static NODISCARD enum err take_file(const struct param *p, struct part_head *h, 
 
     if (!first_time(seen, SEEN_FILE))
         return refuse(f, "has two file names");
+    if (is_single_quoted(p))
+        return refuse(f, "has a file name in single quotes");
     if (!take_name(p, name))
         return refuse(f, "has a file name in encoded words");
-    h->has_file = true;
-    if (!(*seen & SEEN_EXT_FILE))
-        memcpy(h->file, name, sizeof name);
-    return OK;
+    return keep_file(name, h, seen, f);
+}
+
+/* RFC 7578 4.2 has no filename* in forms: some recipients read it all the same, others do not. */
+static NODISCARD enum err take_ext_file(const struct param *p, struct part_head *h, unsigned *seen,
+                                        struct fault *f)
+{
+    char name[OBJECT_NAME_MAX + 1];
+
+    if (!first_time(seen, SEEN_EXT_FILE))
+        return refuse(f, "has two file names");
+    if (p->quoted || !take_ext_name(p->value, name))
+        return refuse(f, "has a filename* that cannot be read");
+    return keep_file(name, h, seen, f);
 }
 
 static NODISCARD enum err take_param(const struct param *p, struct part_head *h, unsigned *seen,
@@ -228,15 +260,13 @@ static NODISCARD enum err take_param(const struct param *p, struct part_head *h,
     if (span_ieq(p->name, SPAN("name"))) {
         if (!first_time(seen, SEEN_NAME))
             return refuse(f, "has two names");
+        if (is_single_quoted(p))
+            return refuse(f, "has a name in single quotes");
         (void)!take_name(p, h->field);
     } else if (span_ieq(p->name, SPAN("filename"))) {
         return take_file(p, h, seen, f);
     } else if (span_ieq(p->name, SPAN("filename*"))) {
-        if (!first_time(seen, SEEN_EXT_FILE))
-            return refuse(f, "has two file names");
-        h->has_file = true;
-        if (p->quoted || !take_ext_name(p->value, h->file))
-            return refuse(f, "has a filename* that cannot be read");
+        return take_ext_file(p, h, seen, f);
     } else if (span_istarts(p->name, SPAN("name*")) || span_istarts(p->name, SPAN("filename*"))) {
         return refuse(f, "has a name in pieces");
     }
@@ -342,19 +372,47 @@ static bool is_boundary(struct span s)
     return s.n > 0 && s.n <= BOUNDARY_MAX && s.p[s.n - 1] != ' ';
 }
 
+static bool has_word(struct span s)
+{
+    const struct span word = SPAN("boundary");
+
+    for (; s.n >= word.n; s = span_sub(s, 1, SIZE_MAX))
+        if (span_istarts(s, word))
+            return true;
+    return false;
+}
+
+/* Some recipients do not read parameters, but look for the word and take what is behind the next
+ * "=": in small letters first. So it stands nowhere but in the one name, and, where that has
+ * capitals, not in small letters in its value either. */
+static bool is_ambiguous(const struct param *p, bool is_boundary_itself)
+{
+    struct span v = p->value;
+
+    if (!is_boundary_itself)
+        return has_word(p->name) || has_word(v);
+    return !span_eq(p->name, SPAN("boundary")) && v.n &&
+           memmem(v.p, v.n, "boundary", sizeof "boundary" - 1) != NULL;
+}
+
 enum err media_type_boundary(struct span value, bool *ret_has, char ret[BOUNDARY_MAX + 1],
                              struct fault *fault)
 {
-    struct span rest;
+    struct span rest, type = before_params(value, &rest);
     struct param p;
     enum err e;
 
     *ret_has = false;
-    (void)before_params(value, &rest);
+    if (has_word(type))
+        return refuse(fault, "has two boundaries");
     while ((e = param_next(&rest, &p)) == OK) {
+        bool is_it = span_ieq(p.name, SPAN("boundary"));
+
         if (span_istarts(p.name, SPAN("boundary*")))
             return refuse(fault, "has a boundary in pieces");
-        if (!span_ieq(p.name, SPAN("boundary")))
+        if (is_ambiguous(&p, is_it))
+            return refuse(fault, "has two boundaries");
+        if (!is_it)
             continue;
         if (*ret_has)
             return refuse(fault, "has two boundaries");
