@@ -301,7 +301,7 @@ class TestTampering:
         assert_wrong(run, r":\d+: seal 10{18} is too far from seal 0 to be checked, and so is the rest of this file")
         assert " in 1 seals " in run.stdout
         run = copy.verify(forged + copy.lines)
-        assert_wrong(run, "seal 10{18} was put in: the gateway has not come further than seal", ": WRONG, 1 faults")
+        assert_wrong(run, "seal 10{18} was put in: the gateway has not come further than seal", ": WRONG, 1 fault")
         assert f" in {len(copy.seals) + 1} seals " in run.stdout
 
     def test_older_key_cannot_be_had_from_the_state(self, sealed, copy, tmp_path):
