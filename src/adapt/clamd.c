@@ -381,11 +381,14 @@ static void doubt(const struct clamd *c, struct clamd_answer *a)
     if (a->verdict != CLAMD_CLEAN || c->settings.trust_silent)
         return;
     clamd_health_read(c->health, &h);
-    if (!h.silent_limits)
+    if (!h.silent_limits && !h.unmeasured)
         return;
     a->verdict = CLAMD_LIMIT;
-    (void)span_copy(SPAN("its OK is not believed, because it calls clean what is over its limits "
-                         "(AlertExceedsMax, ScanArchive)"),
+    (void)span_copy(h.silent_limits
+                        ? SPAN("its OK is not believed, because it calls clean what is over its "
+                               "limits (AlertExceedsMax, ScanArchive)")
+                        : SPAN("its OK is not believed: it was started anew a moment ago, and what "
+                               "it looks into is being measured"),
                     a->text, sizeof a->text);
 }
 

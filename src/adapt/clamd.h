@@ -44,8 +44,9 @@ struct clamd_health_report {
     uint64_t scan_max;               /* what it really looks into, at most settings.scan_max */
     char version[CLAMD_VERSION_MAX]; /* "ClamAV 1.4.6/27400/Sat ..."; "" before it answered */
     char why[160];                   /* what is wrong; "" when up, or not known yet */
-    bool refused;                    /* it is not asked: clamd_monitor_refuse(). Then not up */
-    uint64_t since_wall_ms;          /* of the present state */
+    bool unmeasured; /* it has ended, and nobody knows yet what the one that is there looks into */
+    bool refused;    /* it is not asked: clamd_monitor_refuse(). Then not up */
+    uint64_t since_wall_ms; /* of the present state */
     uint32_t
         lives; /* grows whenever the daemon was seen to end: what it knows may be other since */
 };

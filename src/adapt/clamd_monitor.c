@@ -370,10 +370,16 @@ static void on_lost(struct clamd_monitor *m, struct span why)
  * other signatures under the same version. */
 static void on_ended(struct clamd_monitor *m)
 {
+    struct clamd_health_report until_measured = m->now;
+
     drop_session(m);
     m->kept = false;
     m->lives++;
     m->suspected = m->reborn = true;
+    /* With other limits, or none that it tells of, it may call clean what it has not looked at. */
+    until_measured.unmeasured = true;
+    if (m->now.up)
+        clamd_health_write(m->health, &until_measured);
     step_begin(m, STEP_CONNECT);
 }
 

@@ -264,10 +264,17 @@ static void test_ok_of_a_silent_daemon(void **state)
     assert_answer(&f->files[1], CLAMD_FOUND, OK);
     assert_int_equal(f->daemon.n_peers, 1); /* the session is kept */
     r.silent_limits = false;                /* it was started anew */
+    r.unmeasured = true;
     clamd_health_write(f->health, &r);
     assert_int_equal(submit(f, "good", 1000), OK);
     STEP_UNTIL(f, f->files[2].calls > 0);
-    assert_answer(&f->files[2], CLAMD_CLEAN, OK);
+    assert_answer(&f->files[2], CLAMD_LIMIT, OK);
+    assert_non_null(strstr(f->files[2].answer.text, "being measured"));
+    r.unmeasured = false;
+    clamd_health_write(f->health, &r);
+    assert_int_equal(submit(f, "good", 1000), OK);
+    STEP_UNTIL(f, f->files[3].calls > 0);
+    assert_answer(&f->files[3], CLAMD_CLEAN, OK);
 }
 
 static void test_ok_of_a_silent_daemon_that_is_believed(void **state)

@@ -177,6 +177,26 @@ static void test_silent_over_tcp(void **state)
     assert_false(health(f).silent_limits); /* measured anew */
 }
 
+/* Until it has been looked at, nobody knows what the one that came back calls clean. */
+static void test_started_anew_it_is_not_known(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    STEP_UNTIL(f, f->n_changes > 0);
+    assert_true(health(f).up);
+    assert_false(health(f).unmeasured);
+    daemon_die(&f->daemon);
+    f->daemon.n_peers = 0;
+    daemon_listen(&f->daemon);
+    STEP_UNTIL(f, health(f).unmeasured);
+    STEP_UNTIL(f, f->n_changes > 1);
+    for (unsigned i = 0; i < 100 && (!health(f).up || health(f).unmeasured); i++)
+        pass(f, 100);
+    assert_true(health(f).up);
+    assert_false(health(f).unmeasured);
+}
+
 static void test_transports(void **state)
 {
     struct fixture *f = *state;
@@ -521,6 +541,7 @@ int main(void)
         TEST(test_it_must_not_be_asked),
         TEST(test_it_must_not_be_asked_any_more),
         TEST(test_a_quick_restart_is_noticed),
+        TEST(test_started_anew_it_is_not_known),
         TEST(test_a_suspicion_without_ground),
         TEST(test_an_emptied_database_is_found_on_suspicion),
         TEST(test_it_hangs),
