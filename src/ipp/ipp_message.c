@@ -184,15 +184,49 @@ static enum err take_target(struct ipp_message *m, uint8_t group, const struct i
     return OK;
 }
 
-static enum err find_target(struct ipp_message *m, struct ipp_fault *reterr)
+/* ---- what its document is ---- */
+
+/* Which of them a request has said. */
+struct described {
+    bool compression, format;
+};
+
+/* Printers look for both in every group and take the first value that they find, so there is one
+ * place for each, and one value: what is inspected is what is printed. */
+static enum err take_document(const struct ipp_message *m, uint8_t group,
+                              const struct ipp_attribute *a, struct described *d,
+                              struct ipp_fault *reterr)
+{
+    bool is_compression = ipp_name_eq(a->name, SPAN("compression"));
+    bool *said = is_compression ? &d->compression : &d->format;
+    struct ipp_value v;
+
+    if (!is_compression && !ipp_name_eq(a->name, SPAN("document-format")))
+        return OK;
+    if (group != IPP_GROUP_OPERATION)
+        return refuse_at(m, IPP_FLAW_DOCUMENT_GROUP, a->name, reterr);
+    if (*said ||
+        !ipp_attribute_single(a, is_compression ? IPP_VALUE_KEYWORD : IPP_VALUE_MEDIA_TYPE, &v))
+        return refuse_at(m, is_compression ? IPP_FLAW_COMPRESSION_VALUE : IPP_FLAW_FORMAT_VALUE,
+                         a->name, reterr);
+    *said = true;
+    return OK;
+}
+
+/* ---- both, in one walk ---- */
+
+static enum err take_attributes(struct ipp_message *m, struct ipp_fault *reterr)
 {
     struct span groups = m->groups, rest;
+    struct described d = {false, false};
     struct ipp_group g;
     struct ipp_attribute a;
 
     while (ipp_group_next(&groups, &g))
-        for (rest = g.attributes; ipp_attribute_next(&rest, &a);)
+        for (rest = g.attributes; ipp_attribute_next(&rest, &a);) {
             TRY(take_target(m, g.tag, &a, reterr));
+            TRY(take_document(m, g.tag, &a, &d, reterr));
+        }
     if (m->target.job_id == 0)
         return OK;
     if (m->target.kind == IPP_TARGET_JOB)
@@ -228,7 +262,7 @@ enum err ipp_message_read(enum ipp_kind kind, struct span octets, const struct i
     TRY(check_values(&m, scan, reterr));
     TRY(check_preamble(&m, reterr));
     if (kind == IPP_REQUEST)
-        TRY(find_target(&m, reterr));
+        TRY(take_attributes(&m, reterr));
     *ret = m;
     return OK;
 }

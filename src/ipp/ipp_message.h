@@ -61,7 +61,9 @@ bool ipp_header_read(struct span octets, struct ipp_header *ret);
  * - requests: at most one of printer-uri, job-uri, system-uri in the whole message, in the first
  *   group, one uri; job-id only beside printer-uri, once, positive. Their place is free: libcups
  * puts other attributes before them. That there is a target where the operation needs one is the
- *   caller's rule.
+ *   caller's rule;
+ * - requests: compression and document-format at most once in the whole message, in the first
+ *   group, one keyword and one mimeMediaType.
  * *ret is written only on OK. ERR_PROTO, ERR_LIMIT: |reterr| (which may be NULL) says why. */
 NODISCARD enum err ipp_message_parse(enum ipp_kind kind, struct span octets,
                                      const struct ipp_limits *lim, struct ipp_message *ret,

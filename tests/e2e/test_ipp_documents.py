@@ -11,6 +11,7 @@ import pytest
 from testenv import ipp, samples, wait
 from testenv.cups import Cupsd, client_environment, ipptool, run
 from testenv.peers import need
+from testenv.print_wire import Wire
 from testenv.printing import PrintGateway, printer
 from testenv.tap import Tap
 
@@ -177,6 +178,15 @@ class TestArrival:
     def test_unheard_of_compression(self, gateway, compression):
         answer = gateway.client("plain").print_job(b"a", compression=compression)
         assert answer.code == 0x040f, answer
+
+    @pytest.mark.usefixtures("untouched")
+    @pytest.mark.parametrize("group", [ipp.JOB, ipp.SUBSCRIPTION, ipp.DOCUMENT], ids=["job", "subscription", "document"])
+    def test_compression_that_only_the_printer_sees(self, gateway, group):
+        """It looks in every group, and would unpack what nobody has looked into."""
+        sent = ipp.request(ipp.PRINT_JOB, "ipp://localhost/ipp/plain", data=gzip.compress(samples.EICAR))
+        sent.groups.append((group, [("compression", ipp.KEYWORD, "gzip")]))
+        with Wire(gateway.address("print")) as wire:
+            assert wire.ask(sent).code == ipp.BAD_REQUEST
 
     def test_infected_may_pass(self, gateway, cupsd):
         """Where the configuration says so it is printed, and recorded as what it is."""

@@ -11,7 +11,7 @@ import pytest
 
 from testenv import ipp
 from testenv.fake_printer import FakePrinter
-from testenv.ipp import GET_PRINTER_ATTRIBUTES, KEYWORD, NAME, PRINT_JOB, TEXT, URI, VALIDATE_JOB, request
+from testenv.ipp import GET_PRINTER_ATTRIBUTES, KEYWORD, MIME, NAME, PRINT_JOB, TEXT, URI, VALIDATE_JOB, request
 from testenv.print_wire import (GIGABYTE, MEGABYTE, Digest, Wire, add_user, basic, chunk, for_ever, get_challenge,
                                 memory_of, post, send_until_answered, value)
 from testenv.printing import PrintGateway, printer
@@ -176,6 +176,20 @@ FLAWS = {
     "has a job that is no number": (message(value(KEYWORD, "job-id", b"1")), BAD_REQUEST),
     "has a job with number 0": (message(value(0x21, "job-id", b"\0\0\0\0")), BAD_REQUEST),
     "has two jobs": (message(value(0x21, "job-id", b"\0\0\0\1"), value(0x21, "job-id", b"\0\0\0\2")), BAD_REQUEST),
+    "has compression in another group": (message(b"\2", value(KEYWORD, "compression", b"gzip")), BAD_REQUEST),
+    "has compression in capitals in another group": (message(b"\5", value(KEYWORD, "Compression", b"gzip")), BAD_REQUEST),
+    "has compression twice": (message(value(KEYWORD, "compression", b"none"), value(KEYWORD, "COMPRESSION", b"gzip")),
+                              BAD_REQUEST),
+    "has compression of two values": (message(value(KEYWORD, "compression", b"none"), value(KEYWORD, "", b"gzip")),
+                                      BAD_REQUEST),
+    "has compression that is no keyword": (message(value(NAME, "compression", b"gzip")), BAD_REQUEST),
+    "has a format in another group": (message(b"\2", value(MIME, "document-format", b"text/plain")), BAD_REQUEST),
+    "has a format twice": (message(value(MIME, "document-format", b"text/plain"),
+                                   value(MIME, "Document-Format", b"text/html")), BAD_REQUEST),
+    "has a format of two values": (message(value(MIME, "document-format", b"text/plain"),
+                                           value(MIME, "", b"text/html")), BAD_REQUEST),
+    "has a format that is a keyword": (message(value(KEYWORD, "document-format", b"text/plain")), BAD_REQUEST),
+    "has a format that is unknown": (message(value(0x12, "document-format", b"")), BAD_REQUEST),
     "has a job without its printer": (whole(b"\1", CHARSET, LANGUAGE, value(0x21, "job-id", b"\0\0\0\1")), BAD_REQUEST),
 }
 

@@ -2,7 +2,7 @@
 /* ipp/ipp_translate.h. Byte 0: request or answer, and what the translation knows; then a message.
  * Properties: what is translated parses; translated again it is the same; what no rule is about is
  * the same octets, in its order; an answer has no URI whose host is the printer's, a request names
- * the printer and nobody but the user. */
+ * the printer and nobody but the user, and says once, in its first group, what its document is. */
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -140,6 +140,22 @@ static void check_user(const struct ipp_message *m)
     assert(ipp_attribute_single(&a, IPP_VALUE_NAME, &v) && span_eq(v.value, SPAN("ann")));
 }
 
+/* Printers take the first one that they find, in whatever group. */
+static void check_once(const struct ipp_message *m, const char *name)
+{
+    struct ipp_attribute a;
+    struct ipp_group g;
+    unsigned n = 0;
+
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+        for (struct span as = g.attributes; ipp_attribute_next(&as, &a);)
+            if (span_ieq(a.name, span_of(name))) {
+                n++;
+                assert(g.tag == IPP_GROUP_OPERATION);
+            }
+    assert(n <= 1);
+}
+
 static void check_request(const struct ipp_message *in, const struct ipp_message *m,
                           const struct ipp_request_translation *t)
 {
@@ -152,6 +168,8 @@ static void check_request(const struct ipp_message *in, const struct ipp_message
         assert(m->target.kind == IPP_TARGET_PRINTER_JOB && m->target.job_id == t->job_id);
     assert(!has(m, "job-uri") && !has(m, "document-uri") && !has(m, "notify-recipient-uri"));
     assert(!has(m, "requesting-user-vcard") && !has(m, "job-originating-user-name"));
+    check_once(m, "compression");
+    check_once(m, "document-format");
     if (!t->secure)
         assert(!has(m, "auth-info") && !has(m, "job-password") && !has(m, "document-password"));
     if (t->hold)

@@ -33,6 +33,9 @@ struct row {
     size_t off; /* 0: not looked at */
 };
 
+#define GZIP(name)  "\x44\0\x0b" name "\0\4gzip"
+#define PLAIN(name) "\x49\0\x0f" name "\0\x0atext/plain"
+
 /* clang-format off */
 static const struct row rows[] = {
     /* good ones */
@@ -158,6 +161,22 @@ static const struct row rows[] = {
     {"printer-uri in the job group", REQ, S(GPA PREAMBLE "\2" PRINTER END), IPP_FLAW_TARGET_GROUP, 0},
     {"both places",                REQ, S(GPA PREAMBLE PRINTER "\2" PRINTER END), IPP_FLAW_TARGET_GROUP, 0},
     {"job-id in the job group",    REQ, S(GPA PREAMBLE PRINTER "\2" JOB_ID END), IPP_FLAW_TARGET_GROUP, 0},
+
+    /* what the document is */
+    {"compression and format",     REQ, S(GPA PREAMBLE PRINTER GZIP("compression") PLAIN("document-format") END), IPP_FLAW_NONE, 0},
+    {"compression in the job group", REQ, S(GPA PREAMBLE PRINTER "\2" GZIP("compression") END), IPP_FLAW_DOCUMENT_GROUP, 0},
+    {"Compression in a document group", REQ, S(GPA PREAMBLE PRINTER "\x09" GZIP("Compression") END), IPP_FLAW_DOCUMENT_GROUP, 0},
+    {"compression in both",        REQ, S(GPA PREAMBLE GZIP("compression") "\2" GZIP("compression") END), IPP_FLAW_DOCUMENT_GROUP, 0},
+    {"compression twice",          REQ, S(GPA PREAMBLE GZIP("compression") GZIP("COMPRESSION") END), IPP_FLAW_COMPRESSION_VALUE, 0},
+    {"two compressions",           REQ, S(GPA PREAMBLE GZIP("compression") "\x44\0\0\0\4none" END), IPP_FLAW_COMPRESSION_VALUE, 0},
+    {"compression, a name",        REQ, S(GPA PREAMBLE "\x42\0\x0b" "compression\0\4gzip" END), IPP_FLAW_COMPRESSION_VALUE, 0},
+    {"a format in the job group",  REQ, S(GPA PREAMBLE PRINTER "\2" PLAIN("document-format") END), IPP_FLAW_DOCUMENT_GROUP, 0},
+    {"a format twice",             REQ, S(GPA PREAMBLE PLAIN("document-format") PLAIN("Document-Format") END), IPP_FLAW_FORMAT_VALUE, 0},
+    {"two formats",                REQ, S(GPA PREAMBLE PLAIN("document-format") "\x49\0\0\0\3a/b" END), IPP_FLAW_FORMAT_VALUE, 0},
+    {"a format, a keyword",        REQ, S(GPA PREAMBLE "\x44\0\x0f" "document-format\0\3a/b" END), IPP_FLAW_FORMAT_VALUE, 0},
+    {"a format that is no-value",  REQ, S(GPA PREAMBLE "\x13\0\x0f" "document-format\0\0" END), IPP_FLAW_FORMAT_VALUE, 0},
+    {"anything of that in an answer", RES,
+     S(HEADER("\0\0") PREAMBLE "\4" PLAIN("document-format") GZIP("compression") GZIP("compression") END), IPP_FLAW_NONE, 0},
     {"printer-uri as a keyword",   REQ, S(GPA PREAMBLE "\x44\0\x0b" "printer-uri\0\x0bipp://gw/q1" END), IPP_FLAW_TARGET_VALUE, 0},
     {"an empty printer-uri",       REQ, S(GPA PREAMBLE "\x45\0\x0b" "printer-uri\0\0" END), IPP_FLAW_TARGET_VALUE, 0},
     {"two values of printer-uri",  REQ, S(GPA PREAMBLE PRINTER "\x45\0\0\0\1u" END), IPP_FLAW_TARGET_VALUE, 0},
