@@ -358,6 +358,8 @@ static void operations_are_allowed(void **state)
         {IPP_OPERATION_RESUME_PRINTER,            false, false},
         {IPP_OPERATION_PURGE_JOBS,                false, false}, /* in both lists */
         {IPP_OPERATION_PRINT_URI,                 false, false},
+        {IPP_OPERATION_REPROCESS_JOB,             false, false},
+        {IPP_OPERATION_RESUBMIT_JOB,              false, false},
         {IPP_OPERATION_IDENTIFY_PRINTER,          false, false},
         {IPP_OPERATION_CUPS_CREATE_LOCAL_PRINTER, false, false},
         {IPP_OPERATION_CUPS_ADD_MODIFY_PRINTER,   false, false},
