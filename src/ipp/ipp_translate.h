@@ -154,8 +154,7 @@ int32_t ipp_answer_job(const struct ipp_message *m);
 
 /* Is the operation let through to |p|, for an operator or for others? NULL: it is not known, so
  * no. |refuse| comes before |operations|, which are for operators only; so are Cancel-Jobs,
- * Cancel-Current-Job, Suspend-Current-Job, Resume-Job and Promote-Job, which are about whatever job
- * there is. */
+ * Resume-Job and Promote-Job, which are about whatever job there is. */
 bool ipp_printer_allows(const struct ipp_printer_settings *p, const struct ipp_operation *o,
                         bool is_operator);
 /* Is |type| (without case, parameters passed over) let through? Without |formats|, everything. */

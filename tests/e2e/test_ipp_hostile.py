@@ -515,7 +515,8 @@ METADATA = "http://169.254.169.254/latest/meta-data"
 
 class TestReach:
     @pytest.mark.parametrize("operation", [0x0003, 0x0007, 0x4003, 0x4004, 0x4027, 0x4028, 0x400f, 0x0010, 0x0012, 0x0013,
-                                           0x0042, 0x0055, 0x002c, 0x003a, 0x7fff], ids=hex)
+                                           0x0042, 0x0055, 0x002c, 0x003a, 0x002d, 0x002e,
+                                           0x7fff], ids=hex)
     def test_operations(self, backend, connect, operation):
         """The printer fetches nothing for others, tells no documents, runs no programs, makes no jobs out of old ones."""
         reply = connect().ask(ask_for("open", operation, ("document-uri", URI, METADATA)))
