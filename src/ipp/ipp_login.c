@@ -321,10 +321,9 @@ enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex)
     size_t n = authorizations(req->head, v);
 
     take_claim(ex);
-    if (by_certificate(ex))
-        return IPP_LOGIN_DONE;
-    /* What was sent in clear text before TLS began proves nothing inside it. */
-    if (n == 0 || ex->upgraded)
+    /* What was sent in clear text before TLS began proves nothing inside it, and the certificate
+     * that came afterwards is nobody's word for it: anybody may have written it on the way. */
+    if (ex->upgraded || by_certificate(ex) || n == 0)
         return IPP_LOGIN_DONE;
     if (n == 1 && basic_token(v[0], &token) != ERR_MISSING)
         return basic_token(v[0], &token) == OK

@@ -54,7 +54,8 @@ def printers(backend):
 
 def start(folder, certificates, backend, digest="", users=tuple(PASSWORDS), config=CONFIG, **more):
     gateway = PrintGateway(folder, certificates, printers(backend), more=config,
-                           listeners='  - {name: bare, protocol: ipp, address: "127.0.0.1:0"}\n',
+                           listeners='  - {name: bare, protocol: ipp, address: "127.0.0.1:0"}\n'
+                                     '  - {name: any, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: any}\n',
                            tls=f", client-ca: {certificates.ca}, verify-client: request",
                            ipp="ipp:\n" + GROUPS + (f"  digest: {{{digest}}}\n" if digest else ""), **more)
     for user in users:
@@ -636,6 +637,15 @@ class TestCertificate:
     def test_password_is_less(self, connect):
         wire = connect()
         assert wire.ask(ask_for("certificate"), "/", begin(wire).field()).code == 0x0402
+
+    def test_not_for_what_was_said_before(self, gateway, backend, connect, clients):
+        """The request was written in clear text, where anybody could write it: the handshake behind it proves nothing."""
+        wire = connect("clear", listener="any")
+        wire.send(post(ask_for("certificate"), "/", "Connection: Upgrade", "Upgrade: TLS/1.2"))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        reply = wire.start_tls(context(certificate=clients["acme"])).reply()
+        assert reply.code == 0x0402 and backend.heard == []
+        assert wire.ask(ask_for("certificate")).code == ipp.OK  # what is said inside it is another matter
 
     def test_own_job(self, connect, clients):
         wire = connect(tls=context(certificate=clients["acme"]))
