@@ -45,6 +45,13 @@ static bool digest_of(const struct ipp_exchange *ex, struct digest_server *ret)
     return algorithms != 0 && ex->snapshot->tenants && digest_server_check(ret) == DIGEST_OK;
 }
 
+/* What a nonce is good for, besides the realm: whoever saw one in clear text, or had a client
+ * answer it there, has nothing that is taken within TLS, nor the other way round. */
+static struct span binding_of(const struct ipp_exchange *ex)
+{
+    return ex->level.channel == IPP_CHANNEL_CLEAR ? SPAN("clear") : SPAN("tls");
+}
+
 /* At any printer: which one it is the job says, if it is not known yet. */
 static bool wants_basic(const struct ipp_exchange *ex)
 {
@@ -67,7 +74,7 @@ bool ipp_login_challenges(struct ipp_exchange *ex, bool stale, struct buf *field
     struct digest_server d;
 
     if (digest_of(ex, &d) &&
-        digest_challenges_format(&d, stale, SPAN_NONE, now_s(ex), fields) != DIGEST_OK)
+        digest_challenges_format(&d, stale, binding_of(ex), now_s(ex), fields) != DIGEST_OK)
         return false;
     if (takes_basic(ex))
         buf_fmt(fields, "WWW-Authenticate: Basic realm=\"%s\", charset=\"UTF-8\"\r\n",
@@ -142,7 +149,7 @@ static enum ipp_login_step digest_is_right(struct ipp_exchange *ex, const struct
     buf_text(&ex->info, "Authentication-Info: ");
     size_t head = ex->info.n;
 
-    if (digest_info_format(d, a, SPAN_NONE, SPAN_NONE, now_s(ex), &ex->info) != DIGEST_OK ||
+    if (digest_info_format(d, a, SPAN_NONE, binding_of(ex), now_s(ex), &ex->info) != DIGEST_OK ||
         ex->info.n == head)
         buf_reset(&ex->info);
     else
@@ -157,7 +164,11 @@ static enum ipp_login_step by_digest(struct ipp_exchange *ex, const struct span 
     struct tenants_digest users = {.tenants = ex->snapshot->tenants};
     const struct digest_users find = {.find = tenants_digest_ha1, .arg = &users};
     const struct digest_request r = {
-        .method = req->head->method, .target = req->head->target, .now_s = now_s(ex)};
+        .method = req->head->method,
+        .target = req->head->target,
+        .binding = binding_of(ex),
+        .now_s = now_s(ex),
+    };
     struct digest_accepted a;
     struct digest_server d;
     char room[4096];

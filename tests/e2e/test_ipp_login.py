@@ -387,6 +387,20 @@ class TestReplay:
         for wire, digest in zip(wires, digests):
             assert wire.ask(ask_for(), "/", digest.field(nc="00000002")).code == ipp.OK
 
+    @pytest.mark.parametrize("first, then, name", [("clear", "upgraded", "secure"), ("clear", "implicit", "clear"),
+                                                   ("upgraded", "clear", "clear"), ("implicit", "clear", "clear")])
+    def test_a_challenge_of_the_other_channel(self, connect, first, then, name):
+        """Who got an answer to a challenge that he could read, or make, has nothing that counts within TLS."""
+        digest, wire = begin(connect(first), "clear"), connect(then)
+        reply = wire.ask(ask_for(name), "/", digest.field())
+        assert reply.status == 401
+        digest.challenge, digest.nc = get_challenge(reply), 0
+        assert wire.ask(ask_for(name), "/", digest.field()).code == ipp.OK
+
+    def test_within_tls_both_ways_are_one(self, connect):
+        digest = begin(connect("upgraded"))
+        assert connect("implicit").ask(ask_for(), "/", digest.field()).code == ipp.OK
+
     def test_a_refused_request_uses_nothing_up(self, connect):
         wire = connect()
         digest = begin(wire)
