@@ -117,8 +117,19 @@ static bool is_wanted(struct ipp_exchange *ex)
     return false;
 }
 
+static bool is_canceled(const struct ipp_exchange *ex)
+{
+    return ex->has_job && (ex->job.stage == IPP_JOB_CANCELED || ex->job.stage == IPP_JOB_STOPPING);
+}
+
 static bool is_accepted(struct ipp_exchange *ex)
 {
+    /* With any other status the scheduler of CUPS makes a new job, and what was canceled prints. */
+    if (is_canceled(ex)) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_JOB_CANCELED, ERR_CONFLICT, "job",
+                         "the job was canceled");
+        return false;
+    }
     if (ex->has_job && ex->job.stage != IPP_JOB_INCOMING && ex->job.stage != IPP_JOB_PRINTER) {
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_NOT_POSSIBLE, ERR_CONFLICT, "job", "%s",
                          ex->job.why[0] ? ex->job.why : "the job takes no more documents");

@@ -164,6 +164,16 @@ class TestArrival:
         answer = client.ask(ipp.SEND_DOCUMENT, job_id=client.create_job("unsaid"), data=b"a")
         assert (answer.code, answer.message.get("status-message")) == (0x0400, "Send-Document needs last-document")
 
+    @pytest.mark.usefixtures("untouched")
+    def test_canceled_before_it_came(self, gateway):
+        """In the status after which the scheduler of CUPS does not make another job of it."""
+        client = gateway.client("plain")
+        job = client.create_job("canceled")
+        assert client.ask(ipp.CANCEL_JOB, job_id=job).code == ipp.OK
+        answer = client.send_document(job, b"nobody wants it any more")
+        assert (answer.code, answer.message.get("status-message")) == (0x0508, "the job was canceled")
+        assert client.job_state(job) == ipp.CANCELED
+
     def test_compressed(self, gateway, cupsd):
         """As it was packed: who unpacks it is the printer."""
         packed = gzip.compress(b"words\n" * 5000)
