@@ -246,10 +246,21 @@ static bool is_keepable(const struct ipp_job *j)
            j->made.user <= IPP_USER_CERTIFICATE;
 }
 
+/* One without its document is large, costs nothing to make, and is of no use once it is over. */
+static uint64_t expiry(const struct ipp_jobs_ask *a)
+{
+    const struct ipp_job *j = &a->job;
+    uint64_t over = j->until_wall_ms + a->set.incoming_ms;
+    bool is_open = j->stage == IPP_JOB_INCOMING && j->printer_id == 0;
+
+    return is_open && over < a->expires_wall_ms ? over : a->expires_wall_ms;
+}
+
 static enum err copy_job(struct ipp_jobs_ask *a, const struct ipp_job *j)
 {
     a->job = *j;
     ipp_job_tidy(&a->job);
+    a->expires_wall_ms = expiry(a);
     if (a->job.saved.n == 0)
         return OK;
     a->job.saved = arena_dup(&a->mem, a->job.saved);

@@ -89,6 +89,8 @@ struct ipp_jobs_settings {
     struct store *store; /* borrowed; questions are answered or cancelled before it is freed */
     const struct clock *clock;
     uint64_t retention_ms;            /* of records, from their last change on */
+    uint64_t incoming_ms;             /* of INCOMING ones, from |until_wall_ms| on, if that is
+                                         sooner: as long as their document may take to come */
     struct ipp_jobs_numbers *numbers; /* borrowed; NULL: each new job asks the store for one */
 };
 

@@ -246,7 +246,9 @@ static const struct config_row ipp_rows[] = {
                     .help = "How long it is known how a job was made, and by whom. Afterwards "
                             "nobody can do anything to it through the gateway."),
     CONFIG_DURATION("incoming", struct ipp_settings, incoming_ms, .min = 1000, .max = 86400000,
-                    .fallback = "5m", .help = "Longest pause between Create-Job and its document."),
+                    .fallback = "5m",
+                    .help = "Longest pause between Create-Job and its document; what is known of a "
+                            "job that gets none is forgotten http.exchange-timeout later."),
     CONFIG_BLOCK("message", struct ipp_settings, message, message_block,
                  .help = "Limits of IPP messages."),
     CONFIG_BLOCK("http", struct ipp_settings, http, limits_block, .help = "Limits of HTTP."),

@@ -255,6 +255,41 @@ static void test_expiry(void **state)
     assert_int_equal(at_printer(f, "acct", 5).id, 2); /* numbers go on */
 }
 
+/* What only waits for its document is not kept as long as what was printed. */
+static void test_expiry_of_incoming(void **state)
+{
+    struct fixture *f = *state;
+    struct ipp_job j = {.printer = "acct",
+                        .stage = IPP_JOB_INCOMING,
+                        .until_wall_ms = NOW + 1000,
+                        .saved = SPAN("attributes")};
+    struct ipp_job dead = add_job(f, &j), late = add_job(f, &j);
+
+    f->wall_ms = NOW + 1000 + INCOMING - 1;
+    assert_int_equal(get_job(f, dead.id), OK);
+    assert_int_equal(heard.job.stage, IPP_JOB_ABORTED);
+    late.stage = IPP_JOB_PRINTER; /* its document was on its way by then */
+    late.printer_id = 5;
+    assert_int_equal(put_job(f, &late), OK);
+    f->wall_ms++;
+    assert_int_equal(get_job(f, dead.id), ERR_MISSING);
+    f->wall_ms = NOW + RETENTION;
+    assert_int_equal(get_job(f, late.id), OK);
+    assert_int_equal(find_job(f, "acct", 5), OK);
+}
+
+/* Never later than others. */
+static void test_expiry_of_long_incoming(void **state)
+{
+    struct fixture *f = *state;
+    struct ipp_job j = {
+        .printer = "acct", .stage = IPP_JOB_INCOMING, .until_wall_ms = NOW + 2 * RETENTION};
+
+    j = add_job(f, &j);
+    f->wall_ms = NOW + RETENTION;
+    assert_int_equal(get_job(f, j.id), ERR_MISSING);
+}
+
 /* Also when the job that took the number over is gone first. */
 static void test_taken_over_and_gone(void **state)
 {
@@ -322,7 +357,7 @@ static void count_set(struct fixture *f, const char *digits)
 static void test_numbers_end(void **state)
 {
     struct fixture *f = *state;
-    const struct ipp_job j = {.printer = "acct"};
+    const struct ipp_job j = {.printer = "acct", .stage = IPP_JOB_SCANNING};
     struct ipp_jobs_ask a = ask_of(f);
 
     count_set(f, "2147483646");
@@ -347,7 +382,7 @@ static void test_numbers_end(void **state)
 
 static enum err add_with(struct fixture *f, struct ipp_jobs_numbers *numbers)
 {
-    const struct ipp_job j = {.printer = "acct"};
+    const struct ipp_job j = {.printer = "acct", .stage = IPP_JOB_SCANNING};
     struct ipp_jobs_ask a = ask_of(f);
 
     a.set.numbers = numbers;
@@ -385,7 +420,7 @@ static void test_numbers_ahead(void **state)
 static void test_numbers_at_once(void **state)
 {
     struct fixture *f = *state;
-    const struct ipp_job j = {.printer = "acct"};
+    const struct ipp_job j = {.printer = "acct", .stage = IPP_JOB_SCANNING};
     struct ipp_jobs_numbers numbers = {0};
     struct ipp_jobs_ask a = ask_of(f), b = ask_of(f);
 
@@ -687,6 +722,8 @@ int main(void)
         BOTH(test_entry_lost),
         BOTH(test_two_printers),
         BOTH(test_expiry),
+        BOTH(test_expiry_of_incoming),
+        BOTH(test_expiry_of_long_incoming),
         BOTH(test_taken_over_and_gone),
         BOTH(test_left_over),
         BOTH(test_numbers_end),

@@ -8,6 +8,7 @@
 #include "ipp/ipp_jobs_int.h"
 
 #define RETENTION UINT64_C(100000)
+#define INCOMING  UINT64_C(2000)
 
 /* ---- asking and waiting ---- */
 
@@ -38,7 +39,7 @@ static inline void on_heard(void *arg, enum err err, const struct ipp_job *job)
 static inline struct ipp_jobs_settings settings(struct fixture *f)
 {
     return (struct ipp_jobs_settings){
-        .store = f->store, .clock = &f->clock, .retention_ms = RETENTION};
+        .store = f->store, .clock = &f->clock, .retention_ms = RETENTION, .incoming_ms = INCOMING};
 }
 
 static inline struct ipp_jobs_ask ask_of(struct fixture *f)
