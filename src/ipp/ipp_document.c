@@ -7,28 +7,13 @@
 
 /* ---- before it comes ---- */
 
-static bool single_text(const struct ipp_exchange *ex, struct span name, uint8_t tag,
-                        struct span *ret)
-{
-    struct ipp_attribute a;
-    struct ipp_value v;
-
-    return ipp_message_find(ex->message, name, &a) == OK && ipp_attribute_single(&a, tag, &v) &&
-           ipp_value_text(&v, ret);
-}
-
 static bool read_compression(struct ipp_exchange *ex)
 {
     static const char *const codings[] = {"gzip", "deflate"};
-    struct ipp_attribute a;
-    struct span text;
+    struct span text = ex->message->compression;
 
     ex->coding = "";
-    if (ipp_message_find(ex->message, SPAN("compression"), &a) == ERR_MISSING)
-        return true;
-    if (!single_text(ex, SPAN("compression"), IPP_VALUE_KEYWORD, &text))
-        return false;
-    if (span_eq(text, SPAN("none")))
+    if (!text.p || span_eq(text, SPAN("none")))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(codings); i++)
         if (span_eq(text, span_of(codings[i]))) {
@@ -51,12 +36,8 @@ static bool says_last(const struct ipp_exchange *ex)
 
 static void read_format(struct ipp_exchange *ex)
 {
-    struct span text, type;
-
-    ex->format[0] = '\0';
-    if (!single_text(ex, SPAN("document-format"), IPP_VALUE_MEDIA_TYPE, &text))
-        return;
-    type = span_trim(span_cut(&text, ';'));
+    struct span text = ex->message->format;
+    struct span type = span_trim(span_cut(&text, ';'));
     size_t n = span_copy(type, ex->format, sizeof ex->format);
 
     for (size_t i = 0; i < n; i++)

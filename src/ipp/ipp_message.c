@@ -186,31 +186,42 @@ static enum err take_target(struct ipp_message *m, uint8_t group, const struct i
 
 /* ---- what its document is ---- */
 
-/* Which of them a request has said. */
-struct described {
-    bool compression, format;
-};
-
-/* Printers look for both in every group and take the first value that they find, so there is one
- * place for each, and one value: what is inspected is what is printed. */
-static enum err take_document(const struct ipp_message *m, uint8_t group,
-                              const struct ipp_attribute *a, struct described *d,
-                              struct ipp_fault *reterr)
+static enum err take_compression(struct ipp_message *m, const struct ipp_attribute *a,
+                                 struct ipp_fault *reterr)
 {
-    bool is_compression = ipp_name_eq(a->name, SPAN("compression"));
-    bool *said = is_compression ? &d->compression : &d->format;
     struct ipp_value v;
 
-    if (!is_compression && !ipp_name_eq(a->name, SPAN("document-format")))
+    if (m->compression.p || !ipp_attribute_single(a, IPP_VALUE_KEYWORD, &v))
+        return refuse_at(m, IPP_FLAW_COMPRESSION_VALUE, a->name, reterr);
+    m->compression = v.value;
+    return OK;
+}
+
+/* Print-Job of the scheduler of CUPS has it twice, the document's own first. */
+static enum err take_format(struct ipp_message *m, const struct ipp_attribute *a,
+                            struct ipp_fault *reterr)
+{
+    struct ipp_value v;
+
+    if (!ipp_attribute_single(a, IPP_VALUE_MEDIA_TYPE, &v))
+        return refuse_at(m, IPP_FLAW_FORMAT_VALUE, a->name, reterr);
+    if (!m->format.p)
+        m->format = v.value;
+    return OK;
+}
+
+/* Printers look for both in every group and take the first value that they find: what is inspected
+ * is what is printed only where that is the one which we take, too. */
+static enum err take_document(struct ipp_message *m, uint8_t group, const struct ipp_attribute *a,
+                              struct ipp_fault *reterr)
+{
+    bool is_format = ipp_name_eq(a->name, SPAN("document-format"));
+
+    if (!is_format && !ipp_name_eq(a->name, SPAN("compression")))
         return OK;
     if (group != IPP_GROUP_OPERATION)
         return refuse_at(m, IPP_FLAW_DOCUMENT_GROUP, a->name, reterr);
-    if (*said ||
-        !ipp_attribute_single(a, is_compression ? IPP_VALUE_KEYWORD : IPP_VALUE_MEDIA_TYPE, &v))
-        return refuse_at(m, is_compression ? IPP_FLAW_COMPRESSION_VALUE : IPP_FLAW_FORMAT_VALUE,
-                         a->name, reterr);
-    *said = true;
-    return OK;
+    return is_format ? take_format(m, a, reterr) : take_compression(m, a, reterr);
 }
 
 /* ---- both, in one walk ---- */
@@ -218,14 +229,13 @@ static enum err take_document(const struct ipp_message *m, uint8_t group,
 static enum err take_attributes(struct ipp_message *m, struct ipp_fault *reterr)
 {
     struct span groups = m->groups, rest;
-    struct described d = {false, false};
     struct ipp_group g;
     struct ipp_attribute a;
 
     while (ipp_group_next(&groups, &g))
         for (rest = g.attributes; ipp_attribute_next(&rest, &a);) {
             TRY(take_target(m, g.tag, &a, reterr));
-            TRY(take_document(m, g.tag, &a, &d, reterr));
+            TRY(take_document(m, g.tag, &a, reterr));
         }
     if (m->target.job_id == 0)
         return OK;

@@ -44,6 +44,7 @@ struct ipp_message {
     struct span operation; /* the attributes of the first group, operation-attributes */
     size_t last_group;     /* where in |octets| the last group begins: its tag */
     struct ipp_target target;
+    struct span compression, format; /* of requests: the first document-format; .p NULL: none */
     unsigned n_attributes;
 };
 
@@ -62,9 +63,10 @@ bool ipp_header_read(struct span octets, struct ipp_header *ret);
  *   group, one uri; job-id only beside printer-uri, once, positive. Their place is free: libcups
  * puts other attributes before them. That there is a target where the operation needs one is the
  *   caller's rule;
- * - requests: compression and document-format at most once in the whole message, in the first
- *   group, one keyword and one mimeMediaType.
- * *ret is written only on OK. ERR_PROTO, ERR_LIMIT: |reterr| (which may be NULL) says why. */
+ * - requests: compression and document-format in no group but the first; the one at most once, one
+ *   keyword; the other one mimeMediaType, and perhaps a second time, which counts for nothing and
+ * is not for the printer. *ret is written only on OK. ERR_PROTO, ERR_LIMIT: |reterr| (which may be
+ * NULL) says why. */
 NODISCARD enum err ipp_message_parse(enum ipp_kind kind, struct span octets,
                                      const struct ipp_limits *lim, struct ipp_message *ret,
                                      struct ipp_fault *reterr);

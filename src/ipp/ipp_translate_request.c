@@ -10,6 +10,7 @@ enum topic {
     TOPIC_OUT,
     TOPIC_SECRET, /* out unless the way to the printer is protected */
     TOPIC_HOLD,   /* out where jobs are held */
+    TOPIC_FORMAT, /* the first one only: it is the one that was looked at */
     TOPIC_PRINTER_URI,
     TOPIC_JOB_URI,
     TOPIC_JOB_ID,
@@ -23,8 +24,8 @@ enum topic {
 struct request {
     const struct ipp_message *m;
     const struct ipp_request_translation *set;
-    bool has_user, has_hold; /* these have been written */
-    uint8_t number[4];       /* what values are replaced by */
+    bool has_user, has_hold, has_format; /* these have been written */
+    uint8_t number[4];                   /* what values are replaced by */
 };
 
 /* clang-format off */
@@ -41,6 +42,7 @@ struct request {
     X(n, "notify-job-id",                   TOPIC_JOB_NUMBER) \
     X(n, "job-hold-until",                  TOPIC_HOLD) \
     X(n, "document-access",                 TOPIC_OUT) \
+    X(n, "document-format",                 TOPIC_FORMAT) \
     X(n, "document-password",               TOPIC_SECRET) \
     X(n, "predecessor-job-id",              TOPIC_JOB_NUMBER) \
     X(n, "job-hold-until-time",             TOPIC_HOLD) \
@@ -240,6 +242,14 @@ static enum ipp_action drop_if(bool drop)
     return drop ? IPP_DROP : IPP_KEEP;
 }
 
+static enum ipp_action format(struct request *r)
+{
+    bool again = r->has_format;
+
+    r->has_format = true;
+    return drop_if(again);
+}
+
 static enum ipp_action on_attribute(void *arg, const struct ipp_place *at,
                                     const struct ipp_attribute *a, struct ipp_writer *w)
 {
@@ -252,6 +262,7 @@ static enum ipp_action on_attribute(void *arg, const struct ipp_place *at,
     case TOPIC_JOB_NAMED: return IPP_DROP;
     case TOPIC_SECRET: return drop_if(!r->set->secure);
     case TOPIC_HOLD: return drop_if(r->set->hold);
+    case TOPIC_FORMAT: return format(r);
     case TOPIC_PRINTER_URI:
     case TOPIC_JOB_URI:
     case TOPIC_JOB_ID: return target(r, topic, w);

@@ -33,7 +33,7 @@ static const char *const touched[] = {
     "job-originating-host-name", "original-requesting-user-name", "requesting-user-uri",
     "requesting-user-vcard", "document-uri", "document-access", "notify-recipient-uri", "auth-info",
     "job-password", "job-password-encryption", "document-password", "destination-accesses",
-    "job-hold-until", "job-hold-until-time", "requested-attributes",
+    "job-hold-until", "job-hold-until-time", "requested-attributes", "document-format",
     /* answers */
     "document-job-id", "parent-job-id", "job-printer-uri", "printer-uri-supported",
     "uri-security-supported", "uri-authentication-supported", "printer-xri-supported",
