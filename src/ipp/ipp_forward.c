@@ -449,8 +449,22 @@ static void send_request(struct ipp_exchange *ex, bool with_document)
     undelivered(ex);
 }
 
+/* The book would keep them until the document is here, and without them it would be printed
+ * otherwise than was asked: for everybody who stands at the printer, say. */
+static bool would_keep_secrets(const struct ipp_exchange *ex)
+{
+    return ex->operation->code == IPP_OPERATION_CREATE_JOB && is_protected(ex, ex->printer) &&
+           ipp_request_has_secrets(ex->message);
+}
+
 void ipp_forward(struct ipp_exchange *ex)
 {
+    if (would_keep_secrets(ex)) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED, ERR_POLICY,
+                         "secrets",
+                         "passwords are not kept here for a document to come: use Print-Job");
+        return;
+    }
     ex->creating = ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->has_job &&
                    ex->job.printer_id == 0;
     send_request(ex, ex->document != NULL);

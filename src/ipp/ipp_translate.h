@@ -71,6 +71,8 @@ NODISCARD enum err ipp_translate_request(const struct ipp_message *m,
  * |max|, in their order, some perhaps twice, 0 for what is no number. Returns how many there are; a
  * request with more than |max| is better refused, since each is looked for among |jobs|. */
 size_t ipp_request_jobs(const struct ipp_message *m, int32_t *v, size_t max);
+/* Does |m|, a request, have passwords: those that go to a printer on a protected way only? */
+bool ipp_request_has_secrets(const struct ipp_message *m);
 
 /* ---- printer to client: ipp_translate_answer.c, ipp_translate_printer.c ---- */
 

@@ -343,3 +343,15 @@ size_t ipp_request_jobs(const struct ipp_message *m, int32_t *v, size_t max)
         }
     return n;
 }
+
+bool ipp_request_has_secrets(const struct ipp_message *m)
+{
+    struct ipp_attribute a;
+    struct ipp_group g;
+
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+        for (struct span as = g.attributes; ipp_attribute_next(&as, &a);)
+            if (topic_of(a.name) == TOPIC_SECRET)
+                return true;
+    return false;
+}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Print clients that mean harm, and what they may not learn: whatever they send costs them their request, and nobody
 else anything."""
+import base64
 import itertools
 import json
 import select
@@ -641,3 +642,18 @@ class TestSecrets:
         assert connect(way).ask(ask_for("open", PRINT_JOB, *self.ATTRIBUTES, data=PDF)).code == ipp.OK
         heard = backend.last(PRINT_JOB).body
         assert [word for word in self.WORDS.values() if (word.encode() in heard) != handed_on] == []
+
+    @pytest.mark.parametrize("name", WORDS)
+    @pytest.mark.parametrize("way, code", [("clear", ipp.OK), ("upgraded", 0x040b)])
+    def test_not_in_the_book(self, gateway, backend, connect, way, code, name):
+        """Where they would be kept for a document to come they are refused; in clear text they were never handed on."""
+        [secret] = [a for a in self.ATTRIBUTES if a[0] == name]
+        wire = connect(way)
+        reply = wire.ask(ask_for("open", ipp.CREATE_JOB, secret))
+        assert reply.code == code
+        assert wire.ask(ask_for("open", ipp.CREATE_JOB)).code == ipp.OK  # what was kept before it is in the files
+        word = self.WORDS[name].encode()
+        told = {base64.urlsafe_b64encode(b"x" * i + word)[4 * (i > 0):-4] for i in range(3)} | {word}
+        kept = b"".join(path.read_bytes() for path in gateway.state.rglob("*") if path.is_file())
+        assert [t for t in told if t in kept] == []
+        assert [h for h in backend.heard if word in h.body] == []
