@@ -201,7 +201,7 @@ void ipp_document_take(struct ipp_exchange *ex, struct slice s)
         ipp_document_decide(ex, CAUSE_TOO_LARGE, "the document is larger than is printed here");
 }
 
-static uint64_t client_of(const struct ipp_exchange *ex)
+uint64_t ipp_document_client(const struct ipp_exchange *ex)
 {
     struct address peer;
 
@@ -235,7 +235,7 @@ void ipp_document_end(struct ipp_exchange *ex)
     }
     ipp_job_describe(ex, IPP_JOB_SCANNING, &described);
     file_name_plain(span_of(described.name), &ex->name);
-    ex->client = client_of(ex);
+    ex->client = ipp_document_client(ex);
     ex->slot_until_ms = loop_now_ms(l) + ex->server->env.scan_wait_ms;
     ex->patience_ms = loop_now_ms(l) + ex->printer->set->wait_ms;
     ipp_inspect(ex);

@@ -230,6 +230,9 @@ static void created(struct ipp_exchange *ex)
         refuse_nameless(ex);
         return;
     }
+    const struct ipp_jobs_opening o = ipp_job_opening(ex);
+
+    ipp_jobs_opened(ex->server->env.numbers, &o);
     atomic_fetch_add_explicit(&ex->server->n_jobs, 1, memory_order_relaxed);
     metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.jobs, 1);
     ex->state = EX_BOOK;

@@ -146,6 +146,15 @@ static void on_kept(void *arg, enum err err, const struct ipp_job *job)
     ipp_job_answer(ex, job);
 }
 
+struct ipp_jobs_opening ipp_job_opening(const struct ipp_exchange *ex)
+{
+    return (struct ipp_jobs_opening){
+        .client = ex->conn ? ipp_document_client(ex) : ex->client,
+        .max = ex->snapshot->set->incoming_max,
+        .for_ms = ex->snapshot->set->incoming_ms,
+    };
+}
+
 /* The printer has said what it thinks of the attributes (Validate-Job): the job is ours until its
  * document is here. */
 void ipp_job_create(struct ipp_exchange *ex)
@@ -158,6 +167,13 @@ void ipp_job_create(struct ipp_exchange *ex)
     if (j.saved.n > IPP_JOB_SAVED_MAX) {
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE, ERR_LIMIT, "message",
                          "the attributes of a job may have %u octets here", IPP_JOB_SAVED_MAX);
+        return;
+    }
+    const struct ipp_jobs_opening o = ipp_job_opening(ex);
+
+    if (!ipp_jobs_open(ex->server->env.numbers, &o, loop_now_ms(ex->server->env.loop))) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_BUSY, ERR_BUSY, "incoming-max",
+                         "%u jobs from there wait for their documents", o.max);
         return;
     }
     ex->state = EX_BOOK;

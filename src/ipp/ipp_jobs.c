@@ -87,6 +87,38 @@ static void numbers_put(struct ipp_jobs_numbers *n, uint64_t first, uint64_t las
                                                       memory_order_relaxed, memory_order_relaxed);
 }
 
+/* ---- jobs that wait for their documents ---- */
+
+static uint64_t each_ms(const struct ipp_jobs_opening *o)
+{
+    return o->for_ms / o->max + 1;
+}
+
+bool ipp_jobs_open(struct ipp_jobs_numbers *n, const struct ipp_jobs_opening *o, uint64_t now_ms)
+{
+    _Atomic uint64_t *whole = &n->whole_ms[o->client % IPP_JOBS_CLIENTS];
+    uint64_t old = atomic_load_explicit(whole, memory_order_relaxed), then;
+
+    do {
+        then = (old > now_ms ? old : now_ms) + each_ms(o);
+        if (then > now_ms + each_ms(o) * o->max)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(whole, &old, then, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+void ipp_jobs_opened(struct ipp_jobs_numbers *n, const struct ipp_jobs_opening *o)
+{
+    _Atomic uint64_t *whole = &n->whole_ms[o->client % IPP_JOBS_CLIENTS];
+    uint64_t old = atomic_load_explicit(whole, memory_order_relaxed), then;
+
+    do
+        then = old > each_ms(o) ? old - each_ms(o) : 0;
+    while (!atomic_compare_exchange_weak_explicit(whole, &old, then, memory_order_relaxed,
+                                                  memory_order_relaxed));
+}
+
 /* ---- beginning and end of a question ---- */
 
 /* Between the two |a->job| is what was asked for, and becomes the answer. */

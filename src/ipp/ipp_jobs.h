@@ -79,11 +79,28 @@ void ipp_job_settle(struct ipp_job *j, uint64_t now_wall_ms);
 
 /* ---- the book: ipp_jobs.c ---- */
 
-/* Numbers that one process took from the store, for jobs that come: each is given once, and those
- * that are left when the process ends are nobody's. Begin with zeros; any thread. */
+#define IPP_JOBS_CLIENTS 4096u
+
+/* What the loops of one process share; begin with zeros; any thread. Numbers that it took from the
+ * store, for jobs that come: each is given once, and those that are left when the process ends are
+ * nobody's. And how many jobs each client has opened. */
 struct ipp_jobs_numbers {
     _Atomic uint64_t left; /* private */
+    /* private: when all that this client has opened is over, were it one after the other; two that
+     * share a place share what they may open */
+    _Atomic uint64_t whole_ms[IPP_JOBS_CLIENTS];
 };
+
+/* |max| at once, each for |for_ms|. */
+struct ipp_jobs_opening {
+    uint64_t client; /* a keyed hash */
+    unsigned max;
+    uint64_t for_ms;
+};
+/* May the client open one more job that waits for its document? Counts it. */
+bool ipp_jobs_open(struct ipp_jobs_numbers *n, const struct ipp_jobs_opening *o, uint64_t now_ms);
+/* The document of one has come. */
+void ipp_jobs_opened(struct ipp_jobs_numbers *n, const struct ipp_jobs_opening *o);
 
 struct ipp_jobs_settings {
     struct store *store; /* borrowed; questions are answered or cancelled before it is freed */

@@ -311,6 +311,8 @@ void ipp_job_ask(struct ipp_exchange *ex, int32_t id);
  * |done|.
  * */
 void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp_exchange *ex));
+/* Of whoever asks: how many jobs may wait for their documents. */
+struct ipp_jobs_opening ipp_job_opening(const struct ipp_exchange *ex);
 /* Puts |j| into the book, a new one or what has its version; |done| hears of it, in any case. */
 void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
                   void (*done)(void *arg, enum err err, const struct ipp_job *job));
@@ -341,6 +343,8 @@ void ipp_job_create(struct ipp_exchange *ex);
 /* ---- ipp_document.c ---- */
 
 void ipp_document_begin(struct ipp_exchange *ex);
+/* Whose turn and share it is: a hash of the tenant, or of the address; it has a connection. */
+uint64_t ipp_document_client(const struct ipp_exchange *ex);
 void ipp_document_take(struct ipp_exchange *ex, struct slice s); /* takes the reference over */
 void ipp_document_end(struct ipp_exchange *ex);
 void ipp_document_drop(struct ipp_exchange *ex);

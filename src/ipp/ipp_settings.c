@@ -249,6 +249,10 @@ static const struct config_row ipp_rows[] = {
                     .fallback = "5m",
                     .help = "Longest pause between Create-Job and its document; what is known of a "
                             "job that gets none is forgotten http.exchange-timeout later."),
+    CONFIG_COUNT("incoming-max", struct ipp_settings, incoming_max, .min = 1, .max = 1000000,
+                 .fallback = "100",
+                 .help = "Jobs that one tenant, or address without one, may have made whose "
+                         "documents have not come; over that it is told to come again later."),
     CONFIG_BLOCK("message", struct ipp_settings, message, message_block,
                  .help = "Limits of IPP messages."),
     CONFIG_BLOCK("http", struct ipp_settings, http, limits_block, .help = "Limits of HTTP."),

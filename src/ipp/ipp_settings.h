@@ -46,6 +46,7 @@ struct ipp_settings {
     size_t n_groups;
     uint64_t retention_ms; /* of records of jobs */
     uint64_t incoming_ms;  /* between Create-Job and the document */
+    unsigned incoming_max; /* jobs of one client that wait so */
     struct ipp_limits message;
     struct http_limits http;
 };

@@ -435,6 +435,20 @@ class TestEndless:
             assert grown < 128 * MEGABYTE, f"{grown >> 20} MiB"
 
 
+class TestManyJobs:
+    def test_that_wait_for_documents(self, tmp_path, certificates, backend):
+        """One client fills no store with them; who sends the documents of his opens as many as he likes."""
+        last = ("last-document", ipp.BOOLEAN, True)
+        with PrintGateway(tmp_path / "gateway", certificates, printers(backend), ipp="ipp: {incoming-max: 3}\n") as own:
+            with Wire(own.address("print"), source="127.0.3.1") as wire, Wire(own.address("print"), source="127.0.3.2") as other:
+                for _ in range(6):
+                    job = wire.ask(ask_for("open", ipp.CREATE_JOB)).message.get("job-id")
+                    assert wire.ask(ask_for("open", ipp.SEND_DOCUMENT, last, job_id=job, data=PDF)).code == ipp.OK
+                assert [wire.ask(ask_for("open", ipp.CREATE_JOB)).code for _ in range(5)] == [ipp.OK] * 3 + [ipp.BUSY] * 2
+                assert wire.record(own, operation="Create-Job", status="server-error-busy")["rule"] == "incoming-max"
+                assert other.ask(ask_for("open", ipp.CREATE_JOB)).code == ipp.OK
+
+
 class TestSlow:
     @pytest.mark.parametrize("began", ["P", "POST / HTTP/1.1\r\nHost: local", "POST / HTTP/1.1\r\nHost: localhost\r\n"])
     def test_head(self, hasty, connect, began):

@@ -290,6 +290,30 @@ static void test_expiry_of_long_incoming(void **state)
     assert_int_equal(get_job(f, j.id), ERR_MISSING);
 }
 
+static void test_opening(void **state)
+{
+    static struct ipp_jobs_numbers n;
+    const struct ipp_jobs_opening a = {.client = 1, .max = 3, .for_ms = 3000},
+                                  b = {.client = 2, .max = 3, .for_ms = 3000};
+
+    (void)state;
+    n = (struct ipp_jobs_numbers){0};
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(ipp_jobs_open(&n, &a, 50000));
+    assert_false(ipp_jobs_open(&n, &a, 50000));
+    assert_true(ipp_jobs_open(&n, &b, 50000));
+    ipp_jobs_opened(&n, &a);
+    assert_true(ipp_jobs_open(&n, &a, 50000));
+    assert_false(ipp_jobs_open(&n, &a, 50900));
+    assert_true(ipp_jobs_open(&n, &a, 51100)); /* one of them is over */
+    assert_false(ipp_jobs_open(&n, &a, 51100));
+    for (unsigned i = 0; i < 100; i++)
+        ipp_jobs_opened(&n, &b); /* never more than at the beginning */
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(ipp_jobs_open(&n, &b, 60000));
+    assert_false(ipp_jobs_open(&n, &b, 60000));
+}
+
 /* Also when the job that took the number over is gone first. */
 static void test_taken_over_and_gone(void **state)
 {
@@ -724,6 +748,7 @@ int main(void)
         BOTH(test_expiry),
         BOTH(test_expiry_of_incoming),
         BOTH(test_expiry_of_long_incoming),
+        cmocka_unit_test(test_opening),
         BOTH(test_taken_over_and_gone),
         BOTH(test_left_over),
         BOTH(test_numbers_end),
