@@ -112,5 +112,5 @@ class TestEverythingUnderWay:
             wait.until(lambda: not is_alive(ending), "the gateway's end", 60)
             gateway.check_sanitizers()
             assert "freed with open handles" not in gateway.log()
-            cut = [r["print"]["operation"] for r in gateway.records() if r.get("error") == "draining" and "print" in r]
+            cut = [r["print"].get("operation") for r in gateway.records() if r.get("error") == "draining" and "print" in r]
             assert len(cut) > 12 and {"Get-Jobs", "Validate-Job", "Print-Job", "Send-Document"} <= set(cut), cut
