@@ -52,9 +52,8 @@ struct clamd_health_report {
 };
 void clamd_health_read(const struct clamd_health *h, struct clamd_health_report *ret);
 
-/* Asks VERSION every check_ms, and at once after somebody saw the daemon
- * gone; while it is down, with pauses that grow from 100 ms to 5 s. Whenever the daemon comes up or
- * its version changes:
+/* Asks VERSION every check_ms, and at once after somebody saw the daemon gone; while it is down,
+ * with pauses that grow from 100 ms to 5 s. Whenever the daemon comes up or its version changes:
  *   1. a small file with the EICAR test signature must be FOUND (else: no signatures, not up), by
  *      FILDES if the transport allows it, else by INSTREAM;
  *   2. a file of scan_max bytes that begins with it must be FOUND, too; if the daemon's own limits

@@ -6,19 +6,13 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/span.h"
 #include "http/head_int.h"
 
 static bool is_stop(unsigned char c)
 {
     return c == '\r' || c == '\n' || c == '\0';
 }
-
-/* RFC 9110 5.6.2 tchar. */
-static const bool tchar[256] = {
-    ['!'] = 1, ['#' ... '\''] = 1, ['*'] = 1, ['+'] = 1,         ['-'] = 1,
-    ['.'] = 1, ['0' ... '9'] = 1,  ['^'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1,
-    ['`'] = 1, ['a' ... 'z'] = 1,  ['|'] = 1, ['~'] = 1,
-};
 
 static bool is_control(unsigned char c)
 {
@@ -45,7 +39,7 @@ size_t head_token_len_scalar(const char *p, size_t n)
 {
     size_t i = 0;
 
-    while (i < n && tchar[(unsigned char)p[i]])
+    while (i < n && char_is_token((unsigned char)p[i]))
         i++;
     return i;
 }
