@@ -219,12 +219,28 @@ static void test_tail(void **state)
     buf_done(&tail);
 }
 
+static void test_nameless_files(void **state)
+{
+    struct object o = {.role = OBJECT_FIELD, .len = 10};
+
+    (void)state;
+    assert_false(object_is_nameless_file(&o)); /* somebody may have typed it */
+    o.len = OBJECT_TYPED_MAX + 1;
+    assert_true(object_is_nameless_file(&o));
+    o.sniffed = SPAN("text/plain");
+    assert_false(object_is_nameless_file(&o));
+    o.sniffed = SPAN("application/x-dosexec");
+    assert_true(object_is_nameless_file(&o));
+    o.role = OBJECT_FILE;
+    assert_false(object_is_nameless_file(&o));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_cut_table),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_format_refuses),
-        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_nameless_files), cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_cut_table),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_format_refuses), cmocka_unit_test(test_tail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
