@@ -262,10 +262,8 @@ bool ipp_admit_allowed(struct ipp_exchange *ex)
     return true;
 }
 
-static bool is_within_quota(struct ipp_exchange *ex)
+static bool is_within_quota(struct ipp_exchange *ex, struct quota *q)
 {
-    struct quota *q = ex->who.tenant ? ex->who.tenant->quota : NULL;
-
     if (!q || quota_request(q, loop_now_us(ex->server->env.loop)) == 0)
         return true;
     quota_refused(q);
@@ -274,9 +272,25 @@ static bool is_within_quota(struct ipp_exchange *ex)
     return false;
 }
 
+/* Who is unknown is the address that he comes from. */
+static bool is_within_rate(struct ipp_exchange *ex)
+{
+    const unsigned max = ex->snapshot->set->requests_max;
+    const struct address peer = stream_peer(http_connection_stream(ex->conn->http));
+    const struct throttle_limits l = {.burst = 2 * max, .every_us = max ? 1000000 / max : 0};
+
+    if (max == 0 || throttle_shared_take(ex->server->env.asked, address_hash(&peer) | 1, &l,
+                                         loop_now_us(ex->server->env.loop)))
+        return true;
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_BUSY, ERR_BUSY, "requests-per-client",
+                     "more than %u requests a second from your address; come again later", max);
+    return false;
+}
+
 void ipp_admit_known(struct ipp_exchange *ex)
 {
-    if (!ipp_admit_level(ex) || !is_within_quota(ex))
+    if (!ipp_admit_level(ex) ||
+        !(ex->who.tenant ? is_within_quota(ex, ex->who.tenant->quota) : is_within_rate(ex)))
         return;
     if (ex->printer && !ipp_admit_allowed(ex))
         return;

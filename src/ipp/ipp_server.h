@@ -39,6 +39,7 @@ struct ipp_server_environment {
     const struct digest_keys *digest_keys; /* to begin with; copied */
     struct digest_replay *replay;
     struct throttle_shared *failures; /* wrong passwords, by address, of all loops */
+    struct throttle_shared *asked;    /* requests of unknown users, likewise */
     const struct digest_random *random;
     uint64_t id_seed; /* of this process's start, for ids of records */
 };

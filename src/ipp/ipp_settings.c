@@ -253,6 +253,11 @@ static const struct config_row ipp_rows[] = {
                  .fallback = "100",
                  .help = "Jobs that one tenant, or address without one, may have made whose "
                          "documents have not come; over that it is told to come again later."),
+    CONFIG_COUNT("requests-per-client", struct ipp_settings, requests_max, .max = 1000,
+                 .fallback = "500", .zero = "off",
+                 .help = "Requests per second of one address (IPv6: of one /64) in which nobody "
+                         "proves who he is, and twice as many at once; over that it is told to "
+                         "come again later. Users have quotas of their own: tenants."),
     CONFIG_BLOCK("message", struct ipp_settings, message, message_block,
                  .help = "Limits of IPP messages."),
     CONFIG_BLOCK("http", struct ipp_settings, http, limits_block, .help = "Limits of HTTP."),

@@ -47,6 +47,7 @@ struct ipp_settings {
     uint64_t retention_ms; /* of records of jobs */
     uint64_t incoming_ms;  /* between Create-Job and the document */
     unsigned incoming_max; /* jobs of one client that wait so */
+    unsigned requests_max; /* a second, of an address whose user is not known; 0: no limit */
     struct ipp_limits message;
     struct http_limits http;
 };

@@ -171,7 +171,8 @@ enum err gateway_print_init(struct gateway_core *g, struct buf *why)
     p->replay = digest_replay_new(g->config->settings.ipp.digest.nonces_max);
     p->servers.by_loop = calloc(g->n_loops, sizeof(struct ipp_server *));
     p->failures = throttle_shared_new();
-    if (!p->replay || !p->failures || !p->servers.by_loop ||
+    p->asked = throttle_shared_new();
+    if (!p->replay || !p->failures || !p->asked || !p->servers.by_loop ||
         digest_keys_rotate(&p->keys, &digest_random_system) != DIGEST_OK)
         return gateway_fail(why, ERR_NOMEM, "printing");
     p->rotated_wall_ms = clock_wall_ms(&clock_system);
@@ -200,6 +201,7 @@ enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
         .digest_keys = &g->print.keys,
         .replay = g->print.replay,
         .failures = g->print.failures,
+        .asked = g->print.asked,
         .random = &digest_random_system,
         .id_seed = id_seed,
     };
@@ -224,6 +226,7 @@ void gateway_print_done(struct gateway_core *g)
     ipp_snapshot_unref(g->print.snapshot);
     digest_replay_free(g->print.replay);
     throttle_shared_free(g->print.failures);
+    throttle_shared_free(g->print.asked);
     digest_keys_done(&g->print.keys);
     free(g->print.servers.by_loop);
 }

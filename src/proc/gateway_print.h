@@ -21,7 +21,7 @@ struct gateway_print {
     uint64_t rotated_wall_ms; /* when the newest one was made */
     struct timer look;
     struct digest_replay *replay;
-    struct throttle_shared *failures;
+    struct throttle_shared *failures, *asked;
     struct ipp_jobs_numbers numbers; /* shared by the loops */
     struct ipp_snapshot *snapshot;   /* in force */
     struct ipp_servers servers;

@@ -9,6 +9,11 @@ struct throttle_shared {
     struct throttle table;
 };
 
+static uint64_t interval_us(const struct throttle_limits *l)
+{
+    return l->every_ms * 1000 + l->every_us;
+}
+
 bool throttle_allows(const struct throttle *t, uint64_t key, const struct throttle_limits *l,
                      uint64_t now_us)
 {
@@ -16,8 +21,7 @@ bool throttle_allows(const struct throttle *t, uint64_t key, const struct thrott
         if (t->slots[key % THROTTLE_SETS][i].key == key) {
             uint64_t whole = t->slots[key % THROTTLE_SETS][i].whole_us;
 
-            return whole <= now_us ||
-                   whole - now_us + l->every_ms * 1000 <= l->burst * l->every_ms * 1000;
+            return whole <= now_us || whole - now_us + interval_us(l) <= l->burst * interval_us(l);
         }
     return true;
 }
@@ -40,7 +44,7 @@ void throttle_failed(struct throttle *t, uint64_t key, const struct throttle_lim
     if (t->slots[key % THROTTLE_SETS][at].key != key || *whole < now_us)
         *whole = now_us;
     t->slots[key % THROTTLE_SETS][at].key = key;
-    *whole += l->every_ms * 1000;
+    *whole += interval_us(l);
 }
 
 /* ---- shared ---- */
@@ -79,4 +83,16 @@ void throttle_shared_failed(struct throttle_shared *s, uint64_t key,
     (void)pthread_mutex_lock(&s->lock);
     throttle_failed(&s->table, key, l, now_us);
     (void)pthread_mutex_unlock(&s->lock);
+}
+
+bool throttle_shared_take(struct throttle_shared *s, uint64_t key, const struct throttle_limits *l,
+                          uint64_t now_us)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    bool yes = throttle_allows(&s->table, key, l, now_us);
+
+    if (yes)
+        throttle_failed(&s->table, key, l, now_us);
+    (void)pthread_mutex_unlock(&s->lock);
+    return yes;
 }

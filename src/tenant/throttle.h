@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* throttle.h - who has failed too often lately: a bucket of failures for each key (an address, a
+/* throttle.h - who has failed, or asked, too often lately: a bucket for each key (an address, a
  * user's name), in a table of fixed size. A bucket fills again by itself.
  *
  * Pure but for what it remembers; one thread at a time, but for the shared one. */
@@ -12,10 +12,10 @@
 #define THROTTLE_SETS 512u
 #define THROTTLE_WAYS 4u
 
-/* |burst| failures at once, and one more each |every_ms|. */
+/* |burst| failures at once, and one more each |every_ms| plus |every_us|. */
 struct throttle_limits {
     uint32_t burst;
-    uint64_t every_ms;
+    uint64_t every_ms, every_us;
 };
 
 /* A bucket is the time at which it will be whole again: nothing is counted down. */
@@ -40,5 +40,8 @@ bool throttle_shared_allows(struct throttle_shared *s, uint64_t key,
                             const struct throttle_limits *l, uint64_t now_us);
 void throttle_shared_failed(struct throttle_shared *s, uint64_t key,
                             const struct throttle_limits *l, uint64_t now_us);
+/* Both at once: where |key| may, it is counted. */
+bool throttle_shared_take(struct throttle_shared *s, uint64_t key, const struct throttle_limits *l,
+                          uint64_t now_us);
 
 #endif

@@ -178,6 +178,7 @@ threads: {threads}
 sandbox: best-effort
 admin: {{enabled: false}}
 engines: {{cache: {{size: off}}}}
+ipp: {{requests-per-client: off}}
 listeners:
   - {{name: plain, address: "127.0.0.1:{plain}", protocol: ipp}}
   - {{name: tls, address: "127.0.0.1:{tls}", protocol: ipp, tls: bench, tls-begins: at-once}}

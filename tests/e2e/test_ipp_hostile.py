@@ -449,6 +449,23 @@ class TestManyJobs:
                 assert other.ask(ask_for("open", ipp.CREATE_JOB)).code == ipp.OK
 
 
+class TestManyRequests:
+    def test_of_nobody_in_particular(self, tmp_path, certificates, backend):
+        """An address whose user is unknown asks so often a second; others, and users, are not held up by it."""
+        with PrintGateway(tmp_path / "gateway", certificates, printers(backend), ipp="ipp: {requests-per-client: 1}\n") as own:
+            with Wire(own.address("print"), source="127.0.3.1") as wire, Wire(own.address("print"), source="127.0.3.2") as other:
+                codes = [wire.ask(ask_for()).code for _ in range(8)]
+                assert codes[:2] == [ipp.OK] * 2 and codes[2:].count(ipp.BUSY) >= 4, codes
+                record = wire.record(own, status="server-error-busy")
+                assert (record["rule"], record["print"]["operation"]) == ("requests-per-client", "Get-Printer-Attributes")
+                assert other.ask(ask_for()).code == ipp.OK
+
+    def test_as_many_as_they_like(self, tmp_path, certificates, backend):
+        with PrintGateway(tmp_path / "gateway", certificates, printers(backend), ipp="ipp: {requests-per-client: off}\n") as own:
+            with Wire(own.address("print")) as wire:
+                assert {wire.ask(ask_for()).code for _ in range(8)} == {ipp.OK}
+
+
 class TestSlow:
     @pytest.mark.parametrize("began", ["P", "POST / HTTP/1.1\r\nHost: local", "POST / HTTP/1.1\r\nHost: localhost\r\n"])
     def test_head(self, hasty, connect, began):

@@ -79,11 +79,35 @@ static void test_shared(void **state)
     throttle_shared_free(NULL);
 }
 
+/* So many a second: those at once, then one each interval, whatever came in vain. */
+static void test_rate(void **state)
+{
+    const struct throttle_limits rate = {.burst = 4, .every_us = 2500};
+    struct throttle_shared *s = throttle_shared_new();
+    uint64_t now = 1000000;
+    unsigned taken = 0;
+
+    (void)state;
+    assert_non_null(s);
+    for (unsigned i = 0; i < 10; i++)
+        taken += throttle_shared_take(s, 7, &rate, now);
+    assert_int_equal(taken, 4);
+    assert_true(throttle_shared_take(s, 8, &rate, now));
+    assert_false(throttle_shared_take(s, 7, &rate, now + 2499));
+    assert_true(throttle_shared_take(s, 7, &rate, now + 2500));
+    taken = 0;
+    for (unsigned i = 0; i < 100000; i++)
+        taken += throttle_shared_take(s, 7, &rate, now + 2500 + i * 10);
+    assert_int_equal(taken, 399); /* 999,990 us later */
+    throttle_shared_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_burst_and_after, setup),
         cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test_setup(test_a_full_set, setup),
     };
 
