@@ -15,7 +15,7 @@
 
 #include <openssl/err.h>
 
-#define SETTLE_MS 40 /* how long bytes that nobody asked for are waited for */
+#define SETTLE_MS 250 /* how long bytes that nobody asked for are waited for */
 
 /* Of read and write: what is not a count of bytes. */
 #define IO_LATE   (-1)
