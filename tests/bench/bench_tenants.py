@@ -9,9 +9,10 @@ import os
 import statistics
 import subprocess
 import time
+from collections.abc import Callable
 
 from bench_abuse import urgent
-from bench_inspect import PATIENT, RESPMOD, InspectRow
+from bench_inspect import PATIENT, RESPMOD, InspectRow, with_priority
 from bench_machine import BenchError
 from bench_report import AtMost, Target
 from bench_tenant_servers import (KEY_ROUNDS, VERIFIER_ROUNDS, Patient, QuotaRequests, QuotaScans, Tenants,
@@ -43,8 +44,12 @@ def echo(size=1024, path="/echo"):
 
 def eager(command):
     """Before the machine's other work, behind what is urgent()."""
-    at = command.index("taskset")
-    return [*command[:at], "nice", "-n", "-20", *command[at:]]
+    return with_priority(command, "nice", "-n", "-20")
+
+
+def modest(command):
+    """Behind the workers: it stands for machines elsewhere, which take no core from them."""
+    return with_priority(command, "nice", "-n", "19")
 
 
 class TenantRow(InspectRow):
@@ -189,12 +194,13 @@ class QuotaRow(Beside):
     name: str
     server: type
     path: str
+    priority: Callable = eager
     core: bool = True
 
     @contextlib.contextmanager
     def somebody(self, run, server):
         before = server.metrics()
-        command = eager(run.bench.load_command(server.login_address(), True, (
+        command = self.priority(run.bench.load_command(server.login_address(), True, (
             *echo(path=self.path), "--unique", *PATIENT, *field(server.users["a"]), "--field-once",
             "--blocked", "overload", "--refused", "-n", str(FLOOD), "--from", "127.0.0.3", "--max-errors", str(1 << 30),
             "-d", str(run.bench.args.seconds + BEGIN_S + 2), "--drain", "1")))
@@ -340,7 +346,7 @@ ROWS = [
     StormRow("login-storm", Throttling),
     StormRow("login-storm-derived", Patient, core=False),
     QuotaRow("quota-requests", QuotaRequests, "/echo"),
-    QuotaRow("quota-scans", QuotaScans, "/yara"),
+    QuotaRow("quota-scans", QuotaScans, "/yara", modest),
     FirstLoginRow("first-login"),
     TimingRow("timing"),
 ]
