@@ -10,13 +10,14 @@ import pytest
 from testenv import ipp, wait
 from testenv.cups import Cupsd
 from testenv.fake_printer import FakePrinter, answer as answer_of, http
-from testenv.ipp import (CANCEL_JOB, CREATE_JOB, GET_JOB_ATTRIBUTES, GET_JOBS, GET_PRINTER_ATTRIBUTES, INTEGER, KEYWORD,
-                         NOT_AUTHORIZED, NOT_FOUND, OK, OPERATION, PRINT_JOB, SEND_DOCUMENT, URI, VALIDATE_JOB, Message,
-                         request)
+from testenv.ipp import (BOOLEAN, CANCEL_JOB, CREATE_JOB, GET_JOB_ATTRIBUTES, GET_JOBS, GET_PRINTER_ATTRIBUTES, HOLD_JOB,
+                         INTEGER, KEYWORD, NOT_AUTHORIZED, NOT_FOUND, OK, OPERATION, PRINT_JOB, RELEASE_JOB, SEND_DOCUMENT,
+                         URI, VALIDATE_JOB, Message, request)
 from testenv.moved_clock import MovedClock
 from testenv.print_wire import Digest, Wire, add_user, get_challenge, post
 from testenv.printing import PrintGateway, printer
 
+SET_JOB_ATTRIBUTES, CLOSE_JOB = 0x0014, 0x003B
 CANCEL_JOBS, CANCEL_MY_JOBS, GET_SUBSCRIPTIONS, CREATE_JOB_SUBSCRIPTIONS = 0x0038, 0x0039, 0x0019, 0x0017
 PASSWORDS = {"ann": "a password of Ann's", "bob": "Bob's own words", "root": "the operator's", "zoe": "Zoe's password"}
 OPEN = "ipp://localhost/ipp/open"
@@ -255,16 +256,16 @@ class TestNames:
     """However a job is named it is the same job."""
 
     @staticmethod
-    def named(how, job, user="ann"):
+    def named(how, job, operation=GET_JOB_ATTRIBUTES, user="ann"):
         """(message, request-target)."""
         path = f"/jobs/{job.id}"
         if how.startswith("uri "):
             uri = {"as told": job.uri, "in clear": f"ipp://localhost{path}", "ipps": f"ipps://localhost{path}",
                    "http": f"http://localhost:631{path}", "lower": f"ipp://localhost{path};AUTH=TLS"}[how[4:]]
-            return by_uri(GET_JOB_ATTRIBUTES, uri, user), path
+            return by_uri(operation, uri, user), path
         uri = {"alias": "ipp://localhost/printers/open"}.get(how, OPEN)
         target = {"at /": "/", "at the job": path, "at another job": "/jobs/1", "at another printer": "/ipp/second"}
-        return request(GET_JOB_ATTRIBUTES, uri, job_id=job.id, user=user), target.get(how, "/ipp/open")
+        return request(operation, uri, job_id=job.id, user=user), target.get(how, "/ipp/open")
 
     HOW = ["uri as told", "uri in clear", "uri ipps", "uri http", "uri lower", "number", "alias", "at /", "at the job",
            "at another job", "at another printer"]
@@ -278,6 +279,26 @@ class TestNames:
             assert reply.answer == wanted, (channel, auth)
             if wanted == OK:
                 assert (reply.message.get("job-id"), reply.message.get("job-uri")) == (protected.id, protected.uri)
+
+    CHANGES = {CANCEL_JOB: (), HOLD_JOB: (), RELEASE_JOB: (), SET_JOB_ATTRIBUTES: (),
+               SEND_DOCUMENT: [("last-document", BOOLEAN, True)], CLOSE_JOB: ()}
+
+    @pytest.mark.parametrize("operation", CHANGES)
+    def test_changes(self, gateway, protected, operation):
+        """Nobody but its owner, as it was made, changes it under any of its names; and he can."""
+        for how in self.HOW:
+            message, path = self.named(how, protected, operation)
+            message.groups[0][1].extend(self.CHANGES[operation])
+            if operation == SET_JOB_ATTRIBUTES:
+                message.groups.append((ipp.JOB, [("job-hold-until", KEYWORD, "no-hold")]))
+            message.data = PDF if operation == SEND_DOCUMENT else b""
+            for channel, auth, wanted in self.WHO:
+                if wanted != OK:
+                    assert Client(gateway, channel, auth).ask(message, path).answer == wanted, (how, channel, auth)
+        owner = Client(gateway, "upgraded", SHA256)
+        assert owner.about(GET_JOB_ATTRIBUTES, protected).message.get("job-state") == ipp.HELD
+        if operation not in (SEND_DOCUMENT, CLOSE_JOB):  # of a job that has its document
+            assert owner.ask(message, path).answer == OK
 
     @pytest.mark.parametrize("operation, attribute", [
         (CANCEL_MY_JOBS, "job-ids"), (GET_SUBSCRIPTIONS, "notify-job-id"), (CREATE_JOB_SUBSCRIPTIONS, "notify-job-id")],
