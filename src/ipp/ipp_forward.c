@@ -123,15 +123,6 @@ void ipp_forward_answer(struct ipp_exchange *ex)
     ipp_forward_over(ex);
 }
 
-/* It is at the printer, and nobody can be told under which name: better than one that everybody
- * could touch. */
-void ipp_forward_unkept(struct ipp_exchange *ex, enum err err)
-{
-    ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, err, "job book",
-                     "the printer has the job, but what is known of it could not be kept");
-    ipp_forward_over(ex);
-}
-
 static void on_job_kept(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
@@ -140,7 +131,7 @@ static void on_job_kept(void *arg, enum err err, const struct ipp_job *job)
     if (err == ERR_CONFLICT && ex->has_job) {
         ipp_stop_conflict(ex, ex->took_id);
     } else if (err) {
-        ipp_forward_unkept(ex, err);
+        ipp_stop_unkept(ex, err);
     } else {
         ex->job = *job;
         ex->has_job = true;
@@ -161,6 +152,7 @@ static void keep_printed(struct ipp_exchange *ex, int32_t printer_id)
 
     if (!ex->has_job) {
         ipp_job_describe(ex, IPP_JOB_PRINTER, &j);
+        j.id = ex->number;
         atomic_fetch_add_explicit(&ex->server->n_jobs, 1, memory_order_relaxed);
         metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.jobs, 1);
     } else if (ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->document_len) {
@@ -452,6 +444,24 @@ static void send_request(struct ipp_exchange *ex, bool with_document)
     undelivered(ex);
 }
 
+/* Also where the client has its answer: then it is the record that says why. */
+static void on_reserved(struct ipp_exchange *ex, enum err e)
+{
+    if (e == OK) {
+        send_request(ex, ex->document != NULL);
+        return;
+    }
+    (void)span_copy(e == ERR_FULL ? SPAN("see store.size, ipp.retention, and the disk of the store")
+                                  : SPAN("see the disk of the store"),
+                    ex->detail, sizeof ex->detail);
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "job book",
+                     e == ERR_FULL ? "there is no room for more jobs here; the printer has not got "
+                                     "this one: try again later"
+                                   : "jobs cannot be written down here now; the printer has not "
+                                     "got this one: try again later");
+    undelivered(ex);
+}
+
 /* The book would keep them until the document is here, and without them it would be printed
  * otherwise than was asked: for everybody who stands at the printer, say. */
 static bool would_keep_secrets(const struct ipp_exchange *ex)
@@ -470,5 +480,8 @@ void ipp_forward(struct ipp_exchange *ex)
     }
     ex->creating = ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->has_job &&
                    ex->job.printer_id == 0;
-    send_request(ex, ex->document != NULL);
+    if (makes_job(ex) || ex->operation->code == IPP_OPERATION_CREATE_JOB)
+        ipp_job_reserve(ex, on_reserved);
+    else
+        send_request(ex, ex->document != NULL);
 }

@@ -114,11 +114,36 @@ void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
                   void (*done)(void *arg, enum err err, const struct ipp_job *job))
 {
     prepare_ask(ex, done);
-    enum err e = j->id ? ipp_jobs_put(&ex->ask, j) : ipp_jobs_add(&ex->ask, j);
+    enum err e = j->version ? ipp_jobs_put(&ex->ask, j) : ipp_jobs_add(&ex->ask, j);
 
     ex->asking = e == OK;
     if (e)
         done(ex, e, NULL);
+}
+
+static void on_reserved(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    ex->number = job && !ex->has_job ? job->id : 0;
+    ex->reserved(ex, err);
+}
+
+/* One that has a record needs no number. */
+void ipp_job_reserve(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex, enum err e))
+{
+    prepare_ask(ex, on_reserved);
+    ex->reserved = done;
+    enum err e = OK;
+
+    if (!ex->has_job || store_ready(ex->server->env.store) != OK) {
+        ex->state = EX_BOOK;
+        e = ipp_jobs_reserve(&ex->ask, &ex->number);
+        ex->asking = e == OK && ex->number == 0;
+    }
+    if (!ex->asking)
+        done(ex, e);
 }
 
 void ipp_job_reread(struct ipp_exchange *ex,
@@ -162,6 +187,7 @@ void ipp_job_create(struct ipp_exchange *ex)
     struct ipp_job j;
 
     ipp_job_describe(ex, IPP_JOB_INCOMING, &j);
+    j.id = ex->number;
     j.until_wall_ms = ex->start_wall_ms + ex->snapshot->set->incoming_ms;
     j.saved = buf_span(&ex->out);
     if (j.saved.n > IPP_JOB_SAVED_MAX) {

@@ -400,7 +400,7 @@ static uint64_t numbers_at_once(const struct ipp_jobs_ask *a)
     return a->set.numbers ? IPP_JOBS_NUMBERS : 1;
 }
 
-static enum err use_number(struct ipp_jobs_ask *a, const struct store_reply *r)
+static enum err read_number(struct ipp_jobs_ask *a, const struct store_reply *r)
 {
     uint64_t n = numbers_at_once(a);
 
@@ -413,19 +413,28 @@ static enum err use_number(struct ipp_jobs_ask *a, const struct store_reply *r)
     if (a->set.numbers)
         numbers_put(a->set.numbers, first + 1, last < IPP_JOB_ID_MAX ? last : IPP_JOB_ID_MAX);
     a->job.id = (int32_t)first;
-    return keep_new(a);
+    return OK;
 }
 
 static void on_number(void *arg, const struct store_reply *r)
 {
     struct ipp_jobs_ask *a = answered(arg);
+    enum err e = read_number(a, r);
 
-    go_on(a, use_number(a, r));
+    go_on(a, e ? e : keep_new(a));
 }
 
-static enum err ask_number(struct ipp_jobs_ask *a)
+static void on_reserved(void *arg, const struct store_reply *r)
 {
-    const struct store_asker by = asker(a, on_number);
+    struct ipp_jobs_ask *a = answered(arg);
+
+    finish(a, read_number(a, r));
+}
+
+static enum err ask_number(struct ipp_jobs_ask *a,
+                           void (*done)(void *arg, const struct store_reply *r))
+{
+    const struct store_asker by = asker(a, done);
 
     return store_incr(a->set.store, IPP_JOBS_COUNT_SPACE, SPAN(IPP_JOBS_COUNT_KEY),
                       numbers_at_once(a), 0, &by, &a->op);
@@ -441,8 +450,24 @@ enum err ipp_jobs_add(struct ipp_jobs_ask *a, const struct ipp_job *j)
     a->job.version = 0;
     if (e)
         return begun(a, e);
-    a->job.id = number_take(a->set.numbers);
-    return begun(a, a->job.id ? keep_new(a) : ask_number(a));
+    if (a->job.id == 0)
+        a->job.id = number_take(a->set.numbers);
+    return begun(a, a->job.id ? keep_new(a) : ask_number(a, on_number));
+}
+
+enum err ipp_jobs_reserve(struct ipp_jobs_ask *a, int32_t *ret_id)
+{
+    enum err ready = store_ready(a->set.store);
+
+    *ret_id = 0;
+    if (ready == ERR_FULL)
+        return ready;
+    if (ready == OK)
+        *ret_id = number_take(a->set.numbers);
+    if (*ret_id)
+        return OK;
+    begin(a);
+    return begun(a, ask_number(a, on_reserved));
 }
 
 /* ---- changing ---- */

@@ -139,7 +139,13 @@ struct ipp_jobs_ask {
 NODISCARD enum err ipp_jobs_get(struct ipp_jobs_ask *a, int32_t id);
 /* By the printer's own number. ERR_LIMIT: |printer| is longer than any. */
 NODISCARD enum err ipp_jobs_find(struct ipp_jobs_ask *a, struct span printer, int32_t printer_id);
-/* Gives it a number that no job of this store ever had, and keeps it. |j| is copied. ERR_CONFLICT:
+/* Before a printer is told of what the book is to know afterwards: is there room for it, and does
+ * the book work? OK: *ret_id is a number that no job of this store ever had, for ipp_jobs_add(), or
+ * 0: |done| gets a job with nothing but that. It costs a change of the store only where no number
+ * is left of those that were taken at once, or where the last change failed: then this one says
+ * whether the next would. ERR_FULL: no room, or no number, is left. */
+NODISCARD enum err ipp_jobs_reserve(struct ipp_jobs_ask *a, int32_t *ret_id);
+/* Gives it a number, unless |j| has one, and keeps it. |j| is copied. ERR_CONFLICT:
  * the number is taken, for the store was put back from a copy; another one is next. ERR_LIMIT:
  * |saved| is too long, no printer, a number or value out of its range. */
 NODISCARD enum err ipp_jobs_add(struct ipp_jobs_ask *a, const struct ipp_job *j);

@@ -144,7 +144,8 @@ struct ipp_exchange {
     struct arena job_mem;
     struct ipp_job *jobs;                    /* of a list */
     void (*listed)(struct ipp_exchange *ex); /* it is there; also: ipp_job_demand() is done */
-    bool lists_local;                        /* with those that are not at the printer */
+    void (*reserved)(struct ipp_exchange *ex, enum err e);
+    bool lists_local; /* with those that are not at the printer */
     size_t n_jobs;
     int32_t list_limit; /* so many the printer was asked for; 0: as many as the request says */
     size_t n_jobs_told; /* of Get-Jobs, of all printers that it is about */
@@ -189,9 +190,11 @@ struct ipp_exchange {
     struct buf out;                /* the request for the printer; then the answer for the client */
     struct buf answer;             /* the printer's */
     struct ipp_message answer_message;
-    int32_t took_id; /* the printer's number of the job, before the book has it */
-    enum err unkept; /* the book's: the printer's job, without a document yet, is canceled for it */
-    bool creating;   /* the errand is the Create-Job of a job whose document has come now */
+    int32_t number;   /* of the job to be, taken before the printer is asked; 0: none */
+    int32_t took_id;  /* the printer's number of the job, before the book has it */
+    enum err unkept;  /* the book's: the printer's job is canceled for it */
+    bool not_stopped; /* it was to be canceled there, and may not be */
+    bool creating;    /* the errand is the Create-Job of a job whose document has come now */
     /* for the record */
     struct {                                /* of a detached one: how its client had come */
         struct listener_settings *settings; /* referenced; NULL: it is not detached */
@@ -313,6 +316,9 @@ void ipp_job_ask(struct ipp_exchange *ex, int32_t id);
 void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp_exchange *ex));
 /* Of whoever asks: how many jobs may wait for their documents. */
 struct ipp_jobs_opening ipp_job_opening(const struct ipp_exchange *ex);
+/* Sees to it that the book will have room for what the printer is to be asked for, ex->number is
+ * that of the job if it is a new one, and calls |done|, perhaps at once. */
+void ipp_job_reserve(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex, enum err e));
 /* Puts |j| into the book, a new one or what has its version; |done| hears of it, in any case. */
 void ipp_job_keep(struct ipp_exchange *ex, const struct ipp_job *j,
                   void (*done)(void *arg, enum err err, const struct ipp_job *job));
@@ -409,17 +415,15 @@ void ipp_forward_keep(struct ipp_exchange *ex, const struct ipp_backend_answer *
 void ipp_forward_over(struct ipp_exchange *ex);
 /* Tells the client what the printer answered, and then as above. */
 void ipp_forward_answer(struct ipp_exchange *ex);
-/* The printer has the job, and the book could not be told: so is the client. */
-void ipp_forward_unkept(struct ipp_exchange *ex, enum err err);
 
 /* ---- ipp_stop.c ---- */
 
 /* The printer has the job as |printer_id|, and somebody changed it in the book meanwhile: if that
  * was to cancel it, the printer is asked to. */
 void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id);
-/* The printer has made the job, for a document that has not gone there, and the book cannot be
- * told: it is asked to cancel it, whatever it says to that, and the client is told what |err| is.
- */
+/* The printer has the job, and the book cannot be told: nobody could be told under which name, and
+ * what everybody could touch is worse. It is asked to cancel it, and the client is told what |err|
+ * is. */
 void ipp_stop_unkept(struct ipp_exchange *ex, enum err err);
 /* The printer has the job and cannot have this document of it, which no client waits for: asks it
  * to cancel the job, of which the book says why (ex->why), and ends. */

@@ -2,7 +2,7 @@
 /* Jobs that end at the printer, and stand in the book as the printer's, who knows whether that came
  * in time: those that were canceled while it was being told of them, and those of which it cannot
  * have a document that their clients do not wait for any more. And those of which the book cannot
- * be told that the printer has made them. */
+ * be told that the printer has them. */
 #include <stdio.h>
 
 #include "ipp/ipp_server_int.h"
@@ -16,8 +16,9 @@ static void tell_canceled(struct ipp_exchange *ex)
 static void tell_unkept(struct ipp_exchange *ex)
 {
     ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ex->unkept, "job book",
-                     "what is known of the job could not be kept: %s; it is not printed",
-                     err_text(ex->unkept));
+                     "what is known of the job could not be kept: %s; %s", err_text(ex->unkept),
+                     ex->not_stopped ? "it may be printed: look there before it is sent again"
+                                     : "the printer has canceled it: send it again later");
 }
 
 /* ---- at the printer ---- */
@@ -35,6 +36,7 @@ static void end(struct ipp_exchange *ex)
 static void not_stopped(struct ipp_exchange *ex, const char *why)
 {
     metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.errors, 1);
+    ex->not_stopped = true;
     (void)snprintf(ex->detail, sizeof ex->detail, "the printer may not have canceled it: %s", why);
 }
 
@@ -123,12 +125,6 @@ static void move(struct ipp_exchange *ex)
     ipp_job_keep(ex, &j, on_moved);
 }
 
-/* The printer has made it for a document that it has not got. */
-static bool is_empty(const struct ipp_exchange *ex)
-{
-    return ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->job.printer_id == 0;
-}
-
 static void on_seen(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
@@ -138,12 +134,8 @@ static void on_seen(void *arg, enum err err, const struct ipp_job *job)
         stop_canceled(ex); /* nobody changes such a job but to cancel it */
         return;
     }
-    if (err && is_empty(ex)) {
-        ipp_stop_unkept(ex, err);
-        return;
-    }
     if (err) {
-        ipp_forward_unkept(ex, err);
+        ipp_stop_unkept(ex, err);
         return;
     }
     ex->job = *job;

@@ -118,6 +118,13 @@ void store_count(const struct store *s, struct store_counts *ret)
     };
 }
 
+enum err store_ready(struct store *s)
+{
+    if (s->backend->is_tight(s))
+        return ERR_FULL;
+    return atomic_load_explicit(&s->cannot_change, memory_order_relaxed) ? ERR_IO : OK;
+}
+
 /* ---- the way back ---- */
 
 void store_answer(struct store_op *op, enum err e)

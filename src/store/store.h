@@ -107,6 +107,11 @@ struct store_counts {
 };
 /* Any thread. */
 void store_count(const struct store *s, struct store_counts *ret);
+/* Whether a change can be counted upon, as far as is known from those before: for whoever has to
+ * know that before something else happens. Cheap, any thread. ERR_FULL: what is left is for those
+ * who have asked before; it is looked at again by itself. ERR_IO: the last change failed, and only
+ * another one shows whether that is over. */
+NODISCARD enum err store_ready(struct store *s);
 /* Begins to work on what was asked for, now and later: threads are made here, after whatever covers
  * only threads that come later. ERR_NOMEM. */
 NODISCARD enum err store_start(struct store *s);

@@ -14,6 +14,7 @@
 
 #define STORE_WAITING_MAX 4096u      /* operations of one store */
 #define STORE_REPLY_MAX   (1u << 20) /* bytes of one list, from which on it stops */
+#define STORE_RESERVE     131072u    /* bytes: what is left of a store for those who have asked */
 
 enum store_op_kind { STORE_GET, STORE_PUT, STORE_DEL, STORE_INCR, STORE_LIST };
 
@@ -44,6 +45,8 @@ struct store_backend {
     /* Takes |op|, which store_answer() gives back. */
     void (*submit)(struct store *s, struct store_op *op);
     uint64_t (*changes)(struct store *s);
+    /* Is less than STORE_RESERVE left for others than those who have asked? */
+    bool (*is_tight)(struct store *s);
     /* Answers what waits, and frees the backend's struct. */
     void (*free)(struct store *s);
 };

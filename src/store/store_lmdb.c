@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ struct lmdb_store {
     uint64_t bytes_max;
     MDB_env *env;
     MDB_dbi items, expiry;
+    _Atomic bool tight;       /* the file */
     pthread_mutex_t map_lock; /* held while the map may move, and to look into it from outside */
     pthread_mutex_t lock;     /* guards what follows */
     pthread_cond_t wake;
@@ -91,28 +93,70 @@ static int pages_free(MDB_txn *txn, size_t *ret)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Is the file as large as it may be, and (nearly) nothing free in it? LMDB shows its free pages to
- * readers only, so this is a transaction of its own. */
-static int look_full(struct lmdb_store *s, bool *ret)
+/* By which the file may grow. */
+static int pages_beyond(struct lmdb_store *s, size_t *ret_size, size_t *ret)
 {
     MDB_envinfo info;
     MDB_stat stat;
-    MDB_txn *txn;
-    size_t n = 0;
     int rc = mdb_env_info(s->env, &info);
 
-    *ret = false;
     if (rc == 0)
         rc = mdb_env_stat(s->env, &stat);
-    if (rc != 0 || (info.me_last_pgno + 1 + SPARE_PAGES) * stat.ms_psize <= s->bytes_max)
+    if (rc != 0)
         return rc;
-    rc = txn_begin(s, false, &txn);
+    size_t used = info.me_last_pgno + 1, max = s->bytes_max / stat.ms_psize;
+
+    *ret_size = stat.ms_psize;
+    *ret = max > used ? max - used : 0;
+    return 0;
+}
+
+/* Those inside the file are counted only where the others, |beyond|, are fewer than |enough|. LMDB
+ * shows its free pages to readers only, so that is a transaction of its own. */
+static int look_room(struct lmdb_store *s, size_t beyond, size_t enough, size_t *ret)
+{
+    MDB_txn *txn;
+    size_t n = 0;
+
+    *ret = beyond;
+    if (beyond >= enough)
+        return 0;
+    int rc = txn_begin(s, false, &txn);
+
     if (rc != 0)
         return rc;
     rc = pages_free(txn, &n);
     mdb_txn_abort(txn);
-    *ret = n < SPARE_PAGES;
+    *ret += n;
     return rc;
+}
+
+/* Is the file as large as it may be, and (nearly) nothing free in it? */
+static int look_full(struct lmdb_store *s, bool *ret)
+{
+    size_t page = 0, beyond = 0, room = 0;
+    int rc = pages_beyond(s, &page, &beyond);
+
+    *ret = false;
+    if (rc != 0 || beyond >= SPARE_PAGES)
+        return rc;
+    rc = look_room(s, 0, SPARE_PAGES, &room);
+    *ret = room < SPARE_PAGES;
+    return rc;
+}
+
+/* Before it is full. */
+static void look_tight(struct lmdb_store *s)
+{
+    size_t page = 0, beyond = 0, room = 0, enough = 0;
+    int rc = pages_beyond(s, &page, &beyond);
+
+    if (rc == 0) {
+        enough = SPARE_PAGES + STORE_RESERVE / page;
+        rc = look_room(s, beyond, enough, &room);
+    }
+    if (rc == 0)
+        atomic_store_explicit(&s->tight, room < enough, memory_order_relaxed);
 }
 
 static int view_open(struct lmdb_store *s, bool writes, struct lmdb_view *ret)
@@ -139,14 +183,19 @@ static int view_close(struct lmdb_view *v, bool writes, int rc)
 
 /* ---- batches ---- */
 
+static bool batch_writes(struct store_op *const *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (store_is_change(v[i]))
+            return true;
+    return false;
+}
+
 /* All of |v| or, when it returns something else than 0, none. |outcomes|: one each. */
 static int batch_try(struct lmdb_store *s, struct store_op *const *v, size_t n, enum err *outcomes)
 {
     struct lmdb_view view;
-    bool writes = false;
-
-    for (size_t i = 0; i < n; i++)
-        writes |= store_is_change(v[i]);
+    bool writes = batch_writes(v, n);
     int rc = view_open(s, writes, &view);
 
     if (rc != 0)
@@ -161,6 +210,8 @@ static void batch_run(struct lmdb_store *s, struct store_op *const *v, size_t n)
     enum err outcomes[BATCH_MAX];
     int rc = batch_try(s, v, n, outcomes);
 
+    if (batch_writes(v, n))
+        look_tight(s);
     for (size_t i = 0; i < n; i++) {
         int own = rc == 0 ? 0 : n == 1 ? rc : batch_try(s, &v[i], 1, &outcomes[i]);
 
@@ -258,6 +309,7 @@ static void *lmdb_thread(void *arg)
             (void)mdb_reader_check(s->env, NULL); /* of processes that were killed */
             if (has_expired(s))
                 sweep(s);
+            look_tight(s);
             (void)clock_gettime(CLOCK_MONOTONIC, &next);
             next.tv_sec += TIDY_S;
         }
@@ -310,6 +362,20 @@ static uint64_t lmdb_changes(struct store *base)
     return info.me_last_txnid;
 }
 
+/* Others fill it, too: so it is looked at whenever somebody wants to know. */
+static bool lmdb_is_tight(struct store *base)
+{
+    const struct lmdb_store *s = lmdb_of(base);
+    struct statvfs v;
+    int fd = -1;
+
+    if (atomic_load_explicit(&s->tight, memory_order_relaxed))
+        return true;
+    if (mdb_env_get_fd(s->env, &fd) != 0 || fstatvfs(fd, &v) != 0 || v.f_blocks == 0)
+        return false; /* not told */
+    return v.f_bavail < STORE_RESERVE / v.f_frsize;
+}
+
 static void lmdb_free(struct store *base)
 {
     struct lmdb_store *s = lmdb_of(base);
@@ -337,6 +403,7 @@ static const struct store_backend lmdb_backend = {
     .start = lmdb_start,
     .submit = lmdb_submit,
     .changes = lmdb_changes,
+    .is_tight = lmdb_is_tight,
     .free = lmdb_free,
 };
 

@@ -26,6 +26,7 @@ struct memory {
     struct entry *sweep;  /* where the sweep goes on; NULL: from the beginning */
     uint64_t bytes, versions;
     _Atomic uint64_t changes;
+    _Atomic bool tight;
 };
 
 /* ---- entries ---- */
@@ -271,6 +272,7 @@ static void memory_submit(struct store *s, struct store_op *op)
         mark_change(m, op);
     if (changes && !e)
         atomic_fetch_add_explicit(&m->changes, 1, memory_order_relaxed);
+    atomic_store_explicit(&m->tight, m->bytes + STORE_RESERVE > m->bytes_max, memory_order_relaxed);
     store_answer(op, e); /* under the lock: answers come in the order of what happened */
     (void)pthread_mutex_unlock(&m->lock);
 }
@@ -279,6 +281,11 @@ static uint64_t memory_changes(struct store *s)
 {
     return atomic_load_explicit(&CONTAINER_OF(s, struct memory, base)->changes,
                                 memory_order_relaxed);
+}
+
+static bool memory_is_tight(struct store *s)
+{
+    return atomic_load_explicit(&CONTAINER_OF(s, struct memory, base)->tight, memory_order_relaxed);
 }
 
 static enum err memory_start(struct store *s)
@@ -301,6 +308,7 @@ static const struct store_backend memory_backend = {
     .start = memory_start,
     .submit = memory_submit,
     .changes = memory_changes,
+    .is_tight = memory_is_tight,
     .free = memory_free,
 };
 

@@ -14,12 +14,11 @@ import time
 
 import pytest
 
-from testenv import build_dir, ipp, samples, wait
+from testenv import build_dir, ipp, samples, store_lock, wait
 from testenv.cups import Cupsd
 from testenv.fake_printer import FakePrinter, answer as answer_of, http
 from testenv.peers import free_port, missing
 from testenv.printing import PrintGateway, printer
-from testenv.store_lock import writing
 
 CLIENTS = {"CUPS prints": ("Print-Job", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", ipp.FORMAT_NOT_SUPPORTED),
            "others print": ("Print-Job", "Other/1.0", ipp.SECURITY_ERROR),
@@ -316,7 +315,7 @@ class TestCancelledOnTheWay:
         way = hold(ipp.PRINT_JOB, None)
         client, job = self.begin(gateway, way, "Print-Job", b"there before it is stopped")
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            with writing(os.path.join(gateway.state, "store")):
+            with store_lock.writing(os.path.join(gateway.state, "store")):
                 other = pool.submit(client.create_job, "what the store waits with")
                 time.sleep(0.3)
                 canceled = pool.submit(client.ask, ipp.CANCEL_JOB, job_id=job)
@@ -367,8 +366,11 @@ class TestCancelledOnTheWay:
 
 
 class TestBookIsFull:
-    """The printer has made a job of which the book cannot be told, since there is no room in it any more: without a
-    document it would wait for one for ever, so it is asked to cancel it, and the client is told."""
+    """Jobs for which there is no room in the book are refused before the printer hears of them, and there is room for
+    those that it was told of before. Should it have one all the same of which the book cannot be told, it is asked to
+    cancel it, and the client is told."""
+
+    ADVICE = "see store.size, ipp.retention, and the disk of the store"
 
     @pytest.fixture
     def tiny(self, tmp_path, certificates, fake):
@@ -379,17 +381,23 @@ class TestBookIsFull:
             yield running
 
     @pytest.fixture
-    def way(self, fake):
-        """Create-Job waits at the printer."""
-        fake.forget()
-        fake.talk_now = way = TestCancelledOnTheWay.Way(ipp.CREATE_JOB, None)
-        yield way
-        way.release.set()
+    def hold(self, fake):
+        """Holds an operation back at the printer."""
+        ways = []
+
+        def hold(operation):
+            fake.forget()
+            ways.append(TestCancelledOnTheWay.Way(operation, None))
+            fake.talk_now = ways[-1]
+            return ways[-1]
+        yield hold
+        for way in ways:
+            way.release.set()
         fake.talk_now = None
 
     @staticmethod
     def fill(gateway):
-        """The printer's Create-Job is in the middle of it, and no other job finds room then."""
+        """No other job finds room then."""
         client = gateway.client("fake")
         long = ("job-hold-until", ipp.KEYWORD, *("no-hold",) * 1500)
         for _ in range(200):
@@ -397,72 +405,138 @@ class TestBookIsFull:
             if answer.code != ipp.OK:
                 break
         assert answer.code == ipp.TEMPORARY_ERROR, answer
-        assert "cannot be read or kept now" in answer.message.get("status-message")
+        assert "there is no room for more jobs here" in answer.message.get("status-message")
 
     @staticmethod
-    def check(gateway, fake, job):
-        number = fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id")
-        assert number == max(fake.jobs) and ipp.SEND_DOCUMENT not in fake.operations()
-        record = gateway.wait_record(lambda r: r.get("print", {}).get("job") == job and r.get("verdict"))
-        assert (record["error"], record["rule"]) == ("disk-full", "job book"), record
-        assert "it is not printed" in record["error_text"], record
-        return record
+    def fill_up(gateway):
+        """Nobody finds any, from now on."""
+        store_lock.fill(os.path.join(gateway.state, "store"), 1 << 20)
 
-    def test_client_waits(self, tiny, fake, way):
+    def is_refused(self, gateway, fake, answer):
+        assert answer.code == ipp.TEMPORARY_ERROR, answer
+        assert "try again later" in answer.message.get("status-message")
+        assert not {ipp.PRINT_JOB, ipp.CREATE_JOB, ipp.SEND_DOCUMENT, ipp.VALIDATE_JOB} & set(fake.operations())
+        record = gateway.record_of(answer)
+        assert (record["error"], record["rule"]) == ("disk-full", "job book"), record
+        assert record["error_text"].endswith(self.ADVICE), record
+
+    def check(self, gateway, fake, answer, has_canceled=True):
+        """The printer was told to cancel what it had got."""
+        number = fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id")
+        assert number == max(fake.jobs)
+        if answer:
+            assert answer.code == ipp.TEMPORARY_ERROR, answer
+            record = gateway.record_of(answer)
+        else:
+            record = gateway.wait_record(lambda r: r.get("rule") == "job book" and r.get("verdict"))
+        assert (record["error"], record["rule"]) == ("disk-full", "job book"), record
+        told = answer.message.get("status-message") if answer else record["error_text"]
+        assert ("the printer has canceled it: send it again later" in told) == has_canceled, told
+        assert ("it may be printed: look there before it is sent again" in told) != has_canceled, told
+        assert ("the printer may not have canceled it" in record["error_text"]) != has_canceled, record
+
+    @pytest.mark.parametrize("operation", ["Print-Job", "Create-Job", "Send-Document"])
+    def test_before_the_printer(self, tiny, fake, operation):
+        client, document = tiny.client("patient"), b"no room for it"
+        job = client.create_job("made before")
+        self.fill(tiny)
+        fake.forget()
+        if operation == "Send-Document":
+            self.is_refused(tiny, fake, client.send_document(job, document, None))
+            assert client.job(job).get("job-state-reasons") == "job-incoming"  # so that it can come again
+        else:
+            data = {"data": document} if operation == "Print-Job" else {}
+            self.is_refused(tiny, fake, client.ask(getattr(ipp, operation.upper().replace("-", "_")), **data))
+
+    @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])
+    def test_room_for_those_on_the_way(self, tiny, fake, hold, operation):
+        way = hold(ipp.PRINT_JOB if operation == "Print-Job" else ipp.CREATE_JOB)
         client = tiny.client("patient")
-        job = client.create_job("no room")
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            sent = pool.submit(client.send_document, job, b"there is no room for its job", None)
+            sent = pool.submit(send, client, operation, b"there is room for its job")
             assert way.reached.wait(30)
             self.fill(tiny)
             way.release.set()
-            answer = sent.result()
-        assert answer.code == ipp.TEMPORARY_ERROR, answer
-        assert "could not be kept" in answer.message.get("status-message")
-        assert "may not have canceled" not in self.check(tiny, fake, job)["error_text"]
+            answer, job = sent.result()
+        assert answer.code == ipp.OK, answer
+        assert client.job_state(job) == ipp.COMPLETED
+        assert ipp.CANCEL_JOB not in fake.operations()
 
-    def test_client_does_not_wait(self, tiny, fake, way):
-        client, job = TestCancelledOnTheWay.begin(tiny, way, "Send-Document", b"no room, later")
-        self.fill(tiny)
+    @pytest.mark.parametrize("operation, held", [
+        ("Print-Job", ipp.PRINT_JOB), ("Send-Document", ipp.CREATE_JOB), ("Send-Document", ipp.SEND_DOCUMENT)])
+    def test_client_waits(self, tiny, fake, hold, operation, held):
+        way = hold(held)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            sent = pool.submit(send, tiny.client("patient"), operation, b"there is no room for its job")
+            assert way.reached.wait(30)
+            self.fill_up(tiny)
+            way.release.set()
+            answer, _ = sent.result()
+        self.check(tiny, fake, answer)
+        assert (ipp.SEND_DOCUMENT in fake.operations()) == (held == ipp.SEND_DOCUMENT)
+
+    @pytest.mark.parametrize("operation, held", [("Print-Job", ipp.PRINT_JOB), ("Send-Document", ipp.CREATE_JOB)])
+    def test_client_does_not_wait(self, tiny, fake, hold, operation, held):
+        client, job = TestCancelledOnTheWay.begin(tiny, way := hold(held), operation, b"no room, later")
+        self.fill_up(tiny)
         way.release.set()
-        self.check(tiny, fake, job)
+        self.check(tiny, fake, None)
         assert client.ask(ipp.GET_JOB_ATTRIBUTES, job_id=job).code == ipp.OK
 
-    def test_printer_does_not_cancel(self, tiny, fake, way):
-        """For operators, in the record; the client hears the same."""
+    def test_printer_does_not_cancel(self, tiny, fake, hold):
+        way = hold(ipp.PRINT_JOB)
         release = way.release.wait
 
         def talk(peer, fake_, head):
             heard = fake_.hear(peer, head)
             if heard.operation == ipp.CANCEL_JOB:
                 return False
-            if heard.operation == ipp.CREATE_JOB:
+            if heard.operation == ipp.PRINT_JOB:
                 way.reached.set()
                 assert release(60)
-            peer.send(http(fake_.reply(heard)))
+            peer.send(http(fake.reply(heard)))
             return True
         fake.talk_now = talk
-        client = tiny.client("patient")
-        job = client.create_job("no room")
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            sent = pool.submit(client.send_document, job, b"and the printer hangs up", None)
+            sent = pool.submit(send, tiny.client("patient"), "Print-Job", b"and the printer hangs up")
             assert way.reached.wait(30)
-            self.fill(tiny)
+            self.fill_up(tiny)
             way.release.set()
-            assert sent.result().code == ipp.TEMPORARY_ERROR
-        assert "the printer may not have canceled it" in self.check(tiny, fake, job)["error_text"]
+            self.check(tiny, fake, sent.result()[0], has_canceled=False)
+
+    def test_disk(self, tmp_path, certificates, fake):
+        """One that others have filled; when they have made room everything goes on."""
+        with small_disk(tmp_path / "disk") as folder, \
+                PrintGateway(folder, certificates, [printer("fake", fake.uri(), require="[]")]) as gateway:
+            client = gateway.client("fake")
+            assert client.print_job(b"there is room", None).code == ipp.OK
+            with (folder / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+                while True:
+                    filler.write(b"\0" * 4096)
+            fake.forget()
+            answer = client.print_job(b"there is no room", None)
+            assert answer.code == ipp.TEMPORARY_ERROR, answer
+            assert fake.operations() == []
+            (folder / "filler").unlink()
+            assert client.print_job(b"there is room again", None).code == ipp.OK
 
 
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory):
-    """A file system of 4 MiB for the spool."""
-    folder = tmp_path_factory.mktemp("disk")
-    run = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True,
+@contextlib.contextmanager
+def small_disk(folder, size="4m"):
+    folder.mkdir(exist_ok=True)
+    run = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True,
                          text=True, check=False)
     if run.returncode:
         missing(f"cannot mount a tmpfs: {run.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A file system of 4 MiB for the spool."""
+    with small_disk(tmp_path_factory.mktemp("disk")) as folder:
+        yield folder
 
 
 class Failures:

@@ -2,13 +2,14 @@
 /* The book of jobs, on either store. */
 #include "test_ipp_jobs.h"
 
+#include "store/store_int.h"
+
 /* ---- one job ---- */
 
 static void test_add_get_find(void **state)
 {
     struct fixture *f = *state;
-    struct ipp_job j = {.id = 99,
-                        .version = 7,
+    struct ipp_job j = {.version = 7,
                         .printer = "acct",
                         .stage = IPP_JOB_INCOMING,
                         .until_wall_ms = NOW + 1000,
@@ -600,17 +601,71 @@ static void test_full(void **state)
         .printer = "acct", .until_wall_ms = NOW + 1000, .saved = {bytes, sizeof bytes}
     };
     struct ipp_jobs_ask a = ask_of(f);
-    unsigned n = 0;
+    unsigned n = 0, reserved = 0;
+    int32_t id;
 
     do {
         heard.n = 0;
         j.printer_id = (int32_t)n + 1;
+        reserved += store_ready(f->store) == OK;
         assert_int_equal(ipp_jobs_add(&a, &j), OK);
     } while (wait_heard(f) == OK && ++n < 1000);
     assert_int_equal(heard.err, ERR_FULL);
+    assert_in_range(n - reserved, 1, 6); /* that had no room, as far as anybody else was told */
+    assert_int_equal(ipp_jobs_reserve(&a, &id), ERR_FULL);
     assert_true(n > 50 && n < 100); /* of 44 KB each in 4 MB */
     assert_int_equal(get_job(f, (int32_t)n), OK);
     assert_int_equal(get_job(f, (int32_t)n + 1), ERR_MISSING);
+}
+
+/* What was reserved is used; a store whose last change failed is asked for another one. */
+static void test_reserve(void **state)
+{
+    struct fixture *f = *state;
+    struct ipp_jobs_numbers numbers = {0};
+    struct ipp_jobs_ask a = ask_of(f);
+    struct ipp_job j = {.printer = "acct", .stage = IPP_JOB_PRINTER, .printer_id = 7};
+    int32_t id = 0;
+
+    a.set.numbers = &numbers;
+    assert_int_equal(ipp_jobs_reserve(&a, &id), OK);
+    assert_int_equal(id, 0);
+    assert_int_equal(wait_heard(f), OK);
+    assert_int_equal(heard.job.id, 1);
+    uint64_t before = store_changes(f->store);
+
+    assert_int_equal(ipp_jobs_reserve(&a, &id), OK); /* at once */
+    assert_int_equal(id, 2);
+    assert_int_equal(store_changes(f->store), before);
+    j.id = id;
+    assert_int_equal(add_job(f, &j).id, 2);
+    assert_int_equal(find_job(f, "acct", 7), OK);
+    assert_int_equal(heard.job.id, 2);
+}
+
+static void test_reserve_of_broken(void **state)
+{
+    struct fixture *f = *state;
+    struct ipp_jobs_numbers numbers = {0};
+    struct ipp_jobs_ask a = ask_of(f);
+    int32_t id = 0;
+
+    a.set.numbers = &numbers;
+    assert_int_equal(ipp_jobs_reserve(&a, &id), OK);
+    assert_int_equal(wait_heard(f), OK);
+    atomic_store(&f->store->cannot_change, true);
+    for (int32_t first = 1; first < 3; first++) {
+        heard.n = 0;
+        assert_int_equal(ipp_jobs_reserve(&a, &id), OK);
+        assert_int_equal(id, first == 1 ? 0 : 2); /* it is whole again: numbers are left */
+        if (first == 1)
+            assert_int_equal(wait_heard(f), OK);
+    }
+    count_set(f, "2147483647");
+    atomic_store(&f->store->cannot_change, true);
+    heard.n = 0;
+    assert_int_equal(ipp_jobs_reserve(&a, &id), OK);
+    assert_int_equal(wait_heard(f), ERR_FULL);
 }
 
 /* Each allocation of ours fails once: an error of the call or an answer, and nothing is left. */
@@ -759,6 +814,8 @@ int main(void)
         BOTH(test_cancel_others),
         BOTH(test_ask_again),
         BOTH(test_full),
+        BOTH(test_reserve),
+        BOTH(test_reserve_of_broken),
         BOTH(test_no_memory),
         ROW(LMDB, "lmdb", test_store_ends),
         {"lmdb: test_two_processes", test_two_processes, setup_dir, teardown, NULL},

@@ -5,15 +5,43 @@ import ctypes
 import os
 
 
+class Value(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("data", ctypes.c_char_p)]
+
+    def __init__(self, octets):
+        super().__init__(len(octets), octets)
+
+
 @contextlib.contextmanager
-def writing(folder):
-    """Meanwhile nobody else can write to this LMDB environment."""
+def opened(folder):
+    """(library, this LMDB environment, a transaction that writes)"""
     lmdb, environment, transaction = ctypes.CDLL("liblmdb.so.0"), ctypes.c_void_p(), ctypes.c_void_p()
     assert lmdb.mdb_env_create(ctypes.byref(environment)) == 0
+    assert lmdb.mdb_env_set_maxdbs(environment, 2) == 0
     assert lmdb.mdb_env_open(environment, os.fsencode(folder), 0, 0o600) == 0
     assert lmdb.mdb_txn_begin(environment, None, 0, ctypes.byref(transaction)) == 0
     try:
-        yield
+        yield lmdb, environment, transaction
     finally:
-        lmdb.mdb_txn_abort(transaction)
         lmdb.mdb_env_close(environment)
+
+
+@contextlib.contextmanager
+def writing(folder):
+    """Meanwhile nobody else can write to this LMDB environment."""
+    with opened(folder) as (lmdb, _, transaction):
+        try:
+            yield
+        finally:
+            lmdb.mdb_txn_abort(transaction)
+
+
+def fill(folder, octets):
+    """Entries of so many octets, which never end, beside those of the gateway."""
+    with opened(folder) as (lmdb, _, transaction):
+        items = ctypes.c_uint()
+        assert lmdb.mdb_dbi_open(transaction, b"items", 0, ctypes.byref(items)) == 0
+        for i in range(octets // 4000):
+            key, value = Value(b"filler\0%d" % i), Value(b"\0" * 7 + b"\1" + b"\0" * 3992)
+            assert lmdb.mdb_put(transaction, items, ctypes.byref(key), ctypes.byref(value), 0) == 0
+        assert lmdb.mdb_txn_commit(transaction) == 0
