@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/digest_hash.h"
 #include "ipp/ipp_server_int.h"
 #include "tenant/basic.h"
 #include "tenant/throttle.h"
@@ -297,6 +298,29 @@ static void take_claim(struct ipp_exchange *ex)
         }
 }
 
+/* Names of any length, of which no two become the same: long ones have their hash at the end, and
+ * all that are as long as those then are have one. */
+static bool name_exactly(struct span text, char ret[IPP_JOB_USER_MAX + 1])
+{
+    struct digest_hash h = digest_hash_begin(DIGEST_SHA256);
+    struct digest_hex hex;
+
+    digest_hash_add(&h, text);
+    if (digest_hash_end(&h, &hex) != DIGEST_OK)
+        return false;
+    struct writer w = writer_of(ret, IPP_JOB_USER_MAX);
+
+    if (text.n < IPP_JOB_USER_MAX) {
+        write_span(&w, text);
+    } else {
+        write_span(&w, span_sub(text, 0, IPP_JOB_USER_MAX - 1 - hex.n));
+        write_text(&w, "~");
+        write_span(&w, digest_hex_span(&hex));
+    }
+    ret[w.n] = '\0';
+    return true;
+}
+
 static bool by_certificate(struct ipp_exchange *ex)
 {
     const sallyport_peer *peer =
@@ -306,12 +330,11 @@ static bool by_certificate(struct ipp_exchange *ex)
                                  ? tenants_of_peer(ex->snapshot->tenants, peer, &ambiguous)
                                  : NULL;
 
-    if (!t || t->disabled)
+    if (!t || t->disabled || !name_exactly(span_of(sallyport_peer_text(peer)), ex->who.name))
         return false;
     ex->who.kind = IPP_USER_CERTIFICATE;
     ex->who.by = "certificate";
     ex->who.tenant = t;
-    (void)span_copy(span_of(sallyport_peer_text(peer)), ex->who.name, sizeof ex->who.name);
     return true;
 }
 

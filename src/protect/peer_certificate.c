@@ -18,6 +18,7 @@
 
 #define URI_MAX      2048u
 #define NAME_LEN_MAX 255u
+#define NAMED_MAX    (PEER_TEXT_MAX - 8u) /* with its kind in front of it */
 
 /* ---- attributes ---- */
 
@@ -198,7 +199,8 @@ static const char *add_der(sallyport_peer *p, const X509 *cert)
     return n > 0 && n <= (int)PEER_DER_MAX ? NULL : "the peer's certificate is larger than 64 KiB";
 }
 
-/* The subject's text, else the first alternative name, else the key. */
+/* The subject's text, else the first alternative name, else the key: whole, for what is cut may be
+ * somebody else's, too. */
 static void audit_line(const sallyport_peer *p, struct buf *line)
 {
     static const int named[] = {SALLYPORT_PEER_DNS, SALLYPORT_PEER_URI, SALLYPORT_PEER_EMAIL};
@@ -211,9 +213,9 @@ static void audit_line(const sallyport_peer *p, struct buf *line)
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(named); i++)
-        if (sallyport_peer_attr(p, named[i], 0, &bytes, &n) == 0) {
+        if (sallyport_peer_attr(p, named[i], 0, &bytes, &n) == 0 && n < NAMED_MAX) {
             buf_fmt(line, "%s:", peer_kind_name(named[i]));
-            buf_add(line, span_sub((struct span){bytes, n}, 0, PEER_TEXT_MAX - line->n));
+            buf_add(line, (struct span){bytes, n});
             return;
         }
     if (sallyport_peer_attr(p, SALLYPORT_PEER_IP, 0, &bytes, &n) == 0 &&
