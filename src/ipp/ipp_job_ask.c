@@ -15,11 +15,19 @@ bool ipp_job_is_own(const struct ipp_exchange *ex, const struct ipp_job *j)
     return !j->tenant[0] || (ex->who.tenant && strcmp(ex->who.tenant->name, j->tenant) == 0);
 }
 
+/* Is |j| one of |p|'s, as |p| is now? What was at another device is nowhere: its number is another
+ * job's there. */
+static bool is_at(const struct ipp_job *j, const struct ipp_printer *p)
+{
+    return p && strcmp(j->printer, p->set->name) == 0 &&
+           (!j->backend[0] || strcmp(j->backend, p->device) == 0);
+}
+
 bool ipp_job_may_tell(const struct ipp_exchange *ex, const struct ipp_job *j)
 {
     const struct ipp_level now = {ex->level.channel, ex->who.kind};
 
-    if (j->id == 0 || !ex->printer || strcmp(j->printer, ex->printer->set->name) != 0)
+    if (j->id == 0 || !is_at(j, ex->printer))
         return false;
     return ipp_level_covers(now, j->made) &&
            (ex->is_operator || j->made.user <= IPP_USER_CLAIMED || ipp_job_is_own(ex, j));
@@ -58,6 +66,7 @@ void ipp_job_describe(struct ipp_exchange *ex, enum ipp_job_stage stage, struct 
         .documents = ex->document_len ? 1 : 0,
     };
     (void)span_copy(span_of(ex->printer->set->name), ret->printer, sizeof ret->printer);
+    (void)span_copy(span_of(ex->printer->device), ret->backend, sizeof ret->backend);
     (void)span_copy(span_of(ex->who.name), ret->user, sizeof ret->user);
     if (ex->who.tenant)
         (void)span_copy(span_of(ex->who.tenant->name), ret->tenant, sizeof ret->tenant);
@@ -280,7 +289,7 @@ static bool find_printer(struct ipp_exchange *ex)
 {
     const struct ipp_printer *p = ipp_snapshot_named(ex->snapshot, span_of(ex->job.printer));
 
-    if (!p || (ex->printer && ex->printer != p)) {
+    if (!is_at(&ex->job, p) || (ex->printer && ex->printer != p)) {
         refuse_unknown(ex);
         return false;
     }
@@ -367,7 +376,9 @@ static void on_made(void *arg, enum err err, const struct ipp_job *job)
         refuse_book(ex, err);
         return;
     }
-    bool known = !err && (!ex->printer || strcmp(job->printer, ex->printer->set->name) == 0);
+    bool known =
+        !err && is_at(job, ex->printer ? ex->printer
+                                       : ipp_snapshot_named(ex->snapshot, span_of(job->printer)));
 
     if (known)
         ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = 0, .level = job->made});

@@ -13,7 +13,7 @@
 
 #define REPLACEMENT SPAN("\xef\xbf\xbd")  /* U+FFFD */
 #define NUMBER_MAX  ((uint64_t)INT64_MAX) /* of jansson's integers */
-#define MEMBERS     20u
+#define MEMBERS     20u                   /* and perhaps "backend" */
 
 /* An octet of text is six of JSON at most ("\u0001"); the rest is keys and numbers. */
 static_assert(6 * sizeof(struct ipp_job) + BASE64_URL_LEN(IPP_JOB_SAVED_MAX) + 1024 <=
@@ -159,6 +159,8 @@ void ipp_job_format(const struct ipp_job *j, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         json_u64(&w, numbers[i].key, *number_of(&t, &numbers[i]));
     json_u64(&w, "documents", t.documents);
+    if (t.backend[0])
+        json_text(&w, "backend", t.backend);
     write_saved(&w, t.saved);
     json_close(&w, '}');
 }
@@ -175,7 +177,7 @@ static enum err load(struct span text, json_t **ret)
 
     if (!root && json_error_code(&error) == json_error_out_of_memory)
         return ERR_NOMEM;
-    if (!json_is_object(root) || json_object_size(root) != MEMBERS) {
+    if (json_object_size(root) != MEMBERS + (json_object_get(root, "backend") != NULL)) {
         json_decref(root);
         return ERR_PROTO;
     }
@@ -274,6 +276,19 @@ static enum err read_texts(const json_t *o, struct ipp_job *j)
     return j->printer[0] ? OK : ERR_PROTO;
 }
 
+static enum err read_backend(const json_t *o, struct ipp_job *j)
+{
+    struct span s = SPAN_NONE;
+
+    if (!json_object_get(o, "backend"))
+        return OK;
+    TRY(read_text(o, "backend", &s));
+    if (s.n != IPP_JOB_BACKEND_LEN)
+        return ERR_PROTO;
+    (void)span_copy(s, j->backend, sizeof j->backend);
+    return OK;
+}
+
 static enum err read_saved(const json_t *o, struct arena *mem, struct ipp_job *j)
 {
     struct span text = SPAN_NONE;
@@ -307,6 +322,8 @@ enum err ipp_job_parse(struct span text, struct arena *mem, struct ipp_job *ret)
         e = read_numbers(object, &j);
     if (!e)
         e = read_texts(object, &j);
+    if (!e)
+        e = read_backend(object, &j);
     if (!e)
         e = read_saved(object, mem, &j);
     json_decref(object);

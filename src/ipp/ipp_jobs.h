@@ -18,6 +18,7 @@
 #define IPP_JOB_TEXT_MAX    255u /* name, status text: octets, cut at a character */
 #define IPP_JOB_SAVED_MAX   32768u
 #define IPP_JOB_ID_MAX      0x7fffffff
+#define IPP_JOB_BACKEND_LEN 16u   /* hex digits */
 #define IPP_JOBS_LIST_MAX   1000u /* jobs of one list, some 1.3 KB each */
 
 /* Where the job is. INCOMING: made, and its document has not come. SCANNING: its document is here,
@@ -39,6 +40,8 @@ struct ipp_job {
     int32_t id; /* the gateway's; 1.. */
     char printer[IPP_JOB_PRINTER_MAX + 1];
     int32_t printer_id; /* the printer's; 0: it has not got it */
+    /* Which device that was (struct ipp_printer); "": a record of before that was written */
+    char backend[IPP_JOB_BACKEND_LEN + 1];
     enum ipp_job_stage stage;
     struct ipp_level made; /* how it was made, as observed */
     char user[IPP_JOB_USER_MAX + 1];

@@ -82,6 +82,26 @@ static NODISCARD enum err read_backend(struct ipp_printer *p, struct buf *why)
     return ipp_uri_format(&told, &w);
 }
 
+/* Letters of hosts are the same in either case (RFC 3986 3.2.2). */
+static NODISCARD enum err make_device(struct ipp_printer *p)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    size_t slashes = 0;
+    struct buf text;
+
+    buf_init(&text, 0);
+    for (const char *c = p->backend_uri; *c; c++) {
+        slashes += *c == '/';
+        buf_char(&text, slashes < 3 ? char_lower(*c) : *c);
+    }
+    enum err e = digest_of(&text, sum);
+
+    buf_done(&text);
+    for (unsigned i = 0; e == OK && i < IPP_JOB_BACKEND_LEN / 2; i++)
+        (void)snprintf(p->device + 2 * i, 3, "%02x", sum[i]);
+    return e;
+}
+
 static void register_metrics(struct metrics *m, struct ipp_printer *p)
 {
     const struct metrics_owner o = {m, "printer", p->set->name};
@@ -129,6 +149,7 @@ static enum err compile(struct ipp_snapshot *s, const struct ipp_snapshot_source
         if (!p->known)
             return ERR_NOMEM;
         TRY(read_backend(p, why));
+        TRY(make_device(p));
         if (src->backend_tls[i])
             p->backend_tls = tls_context_ref(src->backend_tls[i]);
         if (src->icap_tls[i])

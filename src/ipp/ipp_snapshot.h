@@ -6,6 +6,7 @@
 #define IPP_SNAPSHOT_H
 
 #include "ipp/ipp_backend.h"
+#include "ipp/ipp_jobs.h"
 #include "ipp/ipp_names.h"
 #include "ipp/ipp_settings.h"
 #include "observe/metrics.h"
@@ -29,6 +30,9 @@ struct ipp_printer {
     unsigned engines;              /* bits 1 << PIPELINE_*: all that may run */
     char scope[IPP_SCOPE_LEN + 1]; /* what verdicts depend on */
     char uuid[IPP_UUID_LEN + 1];   /* the same after each start, and on each node */
+    /* Of the device: host, port and path, however it is reached. What is known of another one's
+     * jobs is nothing about this one's. */
+    char device[IPP_JOB_BACKEND_LEN + 1];
     struct {
         metric_id requests, jobs, refused, errors, documents, bytes;
         metric_id actions[ACTIONS];

@@ -97,6 +97,26 @@ static void test_text(void **state)
     assert_same(&j, &back);
 }
 
+/* Records of before devices were told apart have none. */
+static void test_backend(void **state)
+{
+    static const char member[] = "\"backend\":\"0123456789abcdef\",";
+    struct ipp_job j = sample(), back;
+    struct buf out;
+
+    (void)state;
+    back = through_text(&j, NULL);
+    assert_string_equal(back.backend, "");
+    (void)span_copy(SPAN("0123456789abcdef"), j.backend, sizeof j.backend);
+    back = through_text(&j, NULL);
+    assert_same(&j, &back);
+    assert_string_equal(back.backend, j.backend);
+    buf_init(&out, 0);
+    ipp_job_format(&j, &out);
+    assert_non_null(strstr(buf_cstr(&out), member));
+    buf_done(&out);
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -463,12 +483,12 @@ static void test_settle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),           cmocka_unit_test(test_values),
-        cmocka_unit_test(test_saved),          cmocka_unit_test(test_largest),
-        cmocka_unit_test(test_texts),          cmocka_unit_test(test_hostile_names),
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_no_record),
-        cmocka_unit_test(test_saved_too_long), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_settle),
+        cmocka_unit_test(test_text),          cmocka_unit_test(test_backend),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_saved),
+        cmocka_unit_test(test_largest),       cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_no_record),     cmocka_unit_test(test_saved_too_long),
+        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_settle),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,11 +5,15 @@ import ctypes
 import os
 
 
+NEXT = 8  # MDB_NEXT
+
+
 class Value(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_size_t), ("data", ctypes.c_char_p)]
+    _fields_ = [("size", ctypes.c_size_t), ("data", ctypes.c_void_p)]
 
     def __init__(self, octets):
-        super().__init__(len(octets), octets)
+        self.octets = ctypes.create_string_buffer(octets, len(octets))
+        super().__init__(len(octets), ctypes.addressof(self.octets))
 
 
 @contextlib.contextmanager
@@ -45,3 +49,22 @@ def fill(folder, octets):
             key, value = Value(b"filler\0%d" % i), Value(b"\0" * 7 + b"\1" + b"\0" * 3992)
             assert lmdb.mdb_put(transaction, items, ctypes.byref(key), ctypes.byref(value), 0) == 0
         assert lmdb.mdb_txn_commit(transaction) == 0
+
+
+def rewrite(folder, change):
+    """Every value becomes change(value); how many are others then."""
+    n, found, key, value = 0, [], Value(b""), Value(b"")
+    with opened(folder) as (lmdb, _, transaction):
+        items, cursor, move = ctypes.c_uint(), ctypes.c_void_p(), 0
+        assert lmdb.mdb_dbi_open(transaction, b"items", 0, ctypes.byref(items)) == 0
+        assert lmdb.mdb_cursor_open(transaction, items, ctypes.byref(cursor)) == 0
+        while lmdb.mdb_cursor_get(cursor, ctypes.byref(key), ctypes.byref(value), move) == 0:
+            found.append([ctypes.string_at(v.data, v.size) for v in (key, value)])
+            move = NEXT
+        lmdb.mdb_cursor_close(cursor)
+        for old_key, old in found:
+            key, value = Value(old_key), Value(change(old))
+            assert lmdb.mdb_put(transaction, items, ctypes.byref(key), ctypes.byref(value), 0) == 0
+            n += change(old) != old
+        assert lmdb.mdb_txn_commit(transaction) == 0
+    return n
