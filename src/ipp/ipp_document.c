@@ -24,14 +24,30 @@ static bool read_compression(struct ipp_exchange *ex)
 }
 
 /* RFC 8011 4.3.1.1: the client must say whether more follows. */
-static bool says_last(const struct ipp_exchange *ex)
+static bool read_last(const struct ipp_exchange *ex, bool *ret_last)
 {
     struct ipp_attribute a;
     struct ipp_value v;
 
+    *ret_last = true;
     return ex->operation->code != IPP_OPERATION_SEND_DOCUMENT ||
            (ipp_message_find(ex->message, SPAN("last-document"), &a) == OK &&
-            ipp_attribute_single(&a, IPP_VALUE_BOOLEAN, &v));
+            ipp_attribute_single(&a, IPP_VALUE_BOOLEAN, &v) && ipp_value_boolean(&v, ret_last));
+}
+
+/* The backend of CUPS makes the job anew, and prints again what was sent before, whatever it hears
+ * of a document that comes too early: so it does not get to send one. */
+static uint64_t patience(const struct ipp_exchange *ex)
+{
+    bool last = true;
+
+    (void)read_last(ex, &last);
+    return last ? loop_now_ms(ex->server->env.loop) + ex->printer->set->wait_ms : 0;
+}
+
+static bool is_being_sent(const struct ipp_exchange *ex)
+{
+    return ex->has_job && (ex->job.stage == IPP_JOB_SCANNING || ex->job.stage == IPP_JOB_SENDING);
 }
 
 static void read_format(struct ipp_exchange *ex)
@@ -105,10 +121,18 @@ static bool is_canceled(const struct ipp_exchange *ex)
 
 static bool is_accepted(struct ipp_exchange *ex)
 {
+    bool last;
+
     /* With any other status the scheduler of CUPS makes a new job, and what was canceled prints. */
     if (is_canceled(ex)) {
         ipp_reply_refuse(ex, IPP_SERVER_ERROR_JOB_CANCELED, ERR_CONFLICT, "job",
                          "the job was canceled");
+        return false;
+    }
+    if (is_being_sent(ex)) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_BUSY, ERR_BUSY, "document",
+                         "another document of the job is on its way to the printer: send this one "
+                         "again when that is there");
         return false;
     }
     if (ex->has_job && ex->job.stage != IPP_JOB_INCOMING && ex->job.stage != IPP_JOB_PRINTER) {
@@ -116,7 +140,7 @@ static bool is_accepted(struct ipp_exchange *ex)
                          ex->job.why[0] ? ex->job.why : "the job takes no more documents");
         return false;
     }
-    if (!says_last(ex)) {
+    if (!read_last(ex, &last)) {
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_PROTO, "document",
                          "Send-Document needs last-document");
         return false;
@@ -237,6 +261,6 @@ void ipp_document_end(struct ipp_exchange *ex)
     file_name_plain(span_of(described.name), &ex->name);
     ex->client = ipp_document_client(ex);
     ex->slot_until_ms = loop_now_ms(l) + ex->server->env.scan_wait_ms;
-    ex->patience_ms = loop_now_ms(l) + ex->printer->set->wait_ms;
+    ex->patience_ms = patience(ex);
     ipp_inspect(ex);
 }

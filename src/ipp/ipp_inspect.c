@@ -24,6 +24,12 @@ static void fail(struct ipp_exchange *ex, enum cause cause, const char *why)
     }
 }
 
+static void set_patience(struct ipp_exchange *ex)
+{
+    if (ex->patience_ms)
+        timer_set(ex->server->env.loop, &ex->timer, ex->patience_ms);
+}
+
 /* ---- the scan ---- */
 
 void ipp_inspect_give_slot(struct ipp_exchange *ex)
@@ -110,7 +116,7 @@ void ipp_inspect_elsewhere(struct ipp_exchange *ex)
     ex->state = EX_SCAN;
     if (!ex->scan_start_us)
         ex->scan_start_us = loop_now_us(ex->server->env.loop);
-    timer_set(ex->server->env.loop, &ex->timer, ex->patience_ms);
+    set_patience(ex);
     ex->file = -1;
     ex->filing = fd < 0;
     if (fd >= 0)
@@ -199,7 +205,7 @@ static void start(struct ipp_exchange *ex)
 
     ex->state = EX_SCAN;
     ex->scan_start_us = loop_now_us(l);
-    timer_set(l, &ex->timer, ex->patience_ms);
+    set_patience(ex);
     enum err e = inspection_start(ex->server->env.inspector, &r, &ex->inspection);
 
     if (e)

@@ -170,7 +170,7 @@ struct ipp_exchange {
     int file;                   /* the document, as the engines got it; -1: not yet */
     bool slot;
     uint64_t slot_until_ms;
-    uint64_t patience_ms;         /* the client waits so long for the verdict */
+    uint64_t patience_ms;         /* the client waits so long for the verdict; 0: to the end */
     uint64_t client;              /* whose turn, and whose slot: a hash */
     bool was_remote;              /* the other scanner was asked, or there is no file for it */
     bool leaving;                 /* it is being told that it takes longer */

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from testenv import build_dir, ipp, samples, store_lock, wait
-from testenv.cups import Cupsd
+from testenv.cups import Cupsd, client_environment
 from testenv.fake_printer import FakePrinter, answer as answer_of, http
 from testenv.peers import free_port, missing
 from testenv.printing import PrintGateway, printer
@@ -154,6 +154,52 @@ class TestSlow:
             assert client.ask(ipp.GET_JOB_ATTRIBUTES, job_id=job).message.get("job-k-octets") is not None
         wait.until(lambda: client.job_state(job) == ipp.COMPLETED, "the job's end", 30)
         assert cupsd.printed(name) == [b"first of two", b"second of two"]
+
+    def test_more_documents_follow(self, gateway, cupsd):
+        """Then the client waits to the end, whatever scan-wait says, and sends them when they can be taken."""
+        client, name = gateway.client("slow"), "more follow"
+        job = client.create_job(name)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            with gateway.frozen():
+                first = pool.submit(client.send_document, job, b"more follows", last=False)
+                with pytest.raises(concurrent.futures.TimeoutError):
+                    first.result(1.5)
+                assert client.job(job).get("job-state-reasons") == "job-incoming"
+            assert first.result().code == ipp.OK
+        assert client.send_document(job, b"what follows", None).code == ipp.OK
+        assert cupsd.printed(name) == [b"more follows", b"what follows"]
+
+    def test_backend_of_cups(self, gateway, cupsd, tmp_path):
+        """It makes the job anew, and prints again what was taken, whatever it hears of a document that comes too early."""
+        backend, name = "/usr/lib/cups/backend/ipp", "two files"
+        if not os.path.exists(backend):
+            missing(f"{backend} is not installed (Debian package cups)")
+        files = [tmp_path / "one", tmp_path / "other"]
+        for n, file in enumerate(files):
+            file.write_bytes(b"file %d of two" % n)
+        env = client_environment(tmp_path, DEVICE_URI=gateway.uri("slow"), CONTENT_TYPE="text/plain",
+                                 CUPS_SERVERROOT=str(tmp_path))
+        with gateway.frozen():
+            p = subprocess.Popen([backend, "1", "ann", name, "1", "", *files], env=env, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            wait.until(lambda: gateway.status()["budgets"]["scans"]["used"] == 1, "the scan", 30)
+            time.sleep(1)  # ten times what a client with one document waits
+        assert p.communicate(timeout=60)[1].count("ERROR") == 0 and p.returncode == 0
+        assert cupsd.printed(name) == [file.read_bytes() for file in files]
+        assert [known for known, _ in cupsd.jobs().values()].count(name) == 1
+
+    def test_too_early(self, gateway, cupsd):
+        """After the last one, or beside another one: come again later."""
+        client, name = gateway.client("slow"), "too early"
+        job = client.create_job(name)
+        with gateway.frozen():
+            assert client.send_document(job, b"the last one", None).code == ipp.OK
+            answer = client.send_document(job, b"one more", None)
+        assert answer.code == ipp.BUSY, answer
+        assert "send this one again when that is there" in answer.message.get("status-message")
+        assert gateway.record_of(answer)["error"] == "overload"
+        wait.until(lambda: client.job_state(job) == ipp.COMPLETED, "the job's end", 30)
+        assert cupsd.printed(name) == [b"the last one"]
 
     def test_listed(self, gateway):
         """Such a job is one of its user's, though the printer has not got it."""
