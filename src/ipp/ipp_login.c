@@ -127,6 +127,33 @@ static enum ipp_login_step refuse_wrong(struct ipp_exchange *ex, const char *why
     return refuse(ex, 401, false, ERR_LOGIN, why);
 }
 
+static enum ipp_login_step password_is_wrong(struct ipp_exchange *ex)
+{
+    return refuse_wrong(ex, "the user is not known, or the password wrong");
+}
+
+static void let_go(struct timer *t)
+{
+    struct ipp_exchange *ex = CONTAINER_OF(t, struct ipp_exchange, login_timer);
+
+    if (ex->login_held == LOGIN_REFUSED)
+        (void)password_is_wrong(ex);
+    else
+        (void)refuse(ex, 503, false, ERR_BUSY,
+                     "too many logins wait, or too many have failed lately");
+}
+
+/* Nobody looked at the password, so that asking again would be free: the answer takes a moment. */
+static enum ipp_login_step hold(struct ipp_exchange *ex, enum login_answer a)
+{
+    struct loop *l = ex->server->env.loop;
+
+    ex->login_held = a;
+    ex->login_timer.fire = let_go;
+    timer_set(l, &ex->login_timer, loop_now_ms(l) + logins_hold_ms(ex->server->env.logins));
+    return IPP_LOGIN_WAITS;
+}
+
 /* ---- Digest ---- */
 
 /* The user is the one whose HA1 was right, whatever form its name was sent in. */
@@ -159,11 +186,32 @@ static enum ipp_login_step digest_is_right(struct ipp_exchange *ex, const struct
     return IPP_LOGIN_DONE;
 }
 
+/* Whose HA1 is asked for. */
+struct digest_ask {
+    struct tenants_digest users;
+    struct logins *logins;
+    uint64_t source;
+    struct span user; /* whom failures are counted for; lives as long as the request */
+    bool barred;      /* nobody looks: too many were wrong for that user lately */
+};
+
+static bool find_ha1(void *arg, const struct digest_credentials *c, struct digest_hex *ret_ha1)
+{
+    struct digest_ask *a = arg;
+    bool found = tenants_digest_ha1(&a->users, c, ret_ha1);
+
+    a->user = a->users.found ? span_of(a->users.found->user) : c->user;
+    a->barred = a->logins && !logins_may_try(a->logins, a->user, a->source);
+    return found && !a->barred;
+}
+
 static enum ipp_login_step by_digest(struct ipp_exchange *ex, const struct span *values, size_t n)
 {
     const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
-    struct tenants_digest users = {.tenants = ex->snapshot->tenants};
-    const struct digest_users find = {.find = tenants_digest_ha1, .arg = &users};
+    struct digest_ask ask = {.users = {.tenants = ex->snapshot->tenants},
+                             .logins = ex->server->env.logins,
+                             .source = source_of(ex)};
+    const struct digest_users find = {.find = find_ha1, .arg = &ask};
     const struct digest_request r = {
         .method = req->head->method,
         .target = req->head->target,
@@ -179,11 +227,15 @@ static enum ipp_login_step by_digest(struct ipp_exchange *ex, const struct span 
         return refuse(ex, 503, false, ERR_BUSY, "no users are known for Digest");
     if (is_throttled(ex))
         return refuse(ex, 429, false, ERR_BUSY, "too many wrong passwords from there");
-    users.realm = d.realm;
+    ask.users.realm = d.realm;
     enum digest_err e = digest_authorize(&d, &r, values, n, &find, &scratch, &a);
 
+    if (ask.barred)
+        return hold(ex, LOGIN_BUSY);
+    if (ask.logins && ask.user.n && (e == DIGEST_OK || e == DIGEST_ELOGIN))
+        logins_tried(ask.logins, ask.user, ask.source, e == DIGEST_OK);
     switch (digest_err_answer(e)) {
-    case DIGEST_ACCEPT: return digest_is_right(ex, &d, &a, users.found);
+    case DIGEST_ACCEPT: return digest_is_right(ex, &d, &a, ask.users.found);
     case DIGEST_RENEW: return refuse(ex, 401, true, ERR_LOGIN, digest_err_text(e));
     case DIGEST_CHALLENGE:
         if (e == DIGEST_ELOGIN)
@@ -210,39 +262,13 @@ static enum ipp_login_step basic_is_right(struct ipp_exchange *ex, struct sessio
     return refuse_wrong(ex, "the tenant is disabled, or gone");
 }
 
-static enum ipp_login_step basic_is_wrong(struct ipp_exchange *ex)
-{
-    return refuse_wrong(ex, "the user is not known, or the password wrong");
-}
-
-/* Nobody looked at the password, so that asking again would be free: the answer takes a moment. */
-static enum ipp_login_step hold(struct ipp_exchange *ex, enum login_answer a)
-{
-    struct loop *l = ex->server->env.loop;
-
-    ex->login_held = a;
-    timer_set(l, &ex->login_timer, loop_now_ms(l) + logins_hold_ms(ex->server->env.logins));
-    return IPP_LOGIN_WAITS;
-}
-
-static void let_go(struct timer *t)
-{
-    struct ipp_exchange *ex = CONTAINER_OF(t, struct ipp_exchange, login_timer);
-
-    if (ex->login_held == LOGIN_REFUSED)
-        (void)basic_is_wrong(ex);
-    else
-        (void)refuse(ex, 503, false, ERR_BUSY,
-                     "too many logins wait, or too many have failed lately");
-}
-
 static enum ipp_login_step basic_answer(struct ipp_exchange *ex, enum login_answer a,
                                         struct session *s)
 {
     switch (a) {
     case LOGIN_OK: return basic_is_right(ex, s);
     case LOGIN_WAIT: return IPP_LOGIN_WAITS;
-    case LOGIN_REFUSED: return basic_is_wrong(ex);
+    case LOGIN_REFUSED: return password_is_wrong(ex);
     case LOGIN_BUSY: break;
     }
     return hold(ex, a);
@@ -271,7 +297,6 @@ static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
 
     if (!takes_basic(ex))
         return refuse(ex, 401, false, ERR_LOGIN, "Basic is not taken here");
-    ex->login_timer.fire = let_go;
     enum login_answer a = logins_ask(ex->server->env.logins, &r, &s, &ex->login_waiter);
 
     head_wipe(token);

@@ -68,6 +68,56 @@ static void failed(struct logins *l, uint64_t source, uint64_t user)
     login_count(&l->refused, 1);
 }
 
+/* ---- passwords that somebody else looks at ---- */
+
+static uint64_t key_of_both(struct span user, uint64_t source)
+{
+    const uint64_t both[] = {key_of(user), source};
+
+    return key_of((struct span){(const char *)both, sizeof both});
+}
+
+static struct throttle_limits proof_limits(const struct logins *l)
+{
+    return (struct throttle_limits){.burst = 1, .every_ms = l->set.session_ms};
+}
+
+static bool is_proved(const struct logins *l, uint64_t key, uint64_t now)
+{
+    const struct throttle_limits once = proof_limits(l);
+
+    return !throttle_allows(&l->proved, key, &once, now);
+}
+
+bool logins_may_try(struct logins *l, struct span user, uint64_t source)
+{
+    uint64_t now = clock_mono_us(l->clock), both = key_of_both(user, source);
+
+    (void)pthread_mutex_lock(&l->lock);
+    bool yes =
+        throttle_allows(&l->users, key_of(user), &l->set.per_user, now) || is_proved(l, both, now);
+    (void)pthread_mutex_unlock(&l->lock);
+    if (!yes)
+        login_count(&l->throttled, 1);
+    return yes;
+}
+
+void logins_tried(struct logins *l, struct span user, uint64_t source, bool right)
+{
+    uint64_t now = clock_mono_us(l->clock), both = key_of_both(user, source);
+
+    (void)pthread_mutex_lock(&l->lock);
+    const struct throttle_limits once = proof_limits(l);
+
+    if (!right)
+        throttle_failed(&l->users, key_of(user), &l->set.per_user, now);
+    else if (!is_proved(l, both, now))
+        throttle_failed(&l->proved, both, &once, now);
+    (void)pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- passwords that cannot be right ---- */
+
 bool login_is_hopeless(struct logins *l, const struct login_request *r)
 {
     char text[BASIC_ROOM(BASIC_TOKEN_MAX)];

@@ -98,6 +98,12 @@ struct login_waiter; /* the table's; a handle to cancel by */
 /* *ret_waiter for WAIT only. */
 enum login_answer logins_ask(struct logins *l, const struct login_request *r,
                              struct session **ret_session, struct login_waiter **ret_waiter);
+/* Passwords that somebody else looks at, at no cost (Digest), and whose failures count for their
+ * user as others do. May one be tried for |user|, whether there is such a user or not, by |source|,
+ * not 0? Else that is BUSY. Who has had the right one within the time of a session is not held up.
+ */
+bool logins_may_try(struct logins *l, struct span user, uint64_t source);
+void logins_tried(struct logins *l, struct span user, uint64_t source, bool right);
 /* On its own loop's thread, before its call. NULL is fine. */
 void logins_cancel(struct login_waiter *w);
 

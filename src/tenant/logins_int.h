@@ -81,6 +81,7 @@ struct logins {
     uint64_t let_go_us;  /* when the last refusal that is held will be */
     uint32_t rounds;     /* that every verification takes: those of the slowest verifier */
     struct throttle sources, users;
+    struct throttle proved; /* a user and a source: not whole for as long as it is known there */
     pthread_mutex_t ids_lock;
     struct session *ids;
     _Atomic uint64_t hits, misses, waits, verified, derived, rounds_done, upgraded, renewed,

@@ -669,20 +669,6 @@ class TestCertificate:
         other = connect()
         assert other.ask(asked, "/", begin(other).field()).answer == 0x0402  # proves less than the job was made with
 
-    def test_long_names(self, gateway, connect, certificates):
-        """Of which more than the beginning counts."""
-        names, wires = [], []
-        for last in "12":
-            client = certificates.issue("é" * 24 + last, "subjectAltName=DNS:client.acme.test", "clientAuth")
-            wires.append(connect(tls=context(certificate=client)))
-        made = wires[0].ask(ask_for("secure", PRINT_JOB, data=PDF)).message
-        names.append(wires[0].record(gateway, operation="Print-Job")["user"])
-        asked = ask_for("secure", ipp.GET_JOB_ATTRIBUTES, job_id=made.get("job-id"))
-        assert wires[1].ask(asked).code == 0x0403
-        names.append(wires[1].record(gateway, operation="Get-Job-Attributes")["user"])
-        assert wires[0].ask(asked).code == ipp.OK
-        assert [len(name) for name in names] == [128, 128] and names[0][:63] == names[1][:63] and names[0] != names[1]
-
     def test_is_more_than_a_password(self, connect, clients):
         assert connect(tls=context(certificate=clients["acme"])).ask(ask_for("secure")).code == ipp.OK
 

@@ -335,6 +335,34 @@ static void test_guessing_at_one_user(void **state)
     session_unref(before);
 }
 
+/* By Digest: the same count, and one who has been right from there is looked at. */
+static void test_guessing_elsewhere(void **state)
+{
+    struct world *w = *state;
+    char text[64];
+
+    logins_tried(w->logins, SPAN("alice"), 1, true);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_true(logins_may_try(w->logins, SPAN("alice"), 100 + i));
+        logins_tried(w->logins, SPAN("alice"), 100 + i, false);
+    }
+    assert_false(logins_may_try(w->logins, SPAN("alice"), 200));
+    assert_true(logins_may_try(w->logins, SPAN("alice"), 1));
+    assert_true(logins_may_try(w->logins, SPAN("bob"), 200));
+    (void)snprintf(text, sizeof text, "alice:guess");
+    assert_int_equal(try(w, text, 201), LOGIN_BUSY);
+    assert_int_equal(counts(w).throttled, 2);
+    w->clock.now_ms += 1000;
+    assert_true(logins_may_try(w->logins, SPAN("alice"), 200));
+    /* However often it was right: for as long as a session. */
+    for (unsigned i = 0; i < 100; i++)
+        logins_tried(w->logins, SPAN("alice"), 1, true);
+    w->clock.now_ms += SESSION_MS_MAX - 1000;
+    for (unsigned i = 0; i < 9; i++)
+        logins_tried(w->logins, SPAN("alice"), 100 + i, false);
+    assert_false(logins_may_try(w->logins, SPAN("alice"), 1));
+}
+
 static void test_an_hour(void **state)
 {
     struct world *w = *state;
@@ -658,6 +686,7 @@ int main(void)
         TEST(test_a_failure_is_remembered),
         TEST(test_guessing_has_to_wait),
         TEST(test_guessing_at_one_user),
+        TEST(test_guessing_elsewhere),
         TEST(test_an_hour),
         TEST(test_renewal),
         TEST(test_renewals_are_spread),
