@@ -46,6 +46,7 @@ static bool read_uri(struct ipp_exchange *ex, struct span text, struct ipp_uri *
                          "%s", ipp_uri_why_text(fault.why));
         return false;
     }
+    ex->odd |= ret->warnings & IPP_URI_NOTED;
     if (ret->warnings & IPP_URI_REFUSED) {
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_SYNTAX, "uri",
                          "a URI may have no user and no AUTH list before its last segment here");
@@ -88,6 +89,7 @@ static bool find_target(struct ipp_exchange *ex)
     const struct ipp_target *t = &ex->message->target;
     struct ipp_uri uri;
 
+    ex->odd = ex->target.uri.warnings & IPP_URI_NOTED;
     ipp_demand_add(&ex->demand, ipp_uri_demand(&ex->target.uri));
     switch (t->kind) {
     case IPP_TARGET_NONE:

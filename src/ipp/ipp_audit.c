@@ -51,6 +51,22 @@ static const char *lacked_text(enum ipp_need need)
     return NULL;
 }
 
+#define ODD_MAX 128u
+
+static const char *odd_text(const struct ipp_exchange *ex, char dst[ODD_MAX])
+{
+    struct writer w = writer_of(dst, ODD_MAX - 1);
+
+    for (unsigned bit = 1; bit <= IPP_URI_NOTED; bit <<= 1) {
+        if (!(ex->odd & bit))
+            continue;
+        write_text(&w, w.n ? "," : "");
+        write_text(&w, ipp_uri_warning_code(bit));
+    }
+    dst[w.n] = '\0';
+    return w.n ? dst : NULL;
+}
+
 static unsigned findings_of(const struct ipp_exchange *ex, struct record_finding *v)
 {
     unsigned n = ex->result ? ex->result->n_findings : 0;
@@ -178,7 +194,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
     struct ipp_server *s = ex->server;
     struct record_finding findings[FINDINGS_MAX];
     const char *causes[CAUSES];
-    char client[ADDRESS_TEXT_MAX], required[48], why[WHOLE_WHY_MAX];
+    char client[ADDRESS_TEXT_MAX], required[48], odd[ODD_MAX], why[WHOLE_WHY_MAX];
     uint64_t now = loop_now_us(s->env.loop);
     struct record_print p = {
         .operation = ex->operation ? ex->operation->name : NULL,
@@ -188,6 +204,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
         .channel = ipp_channel_name(ex->level.channel),
         .required = required_text(ex, required),
         .lacked = lacked_text(ex->lacks),
+        .odd = odd_text(ex, odd),
         .auth = ex->who.by,
         .status = ex->answered_ipp ? ipp_status_name(ex->ipp_status) : NULL,
         .pages = ex->result ? ex->result->pages : 0,

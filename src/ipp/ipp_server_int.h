@@ -126,6 +126,7 @@ struct ipp_exchange {
     struct ipp_identity who;
     struct ipp_demand demand;
     enum ipp_need lacks; /* what it was refused for */
+    unsigned odd;        /* of its URIs: IPP_URI_NOTED */
     bool is_operator;
     bool about_all; /* printers */
     struct login_waiter *login_waiter;

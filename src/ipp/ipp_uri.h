@@ -51,8 +51,10 @@ const char *ipp_uri_why_text(enum ipp_uri_why why);
 #define IPP_URI_NORMALISED 8u  /* http or https, taken for ipp or ipps */
 #define IPP_URI_HAS_USER   16u /* user or password: a client warns, a gateway refuses */
 #define IPP_URI_EARLIER    32u /* AUTH before the last segment, where it means nothing: likewise */
-/* What a gateway refuses in URIs that it serves. */
+/* What a gateway refuses in URIs that it serves, and what it notes: lists that do not say what
+ * somebody may have meant by them. */
 #define IPP_URI_REFUSED (IPP_URI_HAS_USER | IPP_URI_EARLIER)
+#define IPP_URI_NOTED   (IPP_URI_REDUNDANT | IPP_URI_DUPLICATE | IPP_URI_IN_QUERY)
 
 /* The code of one bit, for logs ("auth-list-redundant"), and its sentence; static. "?" for what is
  * not one bit of the above. */

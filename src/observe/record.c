@@ -240,6 +240,7 @@ static void add_print(struct json *j, const struct record_print *p)
     add_span(j, "offered", p->offered);
     add_word(j, "required", p->required);
     add_word(j, "lacked", p->lacked);
+    add_word(j, "odd", p->odd);
     add_word(j, "auth", p->auth);
     add_span(j, "agent", p->agent);
     add_word(j, "status", p->status);

@@ -566,6 +566,17 @@ class TestDemandsOfUris:
         is_canceled = (operation, wanted) == (CANCEL_JOB, OK)  # and nothing was done where it was refused
         assert Client(gateway).ask(by_uri(CANCEL_JOB, job.uri)).answer == (ipp.NOT_POSSIBLE if is_canceled else OK)
 
+    @pytest.mark.parametrize("uri, target, odd", [
+        (OPEN + ";AUTH=TLS", "/", None), (OPEN + ";AUTH=TLS,SSL3", "/", "auth-list-redundant"),
+        (OPEN.replace("ipp:", "ipps:") + ";AUTH=TLS", "/", "auth-list-redundant"), (OPEN, "/;AUTH=TLS,TLS", "auth-token-repeated"),
+        (OPEN + "?;AUTH=TLS", "/", "auth-in-query"),
+        (OPEN + ";AUTH=TLS,SSL3,TLS", "/", "auth-list-redundant,auth-token-repeated")])
+    def test_odd(self, gateway, uri, target, odd):
+        """Lists that do not say what somebody may have meant by them are taken, and recorded."""
+        with Client(gateway, "implicit").connect() as wire:
+            assert wire.ask(request(VALIDATE_JOB, uri), target).code == OK
+            assert wire.record(gateway, operation="Validate-Job")["print"].get("odd") == odd
+
     @pytest.mark.parametrize("scheme", ["ipps", "https"])
     def test_schemes(self, gateway, scheme):
         message = request(VALIDATE_JOB, f"{scheme}://localhost/ipp/open")
