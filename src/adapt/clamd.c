@@ -14,6 +14,7 @@
 
 #include "adapt/clamd_int.h"
 #include "base/log.h"
+#include "observe/record_upstream.h"
 
 #define CONNECT_MS     5000u
 #define IDLE_MS        15000u /* below IdleTimeout, by which clamd closes (30 s) */
@@ -48,6 +49,7 @@ struct clamd_job {
     clamd_fn done;
     void *arg;
     struct clamd_answer answer;
+    bool was_sent; /* or at least begun */
     bool is_ended;
 };
 
@@ -55,6 +57,7 @@ struct clamd {
     struct loop *loop;
     struct clamd_settings settings;
     struct clamd_health *health;
+    struct record_upstream *way; /* for records: all connections are alike; or NULL */
     struct conn *conns;
     struct clamd_job *queue, *copying, *ended;
     struct task tell;
@@ -85,6 +88,40 @@ static void recount(struct clamd *c)
 
 /* ---- the end of a job ---- */
 
+static struct record_upstream *way_new(const struct clamd *c, const sallyport_report *report,
+                                       const struct clamd_answer *a)
+{
+    char address[ADDRESS_TEXT_MAX];
+    const struct record_upstream_facts f = {
+        .name = {"clamd", address_text(&c->settings.address, address)},
+        .report = report,
+        .err = a ? a->err : OK,
+        .error_text = a ? a->text : NULL,
+    };
+
+    return record_upstream_new(&f);
+}
+
+static void tell(struct clamd_job *j)
+{
+    struct record_upstream *way = NULL;
+
+    if (j->was_sent)
+        way = record_upstream_ref(j->owner->way);
+    else if (j->answer.verdict == CLAMD_ERROR)
+        way = way_new(j->owner, NULL, &j->answer);
+    j->answer.upstream = way;
+    j->done(j->arg, &j->answer);
+    record_upstream_unref(way);
+}
+
+static void clamd_release(struct clamd *c)
+{
+    clamd_health_unref(c->health);
+    record_upstream_unref(c->way);
+    free(c);
+}
+
 static void tell_run(struct task *t)
 {
     struct clamd *c = CONTAINER_OF(t, struct clamd, tell);
@@ -93,14 +130,12 @@ static void tell_run(struct task *t)
         struct clamd_job *j = c->ended;
 
         DL_DELETE(c->ended, j);
-        j->done(j->arg, &j->answer);
+        tell(j);
         free(j);
     }
     c->telling = false; /* not before: a call-back may free the whole */
-    if (c->dead) {
-        clamd_health_unref(c->health);
-        free(c);
-    }
+    if (c->dead)
+        clamd_release(c);
 }
 
 static void count_end(struct clamd *c, const struct clamd_answer *a)
@@ -481,6 +516,7 @@ static void conn_give(struct conn *k, struct clamd_job *j)
     k->state = CONN_BUSY;
     k->job = j;
     j->conn = k;
+    j->was_sent = true;
     if (j->by_fd)
         clamd_session_fildes(k->session, j->file);
     else
@@ -638,7 +674,7 @@ static bool job_end_early(struct clamd_job *j, const struct clamd_health_report 
     if (h->scan_max > 0 && h->scan_max < max)
         max = h->scan_max;
     if (clamd_health_is_down(h))
-        job_fail(j, ERR_UPSTREAM, h->why);
+        job_fail(j, h->refused ? ERR_POLICY : ERR_UPSTREAM, h->why);
     else if (j->len > max)
         job_end_with(j, CLAMD_LIMIT, OK, "larger than the daemon looks into");
     else
@@ -715,12 +751,15 @@ enum err clamd_new(struct loop *l, const struct clamd_settings *s, struct clamd_
                    struct clamd **ret)
 {
     struct clamd *c = calloc(1, sizeof *c);
+    sallyport_report *report = NULL;
 
     if (!c)
         return ERR_NOMEM;
     c->loop = l;
     c->settings = *s;
     c->health = clamd_health_ref(h);
+    (void)sallyport_report_new(NULL, &report); /* clear: there is one for all */
+    c->way = way_new(c, report, NULL);
     c->tell.run = tell_run;
     c->retry = (struct timer){.fire = on_retry, .at_ms = UINT64_MAX};
     *ret = c;

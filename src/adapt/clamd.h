@@ -27,6 +27,8 @@ struct clamd_settings {
     const char *refused;            /* the monitor begins with clamd_monitor_refuse(); or NULL */
 };
 
+struct record_upstream;
+
 #define CLAMD_VERSION_MAX 96
 
 /* What the monitor found out. Any thread reads; only the monitor writes. */
@@ -94,6 +96,9 @@ struct clamd_answer {
     enum clamd_verdict verdict;
     enum err err;
     char text[FINDING_NAME_MAX];
+    /* For the record: the connection that the file went over, or could not go over. Borrowed for
+     * the call; NULL: it was not asked. */
+    struct record_upstream *upstream;
 };
 typedef void (*clamd_fn)(void *arg, const struct clamd_answer *a);
 

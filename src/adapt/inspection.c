@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "adapt/worker_wire.h"
+#include "observe/record_upstream.h"
 
 #define CLAMD_AHEAD  4u /* objects of one body that are with clamd at once */
 #define ENCODED(enc) ((enc).n > 0 && !span_ieq((enc), SPAN("identity")))
@@ -31,6 +32,7 @@ struct inspection {
     struct inspection_request req; /* fd -1: handed on, or closed */
     struct scan_result result;
     struct object_table *objects;
+    struct record_upstream *upstream;
     int objects_fd;   /* -1: none */
     uint64_t charged; /* of the memory budget, for it */
     struct worker_job *worker;
@@ -91,6 +93,7 @@ static void inspection_stop(struct inspection *s)
 static void inspection_free(struct inspection *s)
 {
     object_table_unref(s->objects);
+    record_upstream_unref(s->upstream);
     free(s);
 }
 
@@ -101,6 +104,7 @@ static void tell_run(struct task *t)
     if (!s->dead) {
         struct inspection_result r = {
             .scan = s->result,
+            .upstream = s->upstream,
             .objects = s->objects,
             .cached = s->cached,
             .out_of_steps = s->out_of_steps,
@@ -196,6 +200,15 @@ static void clamd_judge(struct inspection *s, const struct clamd_slot *slot,
 
 static void clamd_next(struct inspection *s);
 
+/* Of several parts the one that failed. */
+static void note_upstream(struct inspection *s, const struct clamd_answer *a)
+{
+    if (s->upstream && a->verdict != CLAMD_ERROR)
+        return;
+    record_upstream_unref(s->upstream);
+    s->upstream = record_upstream_ref(a->upstream);
+}
+
 static void on_clamd(void *arg, const struct clamd_answer *a)
 {
     struct clamd_slot *slot = arg;
@@ -205,6 +218,7 @@ static void on_clamd(void *arg, const struct clamd_answer *a)
     s->n_slots--;
     s->clamd_us = loop_now_us(s->inspector->env.loop) - s->clamd_start_us;
     clamd_judge(s, slot, a);
+    note_upstream(s, a);
     clamd_next(s); /* the others are heard as well: one that fails must not silence them */
 }
 

@@ -29,10 +29,11 @@ void inspector_set_clamd(struct inspector *i, struct clamd *clamd);
 
 struct inspection_result {
     struct scan_result scan;
-    struct object_table *objects; /* NULL: one object, the body itself; borrowed for the call */
-    bool cached;                  /* from the cache, or from a scan that somebody else did */
-    bool out_of_steps;            /* its types were not all judged */
-    uint64_t worker_us, clamd_us; /* 0: not asked */
+    struct record_upstream *upstream; /* clamd's, borrowed for the call; NULL: it was not asked */
+    struct object_table *objects;     /* NULL: one object, the body itself; borrowed for the call */
+    bool cached;                      /* from the cache, or from a scan that somebody else did */
+    bool out_of_steps;                /* its types were not all judged */
+    uint64_t worker_us, clamd_us;     /* 0: not asked */
 };
 typedef void (*inspection_fn)(void *arg, const struct inspection_result *result);
 

@@ -12,6 +12,7 @@
 #include "protect/tls_context.h"
 
 struct remote_scan;
+struct record_upstreams;
 
 struct remote_scan_request {
     const char *url;             /* of the service; outlives the scan */
@@ -24,6 +25,9 @@ struct remote_scan_request {
     uint64_t len;
     struct span name;     /* of the file; copied */
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */
+    /* Gets the connection that the file went over, or that was refused; NULL: nobody asks. Lives
+     * until |done|, or cancel(). */
+    struct record_upstreams *upstreams;
     /* Once, never inside the call, not after cancel(). A service that hands back another file has
      * blocked this one: nobody takes the other one over. */
     void (*done)(void *arg, const struct scan_result *r);

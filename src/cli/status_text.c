@@ -353,6 +353,24 @@ static void add_who(const json_t *r, struct buf *out)
     add_row(out, "host", ask_text(r, "url_host"));
 }
 
+/* Of each: to whom, how, who was there, and why not. */
+static void add_upstreams(const json_t *r, struct buf *out)
+{
+    size_t i;
+    const json_t *u;
+
+    json_array_foreach(json_object_get(r, "upstream"), i, u)
+    {
+        const char *how = ask_text(u, "how"), *peer = ask_text(u, "peer");
+        const char *why =
+            *ask_text(u, "error_text") ? ask_text(u, "error_text") : ask_text(u, "why");
+
+        plain_text_line(out, "%-11s %s %s%s%s%s%s%s%s", "upstream", ask_text(u, "to"),
+                        ask_text(u, "address"), *how ? ", protection " : "", how,
+                        *peer ? ", peer " : "", peer, *why ? ": " : "", why);
+    }
+}
+
 static void add_what(const json_t *r, struct buf *out)
 {
     add_row(out, "file", ask_text(r, "file"));
@@ -467,6 +485,7 @@ void status_record_text(const json_t *record, const struct ask *a, struct buf *o
 {
     add_row(out, "id", ask_text(record, "id"));
     add_who(record, out);
+    add_upstreams(record, out);
     add_what(record, out);
     add_verdict(record, out);
     add_advice(record, a, out);

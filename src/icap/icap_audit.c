@@ -151,6 +151,8 @@ void icap_audit_finish(struct icap_transaction *tx)
         .user = about ? span_of(about->user) : SPAN_NONE,
         .tenant = tx->tenant ? tx->tenant->name : NULL,
         .session = tx->session ? session_id(tx->session) : NULL,
+        .upstreams = &tx->upstream,
+        .n_upstreams = tx->upstream != NULL,
         .service = tx->service ? tx->service->set->name : NULL,
         .method = tx->has_method ? icap_method_name(tx->method) : NULL,
         .url_host = about ? span_of(about->host) : SPAN_NONE,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "icap/icap_client_status.h"
+#include "observe/record_upstream.h"
 
 #define HEAD_MAX     8192u
 #define PREVIEW_MAX  4096u
@@ -39,6 +40,7 @@ struct icap_client {
     struct upstream *upstream;
     struct upstream_ticket *ticket;
     struct stream *stream;
+    struct record_upstream *way; /* for records: |stream|, or the last one */
     struct icap_client_engine *engine;
     struct slice leftover;
     struct timer timer;
@@ -71,8 +73,30 @@ static void set_timer(struct icap_client *c, uint64_t at_ms);
 
 /* ---- the end of a file ---- */
 
+/* Takes |way| over. */
+static void set_way(struct icap_client *c, struct record_upstream *way)
+{
+    record_upstream_unref(c->way);
+    c->way = way;
+}
+
+static struct record_upstream_name way_name(const struct icap_client *c)
+{
+    return (struct record_upstream_name){.to = "icap", .address = c->set.host_header};
+}
+
+/* How it is protected, and what the server has said of it since. */
+static void note_way(struct icap_client *c)
+{
+    const struct record_upstream_name name = way_name(c);
+
+    set_way(c, record_upstream_ref(record_upstream_of(c->stream, &name, NULL)));
+}
+
 static void drop_connection(struct icap_client *c, bool reusable)
 {
+    if (c->stream)
+        note_way(c);
     timer_clear(c->loop, &c->timer);
     block_unref(c->leftover.block);
     c->leftover = (struct slice){0};
@@ -647,12 +671,16 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
     struct icap_client *c = arg;
     sallyport_how how = {.size = sizeof how};
 
+    const struct record_upstream_name name = way_name(c);
+
     c->ticket = NULL;
     if (!stream) {
+        set_way(c, record_upstream_refused(c->upstream, &name, err, why));
         client_fail(c, err, why);
         return;
     }
     c->stream = stream;
+    note_way(c);
     c->reused = reused;
     if (!reused)
         c->since_ms = loop_now_ms(c->loop);
@@ -724,11 +752,17 @@ void icap_client_free(struct icap_client *c)
         upstream_cancel(c->ticket);
     drop_connection(c, false);
     file_unref(c->ref);
+    set_way(c, NULL);
     upstream_free(c->upstream);
     EVP_MD_CTX_free(c->sha);
     c->dead = true;
     if (!c->telling)
         free(c);
+}
+
+struct record_upstream *icap_client_upstream(const struct icap_client *c)
+{
+    return c->way;
 }
 
 void icap_client_give_up(struct icap_client *c, enum err err, const char *why)
@@ -768,6 +802,7 @@ static enum err client_start(struct icap_client *c, icap_client_fn done, void *a
 {
     c->done = done;
     c->arg = arg;
+    set_way(c, NULL);
     c->retried = false;
     c->denied = c->pauses = 0;
     c->result = (struct icap_client_result){0};

@@ -10,6 +10,7 @@
 #include "net/upstream.h"
 
 struct icap_client;
+struct record_upstream;
 
 /* Who asks (RFC 7617, draft-cameron-secure-icap-bcp-00): goes with every request, because servers
  * differ in which ones they look at, and only over a connection that is confidential and whose
@@ -78,6 +79,9 @@ NODISCARD enum err icap_client_scan(struct icap_client *c, const struct icap_cli
 /* Asks OPTIONS alone: PASS for a 2xx answer, with its |status| and |istag|; ERROR otherwise. Like
  * icap_client_scan() in everything else. */
 NODISCARD enum err icap_client_ask(struct icap_client *c, icap_client_fn done, void *arg);
+/* For a record: the connection that the file that is under way, or was the last one, went over or
+ * could not go over. NULL: there is none. Borrowed until the next file. */
+struct record_upstream *icap_client_upstream(const struct icap_client *c);
 /* Ends what is under way, if anything is: its connection is closed, and |done| hears |err| and
  * |why|, unless it has a result already. */
 void icap_client_give_up(struct icap_client *c, enum err err, const char *why);

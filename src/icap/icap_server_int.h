@@ -139,10 +139,11 @@ struct icap_transaction {
     bool scan_slot;  /* holds one of env.scans */
     uint64_t client; /* whose */
     struct icap_scan_wait scan_wait;
-    struct scan_result *result;   /* NULL until there is one */
-    struct object_table *objects; /* NULL: one */
-    bool strip_range;             /* the answer is the request without Range */
-    bool pass_fragment;           /* a fragment passes, uninspected */
+    struct scan_result *result;       /* NULL until there is one */
+    struct object_table *objects;     /* NULL: one */
+    struct record_upstream *upstream; /* the engine elsewhere that was asked; NULL: none */
+    bool strip_range;                 /* the answer is the request without Range */
+    bool pass_fragment;               /* a fragment passes, uninspected */
     struct icap_slow slow;
     struct icap_detached *detached; /* NULL: the client waits */
     struct file_ref *fetch;         /* FLOW: the answer's body is this file from |fetched| on */

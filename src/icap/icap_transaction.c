@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "icap/icap_server_int.h"
+#include "observe/record_upstream.h"
 
 #define FLOW_HIGH \
     (64u << 10) /* answer bytes queued in the engine before the body waits in |body| */
@@ -321,6 +322,7 @@ static NODISCARD bool tx_keep_result(struct icap_transaction *tx,
     tx->causes = scan_result_causes(&result->scan);
     tx->objects = result->objects ? object_table_ref(result->objects) : NULL;
     tx->cached = result->cached;
+    tx->upstream = record_upstream_ref(result->upstream);
     return true;
 }
 
@@ -870,6 +872,8 @@ void icap_transaction_free(struct icap_transaction *tx)
     icap_snapshot_unref(tx->snapshot);
     free(tx->result);
     object_table_unref(tx->objects);
+    if (tx->upstream)
+        record_upstream_unref(tx->upstream);
     tx_keep(tx->server, tx);
 }
 

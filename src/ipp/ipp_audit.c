@@ -216,6 +216,8 @@ void ipp_audit_finish(struct ipp_exchange *ex)
         .tenant = ex->who.tenant ? ex->who.tenant->name : NULL,
         .session = ex->session ? session_id(ex->session) : NULL,
         .print = &p,
+        .upstreams = ex->upstreams.v,
+        .n_upstreams = ex->upstreams.n,
         .http_status = ex->http_status,
         .body_len = ex->document_len,
         .sha256 = ex->document_ended ? ex->sha256 : NULL,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observe/record_upstream.h"
+
 #define ROUNDS_MAX  16u
 #define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
 #define SEGMENT_MAX (1u << 20)
@@ -25,6 +27,31 @@ static void backend_free_if_last(struct ipp_backend *b)
     free(b);
 }
 
+static struct record_upstream_name name_of(const struct ipp_backend *b)
+{
+    return (struct record_upstream_name){.to = "backend", .address = b->host};
+}
+
+void ipp_errand_note(struct ipp_errand *e, const sallyport_why *why)
+{
+    const struct record_upstream_name name = name_of(e->backend);
+
+    if (e->r.upstreams)
+        record_upstreams_add(e->r.upstreams, record_upstream_of(e->stream, &name, why));
+}
+
+static void note_refused(struct ipp_errand *e, enum err err)
+{
+    const struct record_upstream_name name = name_of(e->backend);
+    struct record_upstream *u;
+
+    if (!e->r.upstreams)
+        return;
+    u = record_upstream_refused(e->backend->pool, &name, err, e->detail);
+    record_upstreams_add(e->r.upstreams, u);
+    record_upstream_unref(u);
+}
+
 /* Gives the connection back: it is good for another request if this one ended well. */
 static void let_go(struct ipp_errand *e, bool reusable)
 {
@@ -32,6 +59,8 @@ static void let_go(struct ipp_errand *e, bool reusable)
     if (e->ticket)
         upstream_cancel(e->ticket);
     e->ticket = NULL;
+    if (e->stream && e->answer.sent)
+        ipp_errand_note(e, NULL);
     if (e->stream)
         upstream_put(e->backend->pool, e->stream, reusable && e->leftover.len == 0);
     e->stream = NULL;
@@ -306,10 +335,12 @@ static void on_stream(void *arg, unsigned events)
 {
     struct ipp_errand *e = arg;
 
-    if (events & STREAM_OPEN)
+    if (events & STREAM_OPEN) {
         ipp_errand_handshaken(e);
-    else if (events & STREAM_FAILED)
+    } else if (events & STREAM_FAILED) {
+        ipp_errand_note(e, NULL);
         ipp_errand_end(e, ERR_TLS, stream_error(e->stream));
+    }
     if (!e->stream || e->upgrade == UPGRADE_HANDSHAKE)
         return;
     stream_arm(e->stream, 0); /* told; the pump asks again */
@@ -364,6 +395,7 @@ static void on_connected(void *arg, struct stream *stream, bool reused, enum err
     e->ticket = NULL;
     if (!stream) {
         (void)span_copy(span_of(why), e->detail, sizeof e->detail);
+        note_refused(e, err);
         ipp_errand_end(e,
                        err == ERR_NOMEM || err == ERR_DRAINING || err == ERR_TIMEOUT ||
                                err == ERR_POLICY

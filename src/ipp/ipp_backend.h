@@ -15,6 +15,7 @@
 #include "net/upstream.h"
 
 struct ipp_backend;
+struct record_upstreams;
 
 /* What all loops know of a printer. Counted; any thread. */
 struct ipp_backend_known;
@@ -73,7 +74,10 @@ struct ipp_backend_request {
     bool hurried;          /* less than others wait: that it took longer says nothing of it */
     struct buf *spare;     /* its memory is taken for the answer, if it has any then; NULL: none.
                               Lives until |done| */
-    ipp_backend_fn done;   /* once, never inside the call; not after ipp_errand_cancel() */
+    /* Gets the connection that it went over, or that was refused; NULL: nobody asks. Lives until
+     * |done|, or until it is cancelled. */
+    struct record_upstreams *upstreams;
+    ipp_backend_fn done; /* once, never inside the call; not after ipp_errand_cancel() */
     void *arg;
 };
 /* A request without a document that finds its connection dead is tried again on a fresh one; one

@@ -62,6 +62,8 @@ uint64_t ipp_errand_len(const struct ipp_errand *e);
 extern const char ipp_errand_unprotected[]; /* what is said of one that is not as is demanded */
 /* The answer is told on a turn of its own. |why| is copied. */
 void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why);
+/* For the record: the connection that there is, and |why| it is not used; NULL: it is. */
+void ipp_errand_note(struct ipp_errand *e, const sallyport_why *why);
 /* Once more, on another connection. */
 void ipp_errand_again(struct ipp_errand *e);
 

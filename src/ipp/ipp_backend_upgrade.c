@@ -61,6 +61,7 @@ void ipp_errand_handshaken(struct ipp_errand *e)
         stream_check_system(e->stream, &b->set.system, &why) != OK) {
         (void)span_copy(span_of(protect_refusal_text(&why, stream_report(e->stream), text)),
                         e->detail, sizeof e->detail);
+        ipp_errand_note(e, &why);
         ipp_errand_end(e, ERR_POLICY, ipp_errand_unprotected);
     } else if (http_client_switched(e->engine) != OK) {
         ipp_errand_end(e, ERR_BUG, "the engine does not switch");

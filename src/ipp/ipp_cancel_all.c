@@ -31,7 +31,7 @@ static void begin_request(struct ipp_exchange *ex, struct ipp_writer *w, uint16_
 static enum err ask(struct ipp_exchange *ex, struct ipp_writer *w, ipp_backend_fn done)
 {
     struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
-    struct ipp_backend_request r = {.done = done, .arg = ex};
+    struct ipp_backend_request r = {.upstreams = &ex->upstreams, .done = done, .arg = ex};
 
     TRY(ipp_write_end(w));
     if (!b)

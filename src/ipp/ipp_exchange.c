@@ -84,6 +84,7 @@ void ipp_exchange_finish(struct ipp_exchange *ex)
     if (ex->came.settings)
         listener_settings_unref(ex->came.settings);
     sallyport_report_free(ex->came.report);
+    record_upstreams_done(&ex->upstreams);
     chain_done(&ex->early);
     session_unref(ex->session);
     buf_done(&ex->attributes);

@@ -283,7 +283,7 @@ static void on_more(void *arg, const struct ipp_backend_answer *a)
 static bool ask_for_more(struct ipp_exchange *ex)
 {
     struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
-    struct ipp_backend_request r = {.done = on_more, .arg = ex};
+    struct ipp_backend_request r = {.upstreams = &ex->upstreams, .done = on_more, .arg = ex};
 
     buf_reset(&ex->out);
     if (!b || ipp_forward_translate(ex, ex->printer, &ex->out) != OK)
@@ -418,6 +418,7 @@ static void send_request(struct ipp_exchange *ex, bool with_document)
     struct ipp_backend_request r = {
         .document = with_document && !ex->creating ? ex->document : NULL,
         .spare = &ex->server->answer_spare,
+        .upstreams = &ex->upstreams,
         .done = on_answer,
         .arg = ex,
     };

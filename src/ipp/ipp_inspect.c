@@ -81,6 +81,7 @@ static void start_elsewhere(struct ipp_exchange *ex, int fd)
         .len = ex->document_len,
         .name = span_of(ex->name.text),
         .deadline_ms = loop_now_ms(ex->server->env.loop) + ex->printer->set->deadline_ms,
+        .upstreams = &ex->upstreams,
         .done = on_remote,
         .arg = ex,
     };
@@ -141,6 +142,7 @@ static void on_result(void *arg, const struct inspection_result *r)
         ex->objects = r->objects ? object_table_ref(r->objects) : NULL;
         ex->cached = r->cached;
     }
+    record_upstreams_add(&ex->upstreams, r->upstream);
     if (ex->leaving) /* the client is being told that it takes longer */
         return;
     ipp_document_judge(ex);

@@ -101,6 +101,7 @@ static enum err ask_printer(struct ask *a)
     const struct ipp_backend_request r = {
         .attributes = buf_span(&a->octets),
         .deadline_ms = until_ms,
+        .upstreams = &ex->upstreams,
         .done = on_answer,
         .arg = a,
     };

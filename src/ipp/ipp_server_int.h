@@ -26,6 +26,7 @@
 #include "ipp/ipp_jobs.h"
 #include "ipp/ipp_server.h"
 #include "ipp/ipp_translate.h"
+#include "observe/record_upstream.h"
 
 /* Jobs of one request, besides its target. */
 #define IPP_OTHERS_MAX 64u
@@ -209,8 +210,9 @@ struct ipp_exchange {
     bool answered_ipp;
     enum err err;
     char why[256];
-    char detail[200];      /* more of it, which clients are not told */
-    const char *rule_name; /* what refused it, in words; static, or the snapshot's */
+    char detail[200];                  /* more of it, which clients are not told */
+    const char *rule_name;             /* what refused it, in words; static, or the snapshot's */
+    struct record_upstreams upstreams; /* over which it went on */
 };
 
 /* ---- ipp_server.c ---- */

@@ -19,6 +19,8 @@ struct upstream_conn {
     struct dial *dial;
     bool used; /* has carried a transaction */
     struct timer idle;
+    void *note; /* of its users; NULL: none */
+    void (*drop_note)(void *note);
     struct upstream_conn *prev, *next; /* in the idle list, or among those being made */
 };
 
@@ -32,6 +34,7 @@ struct upstream {
     unsigned n_open;                      /* connections in any state */
     struct upstream_ticket *first, *last; /* waiting for a place */
     unsigned n_tickets;
+    const struct upstream_refusal *refusal; /* while that is told */
     bool freed;
 };
 
@@ -98,6 +101,8 @@ static void idle_remove(struct upstream_conn *c)
 static void conn_free(struct upstream_conn *c)
 {
     stream_close(c->stream, 0);
+    if (c->note)
+        c->drop_note(c->note);
     c->pool->n_open--;
     free(c);
 }
@@ -247,6 +252,7 @@ static void on_dialed(void *arg, struct stream *s, enum err e, const char *why)
     struct upstream_conn *c = arg;
     struct upstream *u = c->pool;
     struct upstream_ticket *t = c->ticket;
+    const struct upstream_refusal *refusal = dial_refusal(c->dial);
 
     c->dial = NULL;
     conn_unlink(&u->dialing, c);
@@ -258,7 +264,9 @@ static void on_dialed(void *arg, struct stream *s, enum err e, const char *why)
     }
     conn_free(c);
     /* We are in the run-next queue already, and |why| does not outlive this call. */
+    u->refusal = refusal;
     t->fn(t->arg, NULL, false, e, why);
+    u->refusal = NULL;
     if (!u->freed)
         serve_queue(u);
     ticket_free(t);
@@ -399,6 +407,28 @@ void upstream_put(struct upstream *u, struct stream *s, bool reusable)
             oldest = oldest->next;
         idle_close(oldest);
     }
+}
+
+const struct upstream_refusal *upstream_refused(const struct upstream *u)
+{
+    return u->refusal;
+}
+
+void upstream_set_note(struct stream *s, void *note, void (*drop)(void *note))
+{
+    struct upstream_conn *c = s->owner;
+
+    if (c->note)
+        c->drop_note(c->note);
+    c->note = note;
+    c->drop_note = drop;
+}
+
+void *upstream_note(const struct stream *s)
+{
+    const struct upstream_conn *c = s->owner;
+
+    return c->note;
 }
 
 /* Life. */

@@ -46,4 +46,18 @@ void upstream_cancel(struct upstream_ticket *t);
 /* Gives it back; |reusable| false closes it (with close_notify and FIN). */
 void upstream_put(struct upstream *u, struct stream *s, bool reusable);
 
+/* Inside a call-back without a stream: what came of a connection that was made and could not be
+ * used. |report| is borrowed for the call. NULL: none was made. */
+struct upstream_refusal {
+    sallyport_report *report;
+    bool by_policy;    /* TLS was there, or none was asked for */
+    sallyport_why why; /* then: its strings are static */
+};
+const struct upstream_refusal *upstream_refused(const struct upstream *u);
+
+/* Something of the users' of a connection that the pool gave: |drop| is called when the connection
+ * ends, or gets another one. NULL: nothing. */
+void upstream_set_note(struct stream *s, void *note, void (*drop)(void *note));
+void *upstream_note(const struct stream *s);
+
 #endif

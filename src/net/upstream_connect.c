@@ -38,6 +38,7 @@ struct dial {
     struct stream *stream;
     struct timer deadline, turn; /* of all, of one address */
     bool started, done;
+    struct upstream_refusal refusal; /* with a report: there was a connection */
     enum err err;
     char why[WHY_MAX];
 };
@@ -64,7 +65,13 @@ static void run_done(struct task *t)
         d->fn(d->arg, s, d->err, d->why);
     else
         stream_close(s, 0);
+    sallyport_report_free(d->refusal.report);
     free(d);
+}
+
+const struct upstream_refusal *dial_refusal(const struct dial *d)
+{
+    return d->refusal.report ? &d->refusal : NULL;
 }
 
 /* |d->stream| is handed out, or is closed here when |e|. */
@@ -112,29 +119,40 @@ static void on_deadline(struct timer *t)
 
 /* TLS and policy. */
 
+/* The stream ends with the refusal. */
+static void keep_report(struct dial *d)
+{
+    d->refusal.report = protect_report_keep(stream_report(d->stream));
+}
+
 static void check_policy(struct dial *d)
 {
     const struct upstream_settings *s = d->settings;
+    sallyport_why *why = &d->refusal.why;
     char text[PROTECT_WHY_MAX];
-    sallyport_why why;
 
     stream_arm(d->stream, 0);
-    if (protect_policy_check(&s->policy, stream_report(d->stream), &why) != OK ||
-        stream_check_system(d->stream, &s->system, &why) != OK)
-        fail(d, ERR_POLICY, "refused to use",
-             protect_refusal_text(&why, stream_report(d->stream), text));
-    else
+    if (protect_policy_check(&s->policy, stream_report(d->stream), why) == OK &&
+        stream_check_system(d->stream, &s->system, why) == OK) {
         finish(d, OK);
+        return;
+    }
+    keep_report(d);
+    d->refusal.by_policy = true;
+    fail(d, ERR_POLICY, "refused to use",
+         protect_refusal_text(why, stream_report(d->stream), text));
 }
 
 static void on_stream(void *arg, unsigned events)
 {
     struct dial *d = arg;
 
-    if (events & STREAM_FAILED)
+    if (events & STREAM_FAILED) {
+        keep_report(d);
         fail(d, stream_failure(d->stream), "cannot use", stream_error(d->stream));
-    else if (events & STREAM_OPEN)
+    } else if (events & STREAM_OPEN) {
         check_policy(d);
+    }
 }
 
 static void become_stream(struct dial *d)

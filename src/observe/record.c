@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "observe/record_int.h"
+#include "observe/record_upstream.h"
 
 #define ID_LOOP_BITS    12
 #define ID_COUNTER_BITS 40
@@ -143,13 +145,15 @@ static void add_first_why(struct json *j, const sallyport_why *why)
     json_i64(j, "why_raw", why->raw);
 }
 
-/* The first thing that was wrong, and what the listener's verification-flags overlooked of the
- * peer's certificate. */
-static void add_why(struct json *j, const sallyport_report *report)
+/* The first thing that was wrong (|first|: before all that |report| has), and what the listener's
+ * verification-flags overlooked of the peer's certificate. */
+INLINE void add_why(struct json *j, const sallyport_report *report, const sallyport_why *first)
 {
     sallyport_why why = {.size = sizeof why};
-    bool wrong = false;
+    bool wrong = first != NULL;
 
+    if (first)
+        add_first_why(j, first);
     for (size_t i = 0; sallyport_report_why(report, i, &why) == 0; i++) {
         bool tolerated = strcmp(why.code, "tolerated") == 0;
 
@@ -161,13 +165,13 @@ static void add_why(struct json *j, const sallyport_report *report)
     }
 }
 
-static void add_protection(struct json *j, const sallyport_report *report)
+INLINE void put_protection(struct json *j, const sallyport_report *report,
+                           const sallyport_why *first)
 {
     sallyport_how how = {.size = sizeof how};
 
-    if (!report || sallyport_report_how(report, &how) != 0)
+    if (sallyport_report_how(report, &how) != 0)
         return;
-    json_open(j, "protection", '{');
     add_word(j, "how", sallyport_level_name(how.level));
     add_text(j, "version", how.protocol);
     add_text(j, "cipher", how.cipher);
@@ -178,8 +182,37 @@ static void add_protection(struct json *j, const sallyport_report *report)
     }
     add_text(j, "peer", sallyport_peer_text(sallyport_report_peer(report)));
     json_bool(j, "resumed", how.resumed != 0);
-    add_why(j, report);
+    add_why(j, report, first);
+}
+
+void record_put_protection(struct json *j, const sallyport_report *report, const sallyport_why *why)
+{
+    put_protection(j, report, why);
+}
+
+static void add_protection(struct json *j, const sallyport_report *report)
+{
+    if (!report)
+        return;
+    json_open(j, "protection", '{');
+    put_protection(j, report, NULL);
     json_close(j, '}');
+}
+
+/* Each is an object already. */
+static void add_upstreams(struct json *j, const struct record *r)
+{
+    json_open(j, "upstream", '[');
+    for (unsigned i = 0; i < r->n_upstreams; i++) {
+        struct span text = record_upstream_text(r->upstreams[i]);
+        char *p = json_begin(j, SPAN_NONE, text.n);
+
+        if (!p)
+            continue;
+        memcpy(p, text.p, text.n);
+        json_end(j, p + text.n);
+    }
+    json_close(j, ']');
 }
 
 static void add_findings(struct json *j, const struct record *r)
@@ -227,6 +260,8 @@ static void add_who(struct json *j, const struct record *r)
     add_text(j, "tenant", r->tenant);
     add_word(j, "session", r->session);
     add_protection(j, r->report);
+    if (r->n_upstreams)
+        add_upstreams(j, r);
 }
 
 static void add_print(struct json *j, const struct record_print *p)

@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "sallyport/report.h"
 
+struct record_upstream; /* record_upstream.h */
+
 #define RECORD_ID_LEN 20
 /* Unique per process start: |seed| (random, 6 bytes of it used), loop, counter; as 20 characters of
  * base 32 (digits and lower-case letters without i, l, o, u), with a closing NUL. */
@@ -49,10 +51,12 @@ struct record {
     struct span client_ip; /* X-Client-IP as the peer states it */
     struct span user;      /* X-Authenticated-User / X-Client-Username as the peer states it */
     const char *listener;
-    const char *tenant;               /* whose request it is */
-    const char *session;              /* id of the login */
-    const struct record_print *print; /* NULL: it was no request to a printer */
-    const sallyport_report *report;   /* HOW, WHO */
+    const char *tenant;                       /* whose request it is */
+    const char *session;                      /* id of the login */
+    const struct record_print *print;         /* NULL: it was no request to a printer */
+    const sallyport_report *report;           /* HOW, WHO */
+    struct record_upstream *const *upstreams; /* over which it went on */
+    unsigned n_upstreams;
     const char *service;
     const char *method;
     struct span url_host;         /* host of the encapsulated request; never the full URL */
@@ -81,7 +85,8 @@ struct record {
 };
 
 /* Appends the line, with its LF. The keys, in this order: time, id, follows, client, client_ip,
- * user, listener, tenant, session, protection{how, version, cipher, peer, resumed}, print{printer,
+ * user, listener, tenant, session, protection{how, version, cipher, peer, resumed},
+ * upstream[{to, address, how, ..., error, error_text}], print{printer,
  * operation, job, printer_job, channel, required, lacked, auth, agent, status, pages}, service,
  * method, url_host, icap_status, http_status, bytes_in, bytes_out, body_len, sha256, file, type,
  * sniffed, objects, verdict, action, cause, causes[], rule, exception, bypass, cached,

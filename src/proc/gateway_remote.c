@@ -8,6 +8,7 @@
 #include <utlist.h>
 
 #include "icap/icap_client.h"
+#include "observe/record_upstream.h"
 
 #define LANES      8u  /* files at once at one service */
 #define QUEUE_MAX  64u /* files that wait for one */
@@ -43,6 +44,7 @@ struct remote_scan {
     struct icap_client_file file;
     char name[256];
     struct timer timer;
+    struct record_upstreams *upstreams;
     void (*done)(void *arg, const struct scan_result *r);
     void *arg;
     bool told; /* or cancelled: what the client says is for nobody */
@@ -69,12 +71,19 @@ static void scan_free(struct remote_scan *s)
         timer_set(l, &p->idle, loop_now_ms(l) + IDLE_MS);
 }
 
+static void note(struct remote_scan *s)
+{
+    if (s->upstreams && s->lane)
+        record_upstreams_add(s->upstreams, icap_client_upstream(s->lane->client));
+}
+
 static void tell(struct remote_scan *s, const struct scan_result *r)
 {
     if (s->told)
         return;
     s->told = true;
     timer_clear(s->pool->remote->loop, &s->timer);
+    note(s);
     s->done(s->arg, r);
 }
 
@@ -368,6 +377,7 @@ static enum err start(void *scanner, const struct remote_scan_request *r, struct
     (void)span_copy(r->name, s->name, sizeof s->name);
     s->pool = p;
     s->file = (struct icap_client_file){.name = span_of(s->name), .fd = r->fd, .len = r->len};
+    s->upstreams = r->upstreams;
     s->done = r->done;
     s->arg = r->arg;
     s->timer.fire = on_deadline;
@@ -385,6 +395,7 @@ static void cancel(struct remote_scan *s)
 {
     s->told = true;
     timer_clear(s->pool->remote->loop, &s->timer);
+    note(s);
     drop(s);
 }
 

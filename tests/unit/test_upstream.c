@@ -132,9 +132,28 @@ struct ask {
     enum err err;
     char why[256];
     unsigned order;
+    struct upstream *pool;
+    bool was_refused, by_policy; /* there was a connection, and what a policy said of it */
+    char code[32];               /* the first reason against it */
 };
 
 static unsigned order;
+
+static void note_refusal(struct ask *a)
+{
+    const struct upstream_refusal *r = upstream_refused(a->pool);
+    sallyport_why why = {.size = sizeof why};
+
+    a->was_refused = r != NULL;
+    if (!r)
+        return;
+    a->by_policy = r->by_policy;
+    if (r->by_policy)
+        why = r->why;
+    else
+        assert_int_equal(sallyport_report_why(r->report, 0, &why), 0);
+    (void)snprintf(a->code, sizeof a->code, "%s", why.code);
+}
 
 static void on_got(void *arg, struct stream *s, bool reused, enum err e, const char *why)
 {
@@ -147,11 +166,12 @@ static void on_got(void *arg, struct stream *s, bool reused, enum err e, const c
     a->err = e;
     a->order = ++order;
     (void)snprintf(a->why, sizeof a->why, "%s", why);
+    note_refusal(a);
 }
 
 static void ask(struct scene *sc, struct ask *a, bool fresh)
 {
-    *a = (struct ask){.called = false};
+    *a = (struct ask){.pool = sc->pool};
     assert_int_equal(upstream_get(sc->pool, fresh, on_got, a, &a->ticket), OK);
     assert_false(a->called); /* never inside the call */
 }
@@ -426,6 +446,8 @@ static void test_tls(void **state)
     if (row->err) {
         if (!strstr(a.why, row->why))
             fail_msg("%s", a.why);
+        assert_true(a.was_refused && !a.by_policy);
+        assert_string_equal(a.code, row->expired ? "we-rejected-peer" : "wrong-peer");
         TURN_UNTIL(sc.l, sc.n_refused + sc.n_served > 0);
     } else {
         upstream_put(sc.pool, a.stream, true);
@@ -446,8 +468,44 @@ static void test_policy_on_clear(void **state)
     ask(&sc, &a, false);
     TURN_UNTIL(sc.l, a.called);
     assert_int_equal(a.err, ERR_POLICY);
+    assert_true(a.was_refused && a.by_policy);
+    assert_string_equal(a.code, "level-too-low");
+    assert_null(upstream_refused(sc.pool)); /* only while it is told */
     TURN_UNTIL(sc.l, sc.n_served == 1);
     scene_close(&sc);
+}
+
+static void drop_note(void *note)
+{
+    ++*(unsigned *)note;
+}
+
+/* It is found again with the connection, and ends with it. */
+static void test_notes(void **state)
+{
+    unsigned first = 0, second = 0;
+    struct scene sc;
+    struct ask a;
+
+    (void)state;
+    scene_open(&sc, NULL, (struct upstream_settings){.idle_max = 4});
+    ask_and_get(&sc, &a, false);
+    assert_null(upstream_note(a.stream));
+    assert_false(a.was_refused);
+    upstream_set_note(a.stream, &first, drop_note);
+    upstream_put(sc.pool, a.stream, true);
+    ask_and_get(&sc, &a, false);
+    assert_true(a.reused);
+    assert_ptr_equal(upstream_note(a.stream), &first);
+    upstream_set_note(a.stream, &second, drop_note);
+    assert_int_equal(first, 1);
+    upstream_put(sc.pool, a.stream, false);
+    assert_int_equal(second, 1);
+    ask_and_get(&sc, &a, false);
+    assert_null(upstream_note(a.stream));
+    upstream_put(sc.pool, a.stream, false);
+    scene_close(&sc);
+    assert_int_equal(first + second, 2);
 }
 
 /* Of the machine, which knows the server's port. */
@@ -508,6 +566,7 @@ int main(void)
                 "not for the address"),
         TLS_ROW("expired", "localhost", false, true, false, SALLYPORT_NONE, ERR_TLS, "has expired"),
         cmocka_unit_test(test_policy_on_clear),
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(test_system_policy),
     };
 
