@@ -64,9 +64,12 @@ static const struct scheme_row schemes[] = {
     {"icaps://", 11344, true },
     {"http://",  80,    false},
     {"https://", 443,   true },
-    {"ipp://",   631,   false},
-    {"ipps://",  631,   true },
 };
+
+static bool is_printer(struct span text)
+{
+    return span_istarts(text, SPAN("ipp://")) || span_istarts(text, SPAN("ipps://"));
+}
 
 /* Of "ADDR:PORT", or of something that has another scheme: NULL. */
 static const struct scheme_row *find_scheme(struct span text)
@@ -75,6 +78,11 @@ static const struct scheme_row *find_scheme(struct span text)
         if (span_istarts(text, span_of(schemes[i].name)))
             return &schemes[i];
     return NULL;
+}
+
+static bool has_scheme(struct span text)
+{
+    return is_printer(text) || find_scheme(text) != NULL;
 }
 
 /* "host", "host:port", "[::1]:port"; the host without brackets. */
@@ -95,6 +103,26 @@ static bool split_authority(struct span text, char host[HOST_MAX], unsigned *por
     (void)span_copy(name, host, HOST_MAX);
     *port = (unsigned)n;
     return n > 0;
+}
+
+/* A printer's URI may have a list that says more than its scheme. The first of the ways that it
+ * leaves. */
+static int find_printer(struct why *w, const char *target, char host[HOST_MAX], bool *secure)
+{
+    struct ipp_uri u;
+    struct ipp_client_plan plan;
+    char why[IPP_CLIENT_WHY_MAX];
+
+    if (ipp_client_resolve(span_of(target), &u, &plan, why) != OK)
+        return command_wrong(&command_why, "this is no URI of a printer: %s", why);
+    if (u.userinfo.p || u.host.n >= HOST_MAX)
+        return command_wrong(&command_why, "user and password have no place in it");
+    (void)span_copy(u.host, host, HOST_MAX);
+    w->place.port = plan.ways[0].port;
+    w->upgrade = plan.ways[0].how == IPP_CLIENT_UPGRADE;
+    w->digest = (plan.demand.auth & IPP_AUTH_DAA) != 0;
+    *secure = plan.ways[0].how != IPP_CLIENT_CLEAR;
+    return EXIT_FINE;
 }
 
 static int find_place(const char *target, char host[HOST_MAX], unsigned *port, bool *secure)
@@ -160,9 +188,9 @@ static int fill_want(struct why *w, const struct why_options *o, bool secure)
                             : secure        ? SALLYPORT_STRONG
                                             : SALLYPORT_NONE;
 
-    w->demanded_by = o->require >= 0 || o->n_peers     ? "the command line"
-                     : find_scheme(span_of(o->target)) ? "the URL"
-                                                       : "no scheme was given, so TLS is meant";
+    w->demanded_by = o->require >= 0 || o->n_peers    ? "the command line"
+                     : has_scheme(span_of(o->target)) ? "the URL"
+                                                      : "no scheme was given, so TLS is meant";
     if (sallyport_want_protect(w->want, level, secure ? SALLYPORT_VIA_TLS : 0) != 0)
         return EXIT_USAGE;
     if (secure)
@@ -191,7 +219,9 @@ static int open_policy(struct why *w, const struct why_options *o)
 static int prepare(struct why *w, const struct why_options *o, char host[HOST_MAX])
 {
     bool secure;
-    int code = find_place(o->target, host, &w->place.port, &secure);
+    int code = is_printer(span_of(o->target))
+                   ? find_printer(w, o->target, host, &secure)
+                   : find_place(o->target, host, &w->place.port, &secure);
 
     w->target = o->target;
     w->place.host = host;
@@ -302,7 +332,9 @@ const struct command command_why = {
         "Prints what will be demanded and by which line of the policy, connects, and says what "
         "came "
         "of it.\n"
-        "icaps, https, ipps and HOST:PORT mean TLS; icap, http and ipp mean clear text.\n"
+        "icaps, https, ipps and HOST:PORT mean TLS; icap, http and ipp mean clear text, but for "
+        "ipp\n"
+        "with ;AUTH=TLS, which means TLS by Upgrade.\n"
         "Exit code 0: as it must be, 1: refused by the policy, 2: usage, 3: the security that was "
         "asked for\nis not there, 4: no connection.\n",
     .run = run,

@@ -93,6 +93,11 @@ static void print_plan(const struct why *w)
     for (size_t i = 0; sallyport_report_decision(w->plan, i, &d) == 0; i++)
         if (strcmp(d.what, "level") != 0 || strcmp(d.value, "none") != 0)
             print_decision(w, &d);
+    if (w->upgrade)
+        (void)printf("        %-22s the URL\n", "TLS begins by Upgrade");
+    if (w->digest)
+        (void)printf("        %-22s the URL; not tried here: sallyport probe does\n",
+                     "login by Digest (DAA)");
 }
 
 /* ---- HOW, WHO, WHY ---- */
@@ -161,12 +166,31 @@ static void print_reason(const struct why *w, const sallyport_why *y)
         (void)printf("        %s\n", hint);
 }
 
-/* The |i|-th reason: those of the report (without one, of the plan), then what is inferred of
- * |closed|. */
+static sallyport_why no_upgrade(const struct why *w)
+{
+    return (sallyport_why){
+        .size = sizeof(sallyport_why),
+        .code = "no-common-proposal",
+        .err = EPROTO,
+        .side = SALLYPORT_SIDE_BOTH,
+        .stage = SALLYPORT_STAGE_HANDSHAKE,
+        .flags = SALLYPORT_WHY_CERTAIN,
+        .text = w->no_upgrade,
+        .source = "",
+    };
+}
+
+/* The |i|-th reason: that there is no TLS by Upgrade, those of the report (without one, of the
+ * plan), then what is inferred of |closed|. */
 static bool reason_at(const struct why *w, size_t i, sallyport_why *ret)
 {
     const sallyport_report *r = w->report ? w->report : w->plan;
 
+    if (w->no_upgrade[0] && i == 0) {
+        *ret = no_upgrade(w);
+        return true;
+    }
+    i -= w->no_upgrade[0] != '\0';
     *ret = (sallyport_why){.size = sizeof *ret};
     if (r && sallyport_report_why(r, i, ret) == 0)
         return true;
@@ -232,18 +256,20 @@ static void add_decisions(struct json *j, const sallyport_report *plan)
     json_close(j, ']');
 }
 
-static void add_plan(struct json *j, const sallyport_report *plan)
+static void add_plan(struct json *j, const struct why *w)
 {
     sallyport_how how = {.size = sizeof how};
 
-    if (!plan || sallyport_report_how(plan, &how) != 0) {
+    if (!w->plan || sallyport_report_how(w->plan, &how) != 0) {
         json_text(j, "plan", NULL);
         return;
     }
     json_open(j, "plan", '{');
     json_text(j, "level", sallyport_level_name(how.level));
     json_text(j, "text", how.text);
-    add_decisions(j, plan);
+    json_bool(j, "upgrade", w->upgrade);
+    json_text(j, "login", w->digest ? "digest" : NULL);
+    add_decisions(j, w->plan);
     json_close(j, '}');
 }
 
@@ -324,7 +350,7 @@ void why_print_json(const struct why *w, int exit_code)
     json_open(&j, NULL, '{');
     json_text(&j, "target", w->target);
     json_text(&j, "address", w->address[0] ? w->address : NULL);
-    add_plan(&j, w->plan);
+    add_plan(&j, w);
     if (w->report) {
         add_how(&j, w->report);
         add_who(&j, w, sallyport_report_peer(w->report));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* why_talk.c - from a name to a connection that was judged. Everything that is said is TLS: no byte
- * of the protocol above. */
+ * of the protocol above, but for the request for TLS where a printer's URI wants it to begin so. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -247,6 +247,32 @@ static int connect_and_talk(struct why *w)
     return code;
 }
 
+/* Without TLS the report is of what there is: clear text. */
+static int upgrade_and_talk(struct why *w, struct ipp_talk *t)
+{
+    enum err e;
+
+    (void)address_text(&t->k.address, w->address);
+    if (!make_plan(w, &t->k.address))
+        return network(w, "no memory");
+    e = why_upgrade(w, t);
+    if (e == OK)
+        return talk(w, t->k.fd);
+    if (e != ERR_PROTO || !w->no_upgrade[0])
+        return network(w, t->why[0] ? t->why : err_text(e));
+    (void)talk_clear(w, t->k.fd);
+    return EXIT_SECURITY;
+}
+
+static int connect_and_upgrade(struct why *w)
+{
+    struct ipp_talk t;
+    int code = ipp_talk_open(&t, &w->place) == OK ? upgrade_and_talk(w, &t) : network(w, t.why);
+
+    ipp_talk_done(&t);
+    return code;
+}
+
 int why_find_out(struct why *w)
 {
     const char *why = "";
@@ -257,5 +283,7 @@ int why_find_out(struct why *w)
     if (!make_plan(w, &w->place.addresses[0]))
         return network(w, "no memory");
     code = exit_code(w, w->plan, hopeless(w->plan));
-    return code == EXIT_FINE ? connect_and_talk(w) : code;
+    if (code != EXIT_FINE)
+        return code;
+    return w->upgrade ? connect_and_upgrade(w) : connect_and_talk(w);
 }

@@ -13,7 +13,9 @@ import pytest
 
 from testenv import build_dir, free_port, need, wait
 from testenv.sallyport import run_command
+from testenv.wrong_printer import WrongPrinter
 
+REFUSES = b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n"
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="a policy must belong to root")
 
 
@@ -69,10 +71,10 @@ def answer():
                 except OSError:
                     return
                 with connection:
-                    connection.sendall(said)
-                    connection.shutdown(socket.SHUT_WR)
-                    connection.settimeout(5)
                     try:
+                        connection.sendall(said)
+                        connection.shutdown(socket.SHUT_WR)
+                        connection.settimeout(5)
                         while connection.recv(4096):
                             pass
                     except OSError:
@@ -257,6 +259,65 @@ class TestWhyNot:
     def test_no_such_name(self):
         code, found = why("https://no-such-host.invalid/")
         assert (code, found["plan"]) == (4, None)
+
+
+class TestPrinters:
+    """A list in the URI asks for more than its scheme does."""
+
+    @pytest.fixture(scope="class")
+    def fake(self, certificates):
+        with WrongPrinter(certificates.server) as printer:
+            yield printer
+
+    @pytest.mark.parametrize("scheme, auth, upgrade", [("ipps", "", False), ("ipps", ";AUTH=TLS", False),
+                                                       ("ipp", ";AUTH=TLS", True), ("ipp", ";auth=tls,daa", True)])
+    def test_tls(self, fake, certificates, scheme, auth, upgrade):
+        code, found = why(fake.uri(scheme, auth), "--ca", certificates.ca)
+        assert (code, found["how"]["level"], found["who"]["peer"]) == (0, "strong", "CN=server"), found
+        assert (found["plan"]["level"], found["plan"]["upgrade"]) == ("strong", upgrade)
+        assert found["plan"]["login"] == ("digest" if "daa" in auth else None)
+        done = run(fake.uri(scheme, auth), "--ca", certificates.ca)
+        assert ("TLS begins by Upgrade" in done.stdout) == upgrade and ("Digest (DAA)" in done.stdout) == ("daa" in auth)
+        session = fake.sessions[-1]
+        assert not session.clear or session.clear.startswith(b"OPTIONS * ") and b"/ipp/print" not in session.clear
+
+    @pytest.mark.parametrize("scheme, auth", [("ipps", ""), ("ipp", ";AUTH=TLS")])
+    def test_who_is_there(self, fake, certificates, scheme, auth):
+        code, found = why(fake.uri(scheme, auth), "--ca", certificates.ca, "--peer", "dns:other.test")
+        assert (code, found["why"][0]["code"], found["how"]["level"]) == (3, "wrong-peer", "strong"), found
+        code, found = why(fake.uri(scheme, auth))
+        assert (code, found["why"][0]["code"], found["how"]["level"]) == (3, "we-rejected-peer", "none"), found
+
+    @pytest.mark.parametrize("auth, code", [("", 0), (";AUTH=DAA", 0), (";AUTH=TLS", 3), (";AUTH=TLS,DAA", 3)])
+    def test_a_printer_in_clear_text(self, answer, certificates, auth, code):
+        """What is demanded by the list and is not there, is not there."""
+        ca = ["--ca", certificates.ca] if "TLS" in auth else []
+        uri = f"ipp://{answer(REFUSES)}/x{auth}"
+        found_code, found = why(uri, *ca)
+        done = run(uri, *ca)
+        assert (found_code, done.returncode, found["how"]["level"]) == (code, code, "none"), found
+        assert [w["code"] for w in found["why"]][:1] == (["no-common-proposal"] if code else [])
+        if code:
+            assert found["failure"] is None and "the request for TLS (Upgrade) with 405" in found["why"][0]["text"]
+            assert "WHY     no-common-proposal: the server answers the request for TLS (Upgrade) with " in done.stdout
+
+    @pytest.mark.parametrize("options, text", [
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "does not say that it is to TLS"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: TLS/1.2\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+         "more in clear text")])
+    def test_a_101_that_is_none(self, answer, certificates, options, text):
+        code, found = why(f"ipp://{answer(options)}/x;AUTH=TLS", "--ca", certificates.ca)
+        assert code == 3 and text in found["why"][0]["text"], found
+
+    def test_nobody_is_there(self):
+        assert why(f"ipp://127.0.0.1:{free_port()}/x;AUTH=TLS")[0] == 4
+
+    @pytest.mark.parametrize("uri, text", [
+        ("ipp://host/x;AUTH=SPKM", "cannot do SPKM"), ("ipp://host/x;AUTH=", "no URI of a printer"),
+        ("ipp://ann:secret@host/x", "have no place"), ("ipps://host:0/x", "no URI of a printer")])
+    def test_wrong(self, uri, text):
+        done = run(uri)
+        assert done.returncode == 2 and text in done.stderr and "secret" not in done.stderr
 
 
 @ROOT
