@@ -4,7 +4,7 @@ from bench_inspect import ROWS as INSPECT_ROWS, ClamdRow
 from bench_load import LoadRow
 from bench_memory import BulkRow, IdleRow, RestRow
 from bench_report import All, AtLeast, AtMost, Below, NoneStarved, Resumed, Tail
-from bench_servers import Sallyport, SallyportBoth, SallyportSilent
+from bench_servers import Sallyport, SallyportBoth, SallyportChained, SallyportSilent
 
 RESPMOD = ("-m", "RESPMOD", "-s")
 REQMOD = ("-m", "REQMOD")
@@ -106,11 +106,13 @@ def latency_rows():
 
 
 def record_rows():
-    """Without records; the gateway that writes them, as in production, is beside it."""
+    """Without records, and with sealed ones; the gateway that writes them, as in production, is
+    beside it."""
     for tls in (False, True):
-        for name, load, _, _ in SMALL:
-            yield row(f"records-off-{name}", load, tls, floor=held_against(size_of(load), tls),
-                      ours=SallyportSilent, beside=(Sallyport,))
+        for kind, ours in (("off", SallyportSilent), ("sealed", SallyportChained)):
+            for name, load, _, _ in SMALL:
+                yield row(f"records-{kind}-{name}", load, tls,
+                          floor=held_against(size_of(load), tls), ours=ours, beside=(Sallyport,))
 
 
 def both_cores_rows():

@@ -247,6 +247,11 @@ class SallyportSilent(Sallyport):
     more = "records: {enabled: false}\n"
 
 
+class SallyportChained(Sallyport):
+    name, title = "sallyport-chained", "Sallyport, records sealed"
+    more = "records: {chain: true}\n"
+
+
 class SallyportBoth(Sallyport):
     name, title = "sallyport-both-cores", "Sallyport, both cores"
     threads, cores = len(BOTH_CORES), BOTH_CORES

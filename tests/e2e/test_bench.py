@@ -268,6 +268,8 @@ class TestRows:
         kinds = self.ICAP["records-off-respmod-1k"].kinds()
         assert "enabled: false" in kinds["ours"].more
         assert kinds["sallyport"].more == ""
+        kinds = self.ICAP["records-sealed-respmod-1k"].kinds()
+        assert "chain: true" in kinds["ours"].more and kinds["sallyport"].more == ""
 
 
 class TestTenants:

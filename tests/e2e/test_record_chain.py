@@ -196,6 +196,27 @@ class TestSealing:
         assert_good(run)
         assert "2 records" in run.stdout
 
+    def test_a_number_that_comes_again(self, tmp_path):
+        """As after the power was gone before the state was on the disk: both batches are there and good, and it is
+        said; one that is altered is found, whichever of them it is."""
+        with Chained(tmp_path / "g") as gateway:
+            gateway.ask()
+            before = gateway.chain.read_bytes()
+            gateway.ask()
+        gateway.chain.write_bytes(before)
+        with Chained(tmp_path / "g") as gateway:
+            gateway.ask()
+        lines = gateway.path.read_text().splitlines(keepends=True)
+        assert [json.loads(line)["seal"] for line in lines if is_seal(line)] == [0, 1, 1]
+        run = gateway.verify(gateway.path)
+        assert_good(run)
+        assert ":6: note: the number of seal 1 comes again and is good: a gateway was killed" in run.stdout
+        for at in (2, 4):
+            altered = lines[at].replace('"action":"pass"', '"action":"pasS"')
+            assert altered != lines[at]
+            gateway.path.write_text("".join([*lines[:at], altered, *lines[at + 1:]]))
+            assert_wrong(gateway.verify(gateway.path), "seal 1")
+
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory):
