@@ -218,7 +218,7 @@ static int open_policy(struct why *w, const struct why_options *o)
 
 static int prepare(struct why *w, const struct why_options *o, char host[HOST_MAX])
 {
-    bool secure;
+    bool secure = false;
     int code = is_printer(span_of(o->target))
                    ? find_printer(w, o->target, host, &secure)
                    : find_place(o->target, host, &w->place.port, &secure);

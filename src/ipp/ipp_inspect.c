@@ -3,6 +3,7 @@
  * do not wait for the end. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ipp/ipp_server_int.h"
@@ -182,16 +183,30 @@ static void need_file(void *arg)
     body_file(ex->document, on_file, ex);
 }
 
+#define SCOPE_MAX (IPP_SCOPE_LEN + TENANT_KEY)
+
+/* A fast answer must not say that another tenant printed this document. */
+static struct span scope_of(const struct ipp_exchange *ex, char dst[SCOPE_MAX])
+{
+    const struct tenant *t = ex->who.tenant;
+
+    memcpy(dst, ex->printer->scope, IPP_SCOPE_LEN);
+    if (t)
+        memcpy(dst + IPP_SCOPE_LEN, t->key, TENANT_KEY);
+    return (struct span){dst, t ? SCOPE_MAX : IPP_SCOPE_LEN};
+}
+
 static void start(struct ipp_exchange *ex)
 {
     struct loop *l = ex->server->env.loop;
+    char scope[SCOPE_MAX];
     const struct inspection_request r = {
         .fd = -1,
         .need_file = need_file,
         .len = ex->document_len,
         .pipeline = ex->printer->set->pipeline,
         .sha256 = span_of(ex->sha256),
-        .scope = span_of(ex->printer->scope),
+        .scope = scope_of(ex, scope),
         .name = span_of(ex->name.text),
         .tricks = ex->name.tricks,
         .type = ipp_format_is_any(ex->format) ? SPAN_NONE : span_of(ex->format),

@@ -9,7 +9,8 @@ from test_ipp_login import (CONFIG, PASSWORDS, PDF, ask_for, backend, begin, con
                             start)
 from testenv import ipp
 from testenv.ipp import PRINT_JOB, VALIDATE_JOB, request
-from testenv.print_wire import basic, challenges, post
+from testenv.print_wire import add_user, basic, challenges, post
+from testenv.printing import PrintGateway, printer
 
 HOLD = 1  # login.hold-refusals by default, in seconds
 TURN = 0.05  # it is counted from the beginning of the gateway's turn, in whole milliseconds
@@ -110,3 +111,23 @@ class TestBasic:
         wire = connect()
         digest = begin(wire, "basic;AUTH=DAA")
         assert wire.ask(ask_for("basic"), "/", digest.field()).code == ipp.OK
+
+
+class TestIsolation:
+    def test_cached_verdicts_are_not_shared(self, tmp_path, certificates, backend, connect_to):
+        """A fast answer must not say that somebody else has printed this document."""
+        looks = printer("looks", backend.uri(), require="[tls]", pipeline="[filetype]", basic="true")
+        with PrintGateway(tmp_path / "gateway", certificates, [looks], more=CONFIG) as own:
+            for user, of in (("ann", "acme"), ("bob", "acme"), ("eve", "other")):
+                add_user(own, of, user, PASSWORDS[user])
+
+            def cached(user):
+                field = basic(user, PASSWORDS[user]) if user else None
+                reply = connect_to(own).ask(ask_for("looks", PRINT_JOB, data=PDF), "/", *([field] if field else []))
+                assert reply.code == ipp.OK
+                record = own.wait_record(lambda r: r["id"] == reply.get("X-Request-ID"))
+                assert record.get("tenant") == {"ann": "acme", "bob": "acme", "eve": "other"}.get(user)
+                return record.get("cached", False)
+
+            found = [(user, cached(user)) for user in (None, "ann", "bob", "eve", "eve", None)]
+            assert found == [(None, False), ("ann", False), ("bob", True), ("eve", False), ("eve", True), (None, True)]
