@@ -403,6 +403,12 @@ void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp
 
 static void next_other(struct ipp_exchange *ex);
 
+static bool may_touch(const struct ipp_exchange *ex, const struct ipp_job *j)
+{
+    return j->stage == IPP_JOB_PRINTER && ipp_job_may_tell(ex, j) &&
+           (ex->is_operator || ipp_job_is_own(ex, j));
+}
+
 /* One that may not be touched is one that is not there: the request as a whole would mean others.
  */
 static void on_other(void *arg, enum err err, const struct ipp_job *job)
@@ -414,8 +420,7 @@ static void on_other(void *arg, enum err err, const struct ipp_job *job)
         refuse_book(ex, err);
         return;
     }
-    if (err || job->stage != IPP_JOB_PRINTER || !ipp_job_may_tell(ex, job) ||
-        (!ex->is_operator && !ipp_job_is_own(ex, job))) {
+    if (err || !may_touch(ex, job)) {
         refuse_unknown(ex);
         return;
     }
@@ -426,7 +431,10 @@ static void on_other(void *arg, enum err err, const struct ipp_job *job)
 static void next_other(struct ipp_exchange *ex)
 {
     if (ex->n_others == ex->n_other_ids) {
-        ipp_forward(ex);
+        if (ipp_subscription_is(ex->operation))
+            ipp_subscription(ex);
+        else
+            ipp_forward(ex);
         return;
     }
     if (ex->other_ids[ex->n_others] <= 0) {
@@ -453,4 +461,31 @@ void ipp_job_others(struct ipp_exchange *ex)
     ex->n_other_ids = n;
     ex->state = EX_ASKING;
     next_other(ex);
+}
+
+static void on_besides(void *arg, enum err err, const struct ipp_job *job)
+{
+    struct ipp_exchange *ex = arg;
+
+    ex->asking = false;
+    if (err && err != ERR_MISSING)
+        refuse_book(ex, err);
+    else if (err || !may_touch(ex, job))
+        refuse_unknown(ex);
+    else
+        ipp_forward(ex);
+}
+
+void ipp_job_besides(struct ipp_exchange *ex, int32_t printer_id)
+{
+    if (printer_id == 0) {
+        ipp_forward(ex);
+        return;
+    }
+    prepare_ask(ex, on_besides);
+    enum err e = ipp_jobs_find(&ex->ask, span_of(ex->printer->set->name), printer_id);
+
+    ex->asking = e == OK;
+    if (e)
+        refuse_book(ex, e);
 }

@@ -13,6 +13,7 @@
  *   ipp_stop.c      jobs that end at the printer
  *   ipp_job_list.c  lists of jobs
  *   ipp_printer_list.c      all printers at once; ipp_cancel_all.c: all jobs at once
+ *   ipp_subscription.c      subscriptions, which may be about jobs
  *   ipp_reply.c     what is written
  *   ipp_audit.c     what is recorded */
 #ifndef IPP_SERVER_INT_H
@@ -295,6 +296,13 @@ void ipp_cancel_all(struct ipp_exchange *ex);
 /* Asks the printer to cancel its job |printer_id| for whoever asks; ex->errand. */
 NODISCARD enum err ipp_cancel_ask(struct ipp_exchange *ex, int32_t printer_id, ipp_backend_fn done);
 
+/* ---- ipp_subscription.c ---- */
+
+bool ipp_subscription_is(const struct ipp_operation *o);
+/* Asks the printer which job the subscription is about that the request names, and forwards it, or
+ * answers. */
+void ipp_subscription(struct ipp_exchange *ex);
+
 /* ---- ipp_login.c ---- */
 
 enum ipp_login_step {
@@ -330,6 +338,8 @@ void ipp_job_reread(struct ipp_exchange *ex,
                     void (*done)(void *arg, enum err err, const struct ipp_job *job));
 /* Looks up the jobs that the request names besides its target, and forwards it, or answers. */
 void ipp_job_others(struct ipp_exchange *ex);
+/* The request is about the printer's job |printer_id|, too (0: about none): as above. */
+void ipp_job_besides(struct ipp_exchange *ex, int32_t printer_id);
 /* Answers with attributes of |j|. */
 void ipp_job_answer(struct ipp_exchange *ex, const struct ipp_job *j);
 /* Answers a request about a job that the printer has not got. */
