@@ -441,10 +441,20 @@ struct span head_value(const struct head *h, struct span name)
     return i < h->n_fields ? h->fields[i].value : SPAN_NONE;
 }
 
-void head_wipe(struct span value)
+static void wipe_values(const struct head *h, struct span name)
 {
-    if (value.n)
-        explicit_bzero((char *)(uintptr_t)value.p, value.n);
+    for (unsigned i = head_find(h, name, 0); i < h->n_fields; i = head_find(h, name, i + 1)) {
+        struct span value = h->fields[i].value;
+
+        if (value.n)
+            explicit_bzero((char *)(uintptr_t)value.p, value.n);
+    }
+}
+
+void head_wipe_credentials(const struct head *h)
+{
+    wipe_values(h, SPAN("Authorization"));
+    wipe_values(h, SPAN("Proxy-Authorization"));
 }
 
 unsigned head_count(const struct head *h, struct span name)

@@ -73,9 +73,10 @@ bool field_lines_are_valid(struct span lines);
 unsigned head_find(const struct head *h, struct span name, unsigned from);
 /* Value of the first field of that name; SPAN_NONE (p == NULL) when there is none. */
 struct span head_value(const struct head *h, struct span name);
-/* Overwrites (a part of) a value that has been used and shall not be found later in memory that
- * others get. By the owner of the head's text alone, which is not read-only. */
-void head_wipe(struct span value);
+/* Overwrites all values of Authorization and Proxy-Authorization, whatever stands there: they have
+ * been used, and shall not be found later in memory that others get. By the owner of the head's
+ * text alone, which is not read-only. */
+void head_wipe_credentials(const struct head *h);
 unsigned head_count(const struct head *h, struct span name);
 /* Is |token| an element of the comma lists of all fields |name|? Without case. */
 bool head_has_token(const struct head *h, struct span name, struct span token);

@@ -2,6 +2,7 @@
 #include "http/head_gather.h"
 
 #include <assert.h>
+#include <string.h>
 
 void head_gather_done(struct head_gather *g)
 {
@@ -15,8 +16,19 @@ static void advance(struct slice *s, size_t n)
     *s = slice_sub(*s, (uint32_t)n, s->len - (uint32_t)n);
 }
 
+/* Past |n| bytes of which there is a copy. */
+static void advance_kept(struct slice *s, size_t n)
+{
+    explicit_bzero(s->block->data + s->off, n);
+    advance(s, n);
+}
+
+/* Passwords may be in there, and are not left behind anywhere but where whoever reads them wipes
+ * them. */
 static enum err keep(struct head_gather *g, struct span bytes, struct fault *reterr)
 {
+    if (!g->text.secret)
+        buf_init_secret(&g->text, 0);
     buf_add(&g->text, bytes);
     return g->text.err ? fault_set(reterr, ERR_NOMEM, 503, 0, "no memory for a head") : OK;
 }
@@ -44,14 +56,17 @@ enum err head_gather_head(struct head_gather *g, struct slice *left, const struc
     if (e == ERR_AGAIN) {
         if (!had)
             TRY(keep(g, in, reterr));
-        advance(left, in.n);
+        advance_kept(left, in.n);
         return ERR_AGAIN;
     }
     TRY(e);
-    if (!had)
-        hold(g, *left);
-    advance(left, len - had);
     *ret_text = span_sub(had ? buf_span(&g->text) : in, 0, len);
+    if (had) {
+        advance_kept(left, len - had);
+        return OK;
+    }
+    hold(g, *left);
+    advance(left, len);
     return OK;
 }
 

@@ -366,7 +366,6 @@ static enum icap_login_step ask(struct icap_transaction *tx, struct span token, 
     struct session *s = NULL;
     enum login_answer a = logins_ask(logins_of(tx), &r, &s, &tx->login_waiter);
 
-    head_wipe(token);
     return a == LOGIN_REFUSED ? hold(tx, ICAP_LOGIN_IS_WRONG) : answer(tx, a, s, f);
 }
 
@@ -417,11 +416,10 @@ static bool may_ask_options(const struct icap_transaction *tx, const struct tena
 
 /* ---- in their order ---- */
 
-enum icap_login_step icap_login_begin(struct icap_transaction *tx, struct fault *f)
+static enum icap_login_step log_in(struct icap_transaction *tx, struct fault *f)
 {
     const struct tenant *certified_as = certified(tx);
 
-    tx->login_timer.fire = on_login_timer;
     if (may_ask_options(tx, certified_as)) {
         tx->anonymous = !certified_as;
         return certified_as ? admit(tx, certified_as, f) : ICAP_LOGIN_DONE;
@@ -432,6 +430,16 @@ enum icap_login_step icap_login_begin(struct icap_transaction *tx, struct fault 
         return admit(tx, certified_as, f);
     icap_close_after(tx->conn->engine);
     return refuse(f, 403, ERR_LOGIN, not_certified(tx));
+}
+
+/* Nobody reads the credentials again, be they good, or nothing that could be read. */
+enum icap_login_step icap_login_begin(struct icap_transaction *tx, struct fault *f)
+{
+    tx->login_timer.fire = on_login_timer;
+    enum icap_login_step step = log_in(tx, f);
+
+    head_wipe_credentials(tx->req->icap);
+    return step;
 }
 
 void icap_login_end(struct icap_transaction *tx)

@@ -363,11 +363,21 @@ void ipp_exchange_perform_job(struct ipp_exchange *ex)
 
 /* ---- the connection's other questions ---- */
 
+/* Credentials that nobody asked for: it was answered before that. */
+static void forget(const struct ipp_connection *c)
+{
+    const struct http_request *req = http_current(http_connection_engine(c->http));
+
+    if (req)
+        head_wipe_credentials(req->head);
+}
+
 static void on_failed(void *arg, const struct fault *f)
 {
     struct ipp_connection *c = arg;
     struct ipp_exchange *ex = c->ex ? c->ex : exchange_new(c);
 
+    forget(c);
     if (!ex)
         return;
     if (!ex->err) {
@@ -404,8 +414,10 @@ static bool on_is_working(const void *arg)
 
 static void on_over(void *arg)
 {
-    struct ipp_exchange *ex = ((struct ipp_connection *)arg)->ex;
+    struct ipp_connection *c = arg;
+    struct ipp_exchange *ex = c->ex;
 
+    forget(c);
     if (ex)
         ipp_exchange_finish(ex);
 }

@@ -299,7 +299,6 @@ static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
         return refuse(ex, 401, false, ERR_LOGIN, "Basic is not taken here");
     enum login_answer a = logins_ask(ex->server->env.logins, &r, &s, &ex->login_waiter);
 
-    head_wipe(token);
     return a == LOGIN_REFUSED ? hold(ex, a) : basic_answer(ex, a, s);
 }
 
@@ -373,11 +372,10 @@ static size_t authorizations(const struct head *h, struct span v[VALUES_MAX])
     return n;
 }
 
-enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex)
+static enum ipp_login_step log_in(struct ipp_exchange *ex, const struct head *h)
 {
-    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
     struct span v[VALUES_MAX], token;
-    size_t n = authorizations(req->head, v);
+    size_t n = authorizations(h, v);
 
     take_claim(ex);
     /* What was sent in clear text before TLS began proves nothing inside it, and the certificate
@@ -389,6 +387,16 @@ enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex)
                    ? by_basic(ex, token)
                    : refuse(ex, 400, false, ERR_PROTO, "Authorization is not well formed");
     return by_digest(ex, v, n);
+}
+
+/* Nobody reads the credentials again, be they good, or nothing that could be read. */
+enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex)
+{
+    const struct head *h = http_current(http_connection_engine(ex->conn->http))->head;
+    enum ipp_login_step step = log_in(ex, h);
+
+    head_wipe_credentials(h);
+    return step;
 }
 
 void ipp_login_end(struct ipp_exchange *ex)

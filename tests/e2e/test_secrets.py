@@ -10,8 +10,11 @@ import time
 
 import pytest
 
-from testenv import wait
+from testenv import ipp, wait
+from testenv.fake_printer import FakePrinter
 from testenv.icap import request
+from testenv.print_wire import Wire, add_user
+from testenv.printing import PrintGateway, printer
 from testenv.tenants import ALICE, Tenants, authorization
 
 
@@ -99,25 +102,89 @@ def in_memory(pid, needle):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into the gateway's memory")
-@pytest.mark.parametrize("in_pieces", [False, True])
-def test_no_password_stays_in_memory(tmp_path, certificates, in_pieces):
+@pytest.mark.parametrize("pieces", ["one", "inside the word", "behind the word", "many"])
+def test_no_password_stays_in_memory(tmp_path, certificates, pieces):
     """After the login neither the password nor the word that stood for it is anywhere in the gateway."""
-    user = ("erin", f"never to be found again {in_pieces}")
+    user = ("erin", f"never to be found again {pieces}")
     tenants = Tenants(tmp_path / "tenants", certificates, clients={})
     field = authorization(*user)
     word = field.split()[-1]
     with tenants.gateway:
         tenants.add("acme", *user)
         with tenants.connect() as c:
-            message = request("RESPMOD", "icaps://localhost/echo", b"x", fields=[field])
-            cut = message.index(word.encode()) + 10 if in_pieces else len(message)
-            c.send(message[:cut])
-            if in_pieces:
-                time.sleep(0.3)
-                c.send(message[cut:])
+            # Enough behind it that what gathers a head has to grow.
+            more = [f"X-More-{i}: {'x' * 100}" for i in range(10)]
+            message = request("RESPMOD", "icaps://localhost/echo", b"x", fields=[field, *more])
+            at = message.index(word.encode())
+            cuts = {"one": [], "inside the word": [at + 10], "behind the word": [at + len(word) + 10],
+                    "many": range(at + len(word) + 5, at + 1200, 200)}[pieces]
+            for begin, end in zip([0, *cuts], [*cuts, len(message)]):
+                c.send(message[begin:end])
+                time.sleep(0.1 if cuts else 0)
             assert c.read_reply("RESPMOD").status == 200
             for _ in range(3):
                 assert c.ask("RESPMOD", "icaps://localhost/echo", b"x", fields=[field]).status == 200
             found = [where for needle in (user[1].encode(), word.encode()[12:])
                      for where in in_memory(tenants.gateway.gateway_pid(), needle)]
         assert not found
+
+
+def stays(gateway, needles):
+    return [where for needle in needles for where in in_memory(gateway.gateway_pid(), needle.encode())]
+
+
+# What nobody can log in with, and is somebody's secret all the same.
+SECRET = "nothing that is left behind"
+WORD = base64.b64encode(f"erin:{SECRET}".encode()).decode().rstrip("=")
+# Tests have numbers instead of them: the name of a test is in the environment of the gateway.
+FORMS = [f"Authorization: Bearer {SECRET}", f"Authorization: Basic {WORD}!", f"Authorization: Basic {WORD} {SECRET}",
+         f"Authorization: {SECRET}", f"Authorization: Basic {WORD * 40}",
+         f"Authorization: Basic YTpi\r\nAuthorization: Basic {WORD}", f"Proxy-Authorization: Basic {WORD}"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into the gateway's memory")
+@pytest.mark.parametrize("form", FORMS, ids=range(len(FORMS)))
+@pytest.mark.parametrize("method", ["RESPMOD", "OPTIONS"])
+def test_what_was_no_login_does_not_stay(logged_in, form, method):
+    """Other schemes, bad base64, two fields, a proxy's own: refused, and gone."""
+    with logged_in.connect() as c:
+        c.send(request(method, "icaps://localhost/echo", b"x" if method == "RESPMOD" else None, fields=form.split("\r\n"),
+                       http=[] if method == "OPTIONS" else None))
+        assert c.read_reply(method).status in (400, 407)
+        assert not stays(logged_in.gateway, [SECRET, WORD[12:]])
+
+
+@pytest.fixture(scope="module")
+def logged_in(tmp_path_factory, certificates):
+    tenants = Tenants(tmp_path_factory.mktemp("forms"), certificates, clients={})
+    with tenants.gateway:
+        yield tenants
+
+
+@pytest.fixture(scope="module")
+def printing(tmp_path_factory, certificates):
+    with FakePrinter() as backend:
+        gateway = PrintGateway(tmp_path_factory.mktemp("printing"), certificates,
+                               [printer("basic", backend.uri(), require="[tls]", pipeline="[]", basic="true")],
+                               more="login: {rounds: 100000, failures: 1000}\ntenants: [{name: acme}]\n")
+        with gateway:
+            add_user(gateway, "acme", "erin", SECRET)
+            yield gateway
+
+
+PRINTED = [("implicit", f"Authorization: Basic {base64.b64encode(f'erin:{SECRET}'.encode()).decode()}", [200]),
+           *[("implicit", form, [200, 400, 401]) for form in FORMS],
+           ("clear", f"Authorization: Basic {WORD}", [426]),  # answered before anybody looked at it
+           ("upgraded", f"Authorization: Basic {WORD}!", [400])]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into the gateway's memory")
+@pytest.mark.parametrize("way, form, statuses", PRINTED, ids=range(len(PRINTED)))
+def test_no_password_of_who_prints_stays(printing, way, form, statuses):
+    message = ipp.request(ipp.VALIDATE_JOB, "ipp://localhost/ipp/basic", user="erin")
+    wire = Wire(printing.address("print"), way)
+    assert wire.ask(message, "/", form).status in statuses
+    assert not stays(printing, [SECRET, WORD[12:]])
+    assert wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + form.encode() + b"\r\n\r\n").reply().status == 404
+    assert not stays(printing, [SECRET, WORD[12:]])
+    wire.close()
