@@ -178,6 +178,18 @@ static struct block *read_block(const struct http_connection *c)
     return max && budget_used(m) > max / 16 * 15 ? NULL : block_new();
 }
 
+/* There is no memory for a read. Who waits for one is not to blame; who says nothing is, and who
+ * has gone gives memory back. */
+static bool starve(struct http_connection *c)
+{
+    enum err e = stream_look(c->stream);
+
+    c->starved = e == OK;
+    if (e == ERR_EOF)
+        peer_ended(c, e);
+    return e == ERR_EOF;
+}
+
 /* One read. True when something came in. */
 static bool read_once(struct http_connection *c)
 {
@@ -186,9 +198,8 @@ static bool read_once(struct http_connection *c)
     uint32_t n = 0;
     enum err e;
 
-    c->starved = b == NULL;
     if (!b)
-        return false;
+        return starve(c);
     e = stream_read(c->stream, b, BLOCK_SIZE, &n);
     if (e == OK && !behind) {
         c->leftover = (struct slice){b, b->used - n, n};

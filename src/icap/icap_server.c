@@ -140,6 +140,18 @@ static struct block *read_block(const struct icap_server *s)
     return max && budget_used(m) > max / 16 * 15 ? NULL : block_new();
 }
 
+/* There is no memory for a read. Who waits for one is not to blame; who says nothing is, and who
+ * has gone gives memory back. */
+static bool conn_starve(struct icap_connection *c)
+{
+    enum err e = stream_look(c->stream);
+
+    c->starved = e == OK;
+    if (e == ERR_EOF)
+        conn_ended(c, e);
+    return e == ERR_EOF;
+}
+
 /* One read. True when something came in. */
 static bool conn_read(struct icap_connection *c)
 {
@@ -148,9 +160,8 @@ static bool conn_read(struct icap_connection *c)
     uint32_t n = 0;
     enum err e;
 
-    c->starved = b == NULL;
     if (!b)
-        return false;
+        return conn_starve(c);
     e = stream_read(c->stream, b, BLOCK_SIZE, &n);
     if (e == OK) {
         c->read_us = loop_now_us(c->server->env.loop);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -443,6 +444,22 @@ enum err stream_read(struct stream *s, struct block *b, uint32_t max, uint32_t *
     if (s->armed & STREAM_READABLE && stream_has_pending(s))
         stream_kick(s, STREAM_READABLE);
     return OK;
+}
+
+enum err stream_look(struct stream *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN | POLLRDHUP};
+
+    if (s->in_err)
+        return ERR_EOF;
+    if (poll(&p, 1, 0) < 0)
+        return OK; /* not known */
+    if (p.revents & (POLLRDHUP | POLLHUP | POLLERR))
+        return ERR_EOF;
+    if (p.revents & POLLIN || stream_has_pending(s))
+        return OK;
+    ran_dry(s);
+    return ERR_AGAIN;
 }
 
 size_t stream_peek(struct stream *s, void *dst, size_t n)

@@ -44,6 +44,10 @@ bool stream_has_pending(const struct stream *s);
 bool stream_may_read(const struct stream *s);
 /* The next read asks the kernel, whatever is known: is this idle connection still alive? */
 void stream_ask_again(struct stream *s);
+/* What a read would find, for who has no memory for one. OK: there is something, if only a part of
+ * a TLS record; ERR_AGAIN: nothing, until READABLE; ERR_EOF: the peer has sent its last byte, which
+ * may not be the last that was read, or the connection broke. */
+NODISCARD enum err stream_look(struct stream *s);
 /* Looks at the first bytes without taking them (clear streams only). Returns how many, or 0. */
 size_t stream_peek(struct stream *s, void *dst, size_t n);
 

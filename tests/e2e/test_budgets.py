@@ -12,6 +12,7 @@ import pytest
 
 from testenv import Way, samples, wait
 from testenv.icap import body_head, chunks, request
+from testenv.sallyport import hold_memory
 
 
 def plain_config(listener="", more="", service=""):
@@ -96,6 +97,30 @@ class TestBudgets:
             c.close()
         wait.until(lambda: way.ask("RESPMOD", "inspect", b"fine").status == 200, "an answer")
         assert gateway.gateway_pid() == pid
+
+    @pytest.mark.parametrize("how", ["gone", "silent"])
+    def test_memory_comes_back(self, start_sallyport, how):
+        """Nothing is read any more, not even the ends of those who hold all the memory: that they have gone is seen all
+        the same, and who stays and says nothing is refused in his time."""
+        gateway = start_sallyport(config=plain_config(
+            more=f"limits: {{memory: 16m}}\nicap: {{body-timeout: {'10m' if how == 'gone' else '3s'}}}\nthreads: 1\n"))
+        way = Way(gateway, "clear")
+        held = hold_memory(gateway, 15 / 16 - 0.01, "inspect")
+        held += [way.connect(timeout=60) for _ in range(16)]
+        for c in held[-16:]:
+            c.send(request("RESPMOD", way.url("inspect"), b"a file")[:-5])
+        with way.connect(timeout=60) as c:
+            c.send(request("RESPMOD", way.url("inspect"), b"another file"))
+            assert select.select([c.sock], [], [], 0.5)[0] == []
+            for gone in held if how == "gone" else []:
+                gone.close()
+            reply = c.read_reply("RESPMOD")
+            assert reply.body == b"another file" or reply.field("X-Response-Desc") == "overload"
+        wait.until(lambda: way.ask("RESPMOD", "inspect", b"fine").body == b"fine", "an answer", 30)
+        if how == "silent":
+            assert held[0].read_reply("RESPMOD").status == 408
+        for c in held:
+            c.close()
 
     def test_open_scans(self, start_sallyport):
         """limits.scans: an eighth of them, one at least, is not for a client that has its share already.

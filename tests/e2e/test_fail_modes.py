@@ -14,7 +14,7 @@ import pytest
 from testenv import Clamd, IcapConnection, Sallyport, Way, build_dir, samples, wait
 from testenv.icap import http_request, http_response, request
 from testenv.peers import missing
-from testenv.sallyport import is_sanitized
+from testenv.sallyport import hold_memory, is_sanitized
 
 ACTIONS = ("block", "error", "pass")
 METHODS = ("REQMOD", "RESPMOD")
@@ -336,6 +336,59 @@ class TestOverload:
         text = full.command_line("status", "--state", full.state).stdout
         found = re.search(r"^trouble +(\d+)x overload, .*plain-error.* id (\w+)$", text, re.M)
         assert found and int(found[1]) >= 3 and found[2] == ids[-1], text
+
+
+class TestMemory:
+    """limits.memory is nearly used up: from nine tenths of it on no new body is taken. Requests that
+    do not come to their end hold it."""
+
+    @pytest.fixture(scope="class")
+    def gateway(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("memory")
+        config = configuration(folder, three("plain"), more="limits: {memory: 16m}\nicap: {body-timeout: 10m}")
+        with Sallyport(folder, config=config) as gateway:
+            yield gateway
+
+    @pytest.fixture(scope="class")
+    def begun(self, gateway):
+        """What was taken before, but for its end."""
+        cases = {(action, body): Case(gateway, "plain", action, "RESPMOD", body) for action in ACTIONS
+                 for body in (b"something bad" + samples.noise(200_000), samples.noise(200_001))}
+        for case in cases.values():
+            case.c.send(request(case.method, gateway.url(case.service), case.body)[:-5])
+        wait.until(lambda: used(gateway) > 1_000_000, "bodies in memory")
+        return list(cases.values())
+
+    @pytest.fixture(scope="class")
+    def hungry(self, gateway, begun):  # noqa: ARG002: they come first
+        held = hold_memory(gateway, 0.91, "control")
+        yield gateway
+        for c in held:
+            c.close()
+        wait.until(lambda: used(gateway) < samples.MIB, "the memory given back")
+        assert_fine(gateway)
+
+    @pytest.mark.parametrize("fields", [(), ("Allow: 204",)], ids=["200", "204"])
+    def test_memory(self, hungry, action, method, fields):
+        """Whatever is in it: nobody looks."""
+        for body in (b"a file", samples.EICAR, b"something bad", samples.noise(300_000)):
+            record = Case(hungry, "plain", action, method, body, fields).send().expect("overload")
+            assert record["error"] == "memory" and "limits.memory" in record["error_text"]
+        budget = hungry.status()["budgets"]["memory"]
+        assert budget["peak"] <= budget["max"] and budget["used"] > 0.9 * budget["max"]
+
+    def test_what_had_begun_is_inspected(self, hungry, begun):
+        for case in begun:
+            case.c.send(b"0\r\n\r\n")
+            if case.body.startswith(b"something bad"):
+                case.expect("infected", ["block"])
+            else:
+                assert case.c.read_reply("RESPMOD").body == case.body
+                case.c.close()
+
+
+def used(gateway):
+    return gateway.status()["budgets"]["memory"]["used"]
 
 
 class TestBrokenWorker:

@@ -574,6 +574,36 @@ static void test_short_file(void **state)
     pair_close(&p);
 }
 
+/* What can be known of a stream for which there is no memory to read. */
+static void test_look(void **state)
+{
+    (void)state;
+    for (unsigned tls = 0; tls <= 1; tls++) {
+        struct pair p;
+
+        pair_open(&p, tls, true);
+        p.b.reading = false;
+        stream_arm(p.b.s, 0);
+        test_settle(p.l);
+        end_read(&p.b); /* what the handshake left behind */
+        assert_int_equal(stream_look(p.b.s), ERR_AGAIN);
+        assert_int_equal(chain_append_text(&p.a.out, SPAN("a question")), OK);
+        end_pump(&p.a);
+        test_settle(p.l);
+        assert_int_equal(stream_look(p.b.s), OK);
+        assert_int_equal(stream_look(p.b.s), OK);
+        end_read(&p.b);
+        assert_int_equal(p.b.got, 10);
+        assert_int_equal(stream_look(p.b.s), ERR_AGAIN);
+        assert_int_equal(chain_append_text(&p.a.out, SPAN("the last")), OK);
+        p.a.shut_after = true;
+        end_pump(&p.a);
+        test_settle(p.l);
+        assert_int_equal(stream_look(p.b.s), ERR_EOF); /* read or not */
+        pair_close(&p);
+    }
+}
+
 static void test_linger_drains(void **state)
 {
     struct pair p;
@@ -951,6 +981,7 @@ int main(void)
         cmocka_unit_test(test_start_tls_twice),
         cmocka_unit_test(test_gone_while_loading),
         cmocka_unit_test(test_short_file),
+        cmocka_unit_test(test_look),
         cmocka_unit_test(test_linger_drains),
         cmocka_unit_test(test_linger_sends_the_rest),
         cmocka_unit_test(test_linger_ends),

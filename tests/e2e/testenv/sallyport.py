@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 
 from . import wait
-from .icap import IcapConnection
+from .icap import IcapConnection, request
 from .peers import missing
 from .process import Process, children
 
@@ -177,6 +177,26 @@ class Sallyport(Process):
 
     def worker_pids(self):
         return [p for zygote in self.zygote_pids() for p in children(zygote)]
+
+
+BLOCK = 65536  # what each read takes
+
+
+def hold_memory(gateway, share, service, listener="clear"):
+    """Connections with requests that do not come to their end, which hold that share of limits.memory: each has the
+    block that its heads came in, as far as anything is read."""
+    def used():
+        return gateway.status()["budgets"]["memory"]["used"]
+
+    held, most = [], gateway.status()["budgets"]["memory"]["max"]
+    unfinished = request("RESPMOD", gateway.url(service, listener), b"a file")[:-5]
+    while (before := used()) < share * most:
+        n = int(share * most - before) // BLOCK // 2 + 1  # those that are refused take another one for their answer
+        for _ in range(n):
+            held.append(IcapConnection(gateway.address(listener), timeout=60))
+            held[-1].send(unfinished)
+        wait.until(lambda enough=before + n * BLOCK: used() >= enough, "more memory in use", 30)
+    return held
 
 
 class Way:
