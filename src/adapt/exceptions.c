@@ -494,17 +494,24 @@ static bool conditions_hold(const struct exception_entry *n, const struct facts 
            (!e->file[0] || file_holds(e->file, f));
 }
 
-const struct exception *exceptions_match(const struct exceptions *s, const char *service,
-                                         const struct facts *f, uint64_t now_wall_ms)
+const struct exception *exceptions_match_still(const struct exceptions *s,
+                                               const struct exceptions *still, const char *service,
+                                               const struct facts *f, uint64_t now_wall_ms)
 {
     for (size_t i = 0; i < s->n; i++) {
         const struct exception_entry *n = s->v[i];
 
         if (n->e.kind == EXCEPTION_ALLOW && is_in_force(&n->e, service, now_wall_ms) &&
-            conditions_hold(n, f))
+            conditions_hold(n, f) && (s == still || exceptions_find(still, n->e.id)))
             return &n->e;
     }
     return NULL;
+}
+
+const struct exception *exceptions_match(const struct exceptions *s, const char *service,
+                                         const struct facts *f, uint64_t now_wall_ms)
+{
+    return exceptions_match_still(s, s, service, f, now_wall_ms);
 }
 
 const struct exception *exceptions_bypass(const struct exceptions *s, const char *service,

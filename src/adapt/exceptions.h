@@ -95,6 +95,10 @@ NODISCARD enum err exceptions_without(const struct exceptions *s, const char *id
  */
 const struct exception *exceptions_match(const struct exceptions *s, const char *service,
                                          const struct facts *f, uint64_t now_wall_ms);
+/* The same, of those that are in |still|, too: what was removed since does not count any more. */
+const struct exception *exceptions_match_still(const struct exceptions *s,
+                                               const struct exceptions *still, const char *service,
+                                               const struct facts *f, uint64_t now_wall_ms);
 /* The BYPASS of |service| that has not expired, or NULL. Cheap when there is none. */
 const struct exception *exceptions_bypass(const struct exceptions *s, const char *service,
                                           uint64_t now_wall_ms);

@@ -259,6 +259,14 @@ bool icap_judge_end(struct icap_transaction *tx, enum cause *ret_cause)
     return judge_rules(tx, false, ret_cause);
 }
 
+bool icap_exception_stands(const struct icap_transaction *tx, const char *id)
+{
+    const struct icap_server *s = tx->server;
+    const struct exception *e = exceptions_find(s->snapshot->exceptions, id);
+
+    return e && clock_wall_ms(loop_clock(s->env.loop)) < e->expires_wall_ms;
+}
+
 bool icap_judge_exception(struct icap_transaction *tx)
 {
     struct icap_server *s = tx->server;
@@ -268,8 +276,8 @@ bool icap_judge_exception(struct icap_transaction *tx)
     if (!tx->subject || exceptions_count(tx->snapshot->exceptions) == 0)
         return false;
     icap_subject_facts(tx, &f);
-    e = exceptions_match(tx->snapshot->exceptions, tx->service->set->name, &f,
-                         clock_wall_ms(loop_clock(s->env.loop)));
+    e = exceptions_match_still(tx->snapshot->exceptions, s->snapshot->exceptions,
+                               tx->service->set->name, &f, clock_wall_ms(loop_clock(s->env.loop)));
     if (!e)
         return false;
     memcpy(tx->exception, e->id, sizeof tx->exception);

@@ -300,8 +300,11 @@ enum icap_judgement icap_judge_begin(struct icap_transaction *tx, enum cause *re
 /* After the engines. True: a rule decided, for *ret_cause; CAUSE_NOT_INSPECTED: it was too much
  * work to ask them. */
 bool icap_judge_end(struct icap_transaction *tx, enum cause *ret_cause);
-/* The action would not be pass: is there an exception? Sets tx->exception. */
+/* The action would not be pass: is there an exception, from before the message, that is in force
+ * still? Sets tx->exception. */
 bool icap_judge_exception(struct icap_transaction *tx);
+/* Is the one that let the heads pass in force still? */
+bool icap_exception_stands(const struct icap_transaction *tx, const char *id);
 
 /* ---- icap_slow.c ---- */
 /* An inspection begins: sets the timer if the service has a mode for slow ones. */

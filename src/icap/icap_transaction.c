@@ -254,6 +254,22 @@ static void tx_count_causes(struct icap_transaction *tx)
             metrics_add(s->env.metrics, s->loop_index, tx->service->metrics.causes[c], 1);
 }
 
+/* The heads were denied, and an exception let that pass. Is it gone since, they are denied again.
+ */
+static void tx_waive(struct icap_transaction *tx, const char *waived, enum verdict *verdict,
+                     enum cause *cause)
+{
+    if (!waived[0] || icap_exception_stands(tx, waived))
+        return;
+    if (*cause == CAUSE_NONE) {
+        *verdict = VERDICT_BLOCK;
+        *cause = CAUSE_DENIED;
+        tx->err = ERR_POLICY;
+        tx->err_why = "the exception that let its heads pass is over, or was removed";
+    }
+    tx->causes |= 1u << CAUSE_DENIED;
+}
+
 /* |cause|: the gravest, of which tx->causes may have others beside it; CAUSE_NONE: there is none,
  * or none counts. */
 static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum cause cause)
@@ -261,11 +277,12 @@ static void tx_decide(struct icap_transaction *tx, enum verdict verdict, enum ca
     char waived[sizeof tx->exception];
     struct icap_server *s = tx->server;
 
+    memcpy(waived, tx->exception, sizeof waived);
+    tx_waive(tx, waived, &verdict, &cause);
     tx->has_verdict = true;
     tx->verdict = verdict;
     tx->cause = cause;
     tx->causes = cause == CAUSE_NONE ? 0 : tx->causes | 1u << cause;
-    memcpy(waived, tx->exception, sizeof waived);
     tx->exception[0] = '\0'; /* one for the heads alone does not count any more */
     tx->action = tx_choose(tx);
     if (cause == CAUSE_NONE && waived[0])

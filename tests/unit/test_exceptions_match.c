@@ -271,6 +271,28 @@ static void test_expiry_and_order(void **state)
     exceptions_unref(s);
 }
 
+/* What was removed since does not count, and what is behind it does; what was added since is none
+ * of those that are asked. */
+static void test_still(void **state)
+{
+    struct exceptions *then = with(with(empty_set(), allow_host("aaaaaaaa", ".example")),
+                                   allow_host("bbbbbbbb", "h.example"));
+    struct exceptions *now = with(with(empty_set(), allow_host("cccccccc", "h.example")),
+                                  allow_host("bbbbbbbb", "h.example"));
+    struct exceptions *none = empty_set();
+    struct facts f = {.host = SPAN("h.example")};
+
+    (void)state;
+    assert_string_equal(exceptions_match_still(then, then, "resp", &f, NOW)->id, "aaaaaaaa");
+    assert_string_equal(exceptions_match_still(then, now, "resp", &f, NOW)->id, "bbbbbbbb");
+    assert_null(exceptions_match_still(then, now, "resp", &f, NOW + HOUR));
+    assert_null(exceptions_match_still(then, none, "resp", &f, NOW));
+    assert_null(exceptions_match_still(none, now, "resp", &f, NOW));
+    exceptions_unref(then);
+    exceptions_unref(now);
+    exceptions_unref(none);
+}
+
 static void test_bypass(void **state)
 {
     struct exception b = bypass_of("bbbbbbbb", "resp");
@@ -298,9 +320,8 @@ static void test_bypass(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_all_conditions),
-        cmocka_unit_test(test_expiry_and_order),
+        cmocka_unit_test(test_conditions),       cmocka_unit_test(test_all_conditions),
+        cmocka_unit_test(test_expiry_and_order), cmocka_unit_test(test_still),
         cmocka_unit_test(test_bypass),
     };
 

@@ -17,7 +17,14 @@ static const char config[] =
     "    type: inspect\n"
     "    path: /strict\n"
     "    on: {denied: pass}\n"
-    "    rules: [{name: no-x, file: ['*.x'], larger: 1, then: block, why: No x}]\n";
+    "    rules: [{name: no-x, file: ['*.x'], larger: 1, then: block, why: No x}]\n"
+    "  - name: lenient\n"
+    "    type: inspect\n"
+    "    path: /lenient\n"
+    "    on: {engine-down: pass}\n";
+/* Denied for it before anything is looked at. */
+static const char two_hosts[] =
+    "GET http://files.example/a HTTP/1.1\r\nHost: files.example\r\nHost: h.example\r\n";
 
 /* "*.x" against "a" is 4 steps: once with the heads, once after the body. */
 #define FOUR_STEPS 4u
@@ -163,7 +170,7 @@ static void with_exception(struct world *w)
     uint64_t now = clock_wall_ms(loop_clock(w->loop));
 
     e.created_wall_ms = now;
-    e.expires_wall_ms = now + 3600000;
+    e.expires_wall_ms = now + 30000;
     assert_int_equal(exceptions_with(w->exceptions, &e, now, &set), OK);
     exceptions_unref(w->exceptions);
     w->exceptions = set;
@@ -190,6 +197,94 @@ static void test_an_exception_takes_away_what_it_is_about(void **state)
     p = peer_new(w);
     for (size_t i = 0; i < ARRAY_LEN(excepted); i++)
         assert_row(w, p, "/mixed", "a", &excepted[i]);
+}
+
+static void without_exceptions(struct world *w)
+{
+    exceptions_unref(w->exceptions);
+    assert_int_equal(exceptions_new(&w->exceptions), OK);
+    icap_snapshot_unref(w->snapshot);
+    w->snapshot = world_snapshot(w, config, "");
+    icap_server_set_snapshot(w->server, w->snapshot);
+}
+
+enum meanwhile { IT_STAYS, IT_IS_REMOVED, IT_EXPIRES, IT_IS_ADDED };
+
+/* Something happens to the exception when half of the file is there. */
+static void assert_meanwhile(struct world *w, enum meanwhile what, const char *request,
+                             const struct row *row)
+{
+    struct peer *p = peer_new(w);
+
+    print_message("%s\n", row->name);
+    w->zygote.answer = (struct scan_result){
+        .verdict = row->verdict, .cause = row->cause, .also = row->also, .why = "one; two"};
+    peer_ask(w, p,
+             &(struct ask){.path = "/lenient", .body = "", .head_only = true, .request = request});
+    peer_say(w, p, "1\r\na\r\n");
+    world_step(w, true);
+    switch (what) {
+    case IT_STAYS: break;
+    case IT_IS_REMOVED: without_exceptions(w); break;
+    case IT_EXPIRES: w->clock.now_ms += 30000; break;
+    case IT_IS_ADDED: with_exception(w); break;
+    }
+    peer_say(w, p, "2\r\nbc\r\n0\r\n\r\n");
+    struct reply r = peer_reply(w, p);
+
+    assert_outcome(&r, row->outcome);
+    json_t *j = world_record(w);
+
+    assert_causes(j, row->causes);
+    assert_int_equal(json_object_get(j, "exception") != NULL, what == IT_STAYS);
+    json_decref(j);
+    reply_done(&r);
+    peer_close(p);
+    expect_no_connection(w);
+}
+
+/* One that is gone when the verdict is taken lets nothing pass, neither what was found nor what the
+ * heads were denied for; and one that came later is not what the ISTag of the answer tells of. */
+static void test_an_exception_that_goes_meanwhile(void **state)
+{
+    static const struct row found[] = {
+        [IT_STAYS] = {"found, and it stays",      VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED, 0, PASSES,
+                      "not-inspected"                                                                                    },
+        [IT_IS_REMOVED] = {"found, and it is removed", VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED,
+                      0,                                                                         BLOCKED, "not-inspected"},
+        [IT_EXPIRES] = {"found, and it expires",    VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED, 0,
+                      BLOCKED,                                                                            "not-inspected"},
+        [IT_IS_ADDED] = {"found, and it is added",   VERDICT_NOT_INSPECTED, CAUSE_NOT_INSPECTED, 0,
+                      BLOCKED,                                                                            "not-inspected"},
+    };
+    static const struct row heads[] = {
+        [IT_STAYS] = {"heads, and it stays",      VERDICT_PASS, CAUSE_NONE, 0, PASSES,  ""      },
+        [IT_IS_REMOVED] = {"heads, and it is removed", VERDICT_PASS, CAUSE_NONE, 0, BLOCKED,
+                      "denied"                                                                  },
+        [IT_EXPIRES] = {"heads, and it expires",    VERDICT_PASS, CAUSE_NONE, 0, BLOCKED, "denied"},
+    };
+    static const struct row both = {"heads, removed, and what is found may pass",
+                                    VERDICT_ERROR,
+                                    CAUSE_ENGINE_DOWN,
+                                    0,
+                                    BLOCKED,
+                                    "denied engine-down"};
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(found); i++) {
+        without_exceptions(w);
+        if (i != IT_IS_ADDED)
+            with_exception(w);
+        assert_meanwhile(w, (enum meanwhile)i, NULL, &found[i]);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(heads); i++) {
+        without_exceptions(w);
+        with_exception(w);
+        assert_meanwhile(w, (enum meanwhile)i, two_hosts, &heads[i]);
+    }
+    without_exceptions(w);
+    with_exception(w);
+    assert_meanwhile(w, IT_IS_REMOVED, two_hosts, &both);
 }
 
 static void with_steps(struct world *w, uint64_t steps)
@@ -313,6 +408,7 @@ int main(int argc, char **argv)
         TEST(test_the_strictest_action_wins),
         TEST(test_a_rule_that_blocks_adds_its_cause),
         TEST(test_an_exception_takes_away_what_it_is_about),
+        TEST(test_an_exception_that_goes_meanwhile),
         TEST(test_rules_that_are_too_much_work),
         TEST(test_the_record_of_too_much_work),
         TEST(test_the_istag_knows_the_steps),
