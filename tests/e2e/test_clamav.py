@@ -410,9 +410,10 @@ class TestDeath:
         self.new_database(clamd, gateway, load)
 
     def test_death_and_reload_under_load(self, pair):
-        """Every transaction has its answer, and none of them is wrong."""
+        """Every transaction has its answer, and none of them is wrong: what is infected is blocked, and what is clean
+        passes, or is blocked because nobody could look at it."""
         clamd, gateway = pair
-        stop, failures, counts = threading.Event(), [], {"asked": 0}
+        stop, failures, counts, clean = threading.Event(), [], {"asked": 0}, {}
 
         def run(seed):
             i = 0
@@ -429,6 +430,10 @@ class TestDeath:
                 blocked = reply.status == 200 and reply.http_status() == 403
                 if infected and not blocked:
                     failures.append(f"passed: {reply.fields}")
+                if not infected and not blocked and reply.body != body:
+                    failures.append(f"neither passed nor blocked: {reply} {reply.fields}")
+                if not infected:
+                    clean[reply.field("X-Request-ID")] = blocked
         threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
         [t.start() for t in threads]
 
@@ -451,5 +456,12 @@ class TestDeath:
         [t.join(60) for t in threads]
         assert not failures, failures[:3]
         assert counts["asked"] > 50
-        clean = [r for r in gateway.records() if r.get("service") == "inspect" and r.get("action") == "pass"]
-        assert clean and all(r["verdict"] == "pass" for r in clean)
+        def seen():
+            return {r["id"]: r for r in gateway.records() if r["id"] in clean}
+        wait.until(lambda: len(seen()) == len(clean), "the records")
+        wrong = [r for r in seen().values() if (r["action"], r["verdict"], r.get("cause"), r.get("causes")) != (
+            ("block", "error", "engine-down", None) if clean[r["id"]] else ("pass", "pass", None, None))]
+        assert not wrong, (len(wrong), wrong[:3])
+        assert set(clean.values()) == {True, False}
+        passed = [r for r in gateway.records() if r.get("service") == "inspect" and r.get("action") == "pass"]
+        assert all(r["verdict"] == "pass" for r in passed)
