@@ -191,8 +191,13 @@ struct target {
     struct buf text;           /* '.', host, path, '?', query */
     size_t host_end, path_end; /* offsets */
     bool address;
-    bool bad; /* too long, or no host: nobody can say what it is on */
+    bool bad; /* too long, no host, or read in several ways: nobody can say what it is on */
 };
+
+static struct span target_part(const struct target *t, size_t from, size_t to)
+{
+    return (struct span){t->text.p + from, to - from};
+}
 
 static void target_init(struct target *t, struct span host, struct span path)
 {
@@ -210,14 +215,10 @@ static void target_init(struct target *t, struct span host, struct span path)
     if (path.n > 0 && path.p[0] != '/' && path.p[0] != '?')
         buf_char(&t->text, '/'); /* "*", or a path must not read on as a host */
     url_path_normal(path, false, &t->text);
-    t->bad = t->text.err != OK;
+    t->bad = t->text.err != OK || url_host_is_doubtful((struct span){h.text, h.n}) ||
+             url_path_is_doubtful(target_part(t, t->host_end, t->text.n));
     if (!t->bad)
         t->path_end = span_find(buf_span(&t->text), '?');
-}
-
-static struct span target_part(const struct target *t, size_t from, size_t to)
-{
-    return (struct span){t->text.p + from, to - from};
 }
 
 static bool has_key(const struct url_list *l, struct span key)

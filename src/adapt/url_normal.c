@@ -203,3 +203,45 @@ void url_path_normal(struct span path, bool open, struct buf *out)
     if (query)
         add_plain(span_sub(path, cut, path.n - cut), out);
 }
+
+/* ---- doubts ---- */
+
+bool url_host_is_doubtful(struct span host)
+{
+    for (size_t i = 0; i < host.n; i++)
+        if ((unsigned char)host.p[i] >= 0x80 || host.p[i] == '%')
+            return true;
+    return false;
+}
+
+/* Bytes of what separates segments for somebody at the front of |s|, or 0. */
+static size_t separator_at(struct span s)
+{
+    if (span_starts(s, SPAN("%2F")) || span_starts(s, SPAN("%5C")))
+        return 3;
+    return span_starts(s, SPAN("/")) || span_starts(s, SPAN("\\"));
+}
+
+/* Does |s|, which begins a segment for somebody, go up for somebody? */
+static bool goes_up(struct span s)
+{
+    struct span rest = span_sub(s, 2, SIZE_MAX);
+
+    return span_starts(s, SPAN("..")) && (rest.n == 0 || rest.p[0] == ';' ||
+                                          span_starts(rest, SPAN("%3B")) || separator_at(rest) > 0);
+}
+
+bool url_path_is_doubtful(struct span path)
+{
+    struct span plain = span_sub(path, 0, span_find(path, '?'));
+
+    if (span_find(path, '#') < path.n)
+        return true;
+    for (size_t i = 0; i < plain.n; i++) {
+        size_t n = separator_at(span_sub(plain, i, SIZE_MAX));
+
+        if (n > 0 && goes_up(span_sub(plain, i + n, SIZE_MAX)))
+            return true;
+    }
+    return false;
+}

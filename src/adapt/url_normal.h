@@ -24,5 +24,11 @@ NODISCARD enum err url_host_normal(struct span host, struct url_host *ret);
  * removed (not from the query), "/" for the empty path. A '%' that begins no encoding stays.
  * |open|: the last segment goes on, so it is no dot segment. Errors are |out|'s. */
 void url_path_normal(struct span path, bool open, struct buf *out);
+/* Of what these made: would some servers read another host or path? An international name that is
+ * not in its xn-- form; a fragment, which no request has; ".." behind "%2F", "\" or with a
+ * parameter
+ * (";"), which some take for a dot segment. */
+bool url_host_is_doubtful(struct span host);
+bool url_path_is_doubtful(struct span path);
 
 #endif

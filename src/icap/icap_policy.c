@@ -91,7 +91,10 @@ static const char *heads_conflict(const struct icap_request *req)
     const struct head *http = icap_message_head(req);
     const char *why = http ? head_smuggling(http) : NULL;
 
-    return why || !req->http_request ? why : head_host_conflict(req->http_request);
+    if (why || !req->http_request)
+        return why;
+    why = head_host_conflict(req->http_request);
+    return why ? why : icap_target_conflict(req->http_request);
 }
 
 /* What a client and we might read differently is not for a rule to allow. */

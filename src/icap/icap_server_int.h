@@ -279,6 +279,8 @@ void icap_login_over(struct icap_connection *c);
 /* ---- icap_subject.c ---- */
 /* The HTTP head that the body belongs to, or NULL. */
 const struct head *icap_message_head(const struct icap_request *req);
+/* What a request's target says of its host that two readers read differently, or NULL. */
+const char *icap_target_conflict(const struct head *request);
 /* All codings of the message's body, as one list; in the engine's arena where there are several
  * fields. */
 struct span icap_content_encoding(struct icap_transaction *tx, const struct head *http);

@@ -85,11 +85,11 @@ static void find_user(struct icap_transaction *tx, struct icap_subject *s)
 
 /* ---- what ---- */
 
-/* Host and the rest of an absolute-form target (RFC 9112 3.2.2); the host is empty for other forms.
+/* Authority and the rest of an absolute-form target (RFC 9112 3.2.2); it is empty for other forms.
  */
-static struct span target_host(struct span target, struct span *ret_path)
+static struct span target_authority(struct span target, struct span *ret_path)
 {
-    struct span rest = target, scheme = span_cut(&rest, ':'), host;
+    struct span rest = target, scheme = span_cut(&rest, ':');
     size_t end = 0;
 
     *ret_path = target;
@@ -98,11 +98,15 @@ static struct span target_host(struct span target, struct span *ret_path)
     rest = span_sub(rest, 2, SIZE_MAX);
     while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?' && rest.p[end] != '#')
         end++;
-    host = span_sub(rest, 0, end);
     *ret_path = span_sub(rest, end, SIZE_MAX);
-    if (span_find(host, '@') < host.n)
-        (void)span_cut(&host, '@');
-    return host;
+    return span_sub(rest, 0, end);
+}
+
+static struct span without_user(struct span authority)
+{
+    if (span_find(authority, '@') < authority.n)
+        (void)span_cut(&authority, '@');
+    return authority;
 }
 
 static struct span without_port(struct span host)
@@ -110,6 +114,36 @@ static struct span without_port(struct span host)
     if (span_starts(host, SPAN("[")))
         return span_sub(host, 0, span_find(host, ']') + 1);
     return span_sub(host, 0, span_find(host, ':'));
+}
+
+/* A port has digits alone; else somebody may take for the host what stands behind the ':'. */
+static bool is_port(struct span s)
+{
+    size_t n = span_starts(s, SPAN(":"));
+
+    while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9')
+        n++;
+    return n == s.n && (s.n == 0 || s.p[0] == ':');
+}
+
+const char *icap_target_conflict(const struct head *request)
+{
+    struct span path = SPAN_NONE, authority = request->target, host = authority;
+
+    if (!span_eq(request->method, SPAN("CONNECT"))) {
+        authority = target_authority(request->target, &path);
+        host = without_user(authority);
+    }
+    /* Where a backslash is a slash the host ends before it, and where a fragment is none behind it.
+     */
+    if (span_find(authority, '\\') < authority.n || (host.n && span_starts(path, SPAN("#"))))
+        return "malformed host in the request's target";
+    for (size_t i = 0; i < host.n; i++)
+        if (host.p[i] == ',' || host.p[i] == '@')
+            return "malformed host in the request's target";
+    return is_port(span_sub(host, without_port(host).n, SIZE_MAX))
+               ? NULL
+               : "malformed port in the request's target";
 }
 
 static void find_url(const struct head *http, struct icap_subject *s)
@@ -120,14 +154,14 @@ static void find_url(const struct head *http, struct icap_subject *s)
     if (span_eq(http->method, SPAN("CONNECT")))
         host = http->target;
     else
-        host = target_host(http->target, &path);
+        host = without_user(target_authority(http->target, &path));
     host = without_port(host.n ? host : head_value(http, SPAN("Host")));
     while (span_ends(host, SPAN(".")))
         host.n--;
     (void)span_copy(host, s->host, sizeof s->host);
     for (char *c = s->host; *c; c++)
         *c = char_lower(*c);
-    s->path = span_starts(path, SPAN("/")) ? path : SPAN("/");
+    s->path = path.n && strchr("/?#", path.p[0]) ? path : SPAN("/");
 }
 
 /* Content-Disposition names the file better than the URL does (RFC 6266); an upload's names its own

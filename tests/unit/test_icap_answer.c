@@ -126,6 +126,59 @@ static void test_two_hosts_are_denied(void **state)
                    CAUSE_DENIED, VERDICT_BLOCK, NULL);
 }
 
+/* Which host that is depends on who reads it. */
+static void test_targets_of_two_hosts_are_denied(void **state)
+{
+    static const char *const targets[] = {
+        "GET http://evil.example\\@updates.example/a",
+        "GET http://u@evil.example@updates.example/a",
+        "GET http://updates.example#@evil.example/a",
+        "GET http://updates.example:80,evil.example/a",
+        "GET http://updates.example:80:81/a",
+        "GET http://updates.example:evil.example/a",
+        "GET http://[2001:db8::1]evil.example/a",
+        "CONNECT updates.example:443:evil.example",
+        "CONNECT u@evil.example:443",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        char request[128];
+
+        print_message("%s\n", targets[i]);
+        (void)snprintf(request, sizeof request, "%s HTTP/1.1\r\n", targets[i]);
+        expect_actions(*state, (struct ask){.body = "file", .request = request}, CAUSE_DENIED,
+                       VERDICT_BLOCK, NULL);
+    }
+}
+
+static void test_targets_of_one_host_are_not(void **state)
+{
+    static const char *const targets[] = {
+        "GET http://updates.example:8080/a",
+        "GET http://updates.example:/a",
+        "GET ftp://u:p@updates.example/a@b",
+        "GET http://[2001:db8::1]:80/a,b#c",
+        "GET http://updates.example?a",
+        "CONNECT [2001:db8::1]:443",
+        "GET /a:b",
+        "OPTIONS *",
+    };
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+
+    w->zygote.mode = FAKE_ANSWER;
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        char request[128];
+
+        print_message("%s\n", targets[i]);
+        (void)snprintf(request, sizeof request, "%s HTTP/1.1\r\n", targets[i]);
+        peer_gets(w, p,
+                  &(struct ask){
+                      .path = "/scan", .body = "x", .fields = "Allow: 204\r\n", .request = request},
+                  204);
+    }
+}
+
 static void test_codings_of_the_hop_and_fragments_are_not_inspected(void **state)
 {
     static const char *const heads[] = {
@@ -632,6 +685,8 @@ int main(void)
         TEST(test_causes_that_workers_find),
         TEST(test_smuggling_is_denied),
         TEST(test_two_hosts_are_denied),
+        TEST(test_targets_of_two_hosts_are_denied),
+        TEST(test_targets_of_one_host_are_not),
         TEST(test_codings_of_the_hop_and_fragments_are_not_inspected),
         TEST(test_identity_is_inspected),
         TEST(test_too_large),

@@ -268,6 +268,58 @@ static void test_match(void **state)
     url_lists_free(u);
 }
 
+/* Read in several ways by servers: on each list but one that allows. */
+static void test_doubtful(void **state)
+{
+    static const struct url_list_settings allow = {"allow", "/a", URL_LIST_ALLOW};
+    static const struct {
+        const char *host, *path;
+        bool doubtful;
+    } rows[] = {
+        {"h.example",          "/pub/x",               false},
+        {"h.example",          "/pub/..x",             false},
+        {"h.example",          "/pub/x..",             false},
+        {"h.example",          "/pub/x%2Fy",           false},
+        {"h.example",          "/pub/x;..",            false},
+        {"h.example",          "/pub/x?a=/..%2F",      false},
+        {"h.example",          "/pub/..%2fsecret",     true },
+        {"h.example",          "/pub/x%2f..",          true },
+        {"h.example",          "/pub/%2e%2e%5csecret", true },
+        {"h.example",          "/pub/..\\secret",      true },
+        {"h.example",          "/pub\\..\\secret",     true },
+        {"h.example",          "/pub/..;/secret",      true },
+        {"h.example",          "/pub/..;a=b/secret",   true },
+        {"h.example",          "/pub/..%3b/secret",    true },
+        {"h.example",          "/pub/x#y",             true },
+        {"h.example",          "/pub/x?y#z",           true },
+        {"h.example",          "#@i.example/pub/x",    true },
+        {"\xc3\xb6.h.example", "/pub/x",               true },
+        {"%c3%b6.h.example",   "/pub/x",               true },
+        {"h\xe3\x80\x82"
+         "example",   "/pub/x",               true },
+    };
+    struct url_lists *allowed = one(&allow, SPAN("h.example/pub/*"));
+    struct url_lists *denied = one(&one_list, SPAN("nowhere.example"));
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct span host = span_of(rows[i].host), path = span_of(rows[i].path);
+        bool limit, match = url_lists_match(denied, 0, host, path, &limit);
+
+        print_message("%s%s\n", rows[i].host, rows[i].path);
+        assert_int_equal(match, rows[i].doubtful);
+        assert_int_equal(limit, rows[i].doubtful);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        bool limit, match = url_lists_match(allowed, 0, span_of(rows[i].host),
+                                            span_of(rows[i].path), &limit);
+
+        assert_int_equal(match, !rows[i].doubtful);
+    }
+    url_lists_free(allowed);
+    url_lists_free(denied);
+}
+
 static void test_empty_list(void **state)
 {
     static const char *const rows[] = {"", "\n", "# nothing\n\n", "\xef\xbb\xbf", "\r\n"};
@@ -698,7 +750,7 @@ static void test_rows(void **state)
 int main(void)
 {
     static char names[ARRAY_LEN(match_rows) + ARRAY_LEN(fault_rows)][80];
-    struct CMUnitTest tests[ARRAY_LEN(names) + 14];
+    struct CMUnitTest tests[ARRAY_LEN(names) + 15];
     size_t n = 0, named = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(match_rows); i++, named++) {
@@ -717,6 +769,7 @@ int main(void)
         cmocka_unit_test(test_host_refused),
         cmocka_unit_test(test_path_spelling),
         cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_doubtful),
         cmocka_unit_test(test_empty_list),
         cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_verdict),
