@@ -377,8 +377,8 @@ static void on_made(void *arg, enum err err, const struct ipp_job *job)
         return;
     }
     bool known =
-        !err && is_at(job, ex->printer ? ex->printer
-                                       : ipp_snapshot_named(ex->snapshot, span_of(job->printer)));
+        job && is_at(job, ex->printer ? ex->printer
+                                      : ipp_snapshot_named(ex->snapshot, span_of(job->printer)));
 
     if (known)
         ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = 0, .level = job->made});
