@@ -287,7 +287,7 @@ class OverloadRow(InspectRow):
         seconds = run.bench.args.seconds
         command = with_priority(run.bench.load_command(address, False, (
             *self.load(), "-n", str(GREEDY), "--from", GREEDY_ADDRESS, "-d", str(seconds + 1),
-            "--drain", "5")), "nice", "-n", "19")
+            "--drain", "5")), "chrt", "-i", "0")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as greedy:
             storm = self.polite(run, "storm")
             report = json.loads(greedy.communicate(timeout=60)[0])
