@@ -14,8 +14,10 @@ struct bucket {
 struct fair_queue {
     struct loop *loop;
     unsigned turn_max;
-    uint64_t turn_us;
-    unsigned next; /* the bucket whose turn it is */
+    uint64_t turn_us, round_us;
+    unsigned n_last;   /* tasks of the last turn; 0: nothing waited behind it */
+    uint64_t began_us; /* when it began */
+    unsigned next;     /* the bucket whose turn it is */
     struct bucket buckets[BUCKETS];
     uint64_t filled[BUCKETS / WORD_BITS]; /* a bit for each bucket that is not empty */
     struct task turn;
@@ -24,7 +26,7 @@ struct fair_queue {
 
 static void turn_run(struct task *t);
 
-enum err fair_queue_new(struct loop *l, unsigned turn_max, uint64_t turn_us,
+enum err fair_queue_new(struct loop *l, unsigned turn_max, uint64_t turn_us, uint64_t round_us,
                         struct fair_queue **ret)
 {
     struct fair_queue *q = calloc(1, sizeof *q);
@@ -34,6 +36,7 @@ enum err fair_queue_new(struct loop *l, unsigned turn_max, uint64_t turn_us,
     q->loop = l;
     q->turn_max = turn_max;
     q->turn_us = turn_us;
+    q->round_us = round_us;
     q->turn.run = turn_run;
     *ret = q;
     return OK;
@@ -86,20 +89,37 @@ static bool is_empty(const struct fair_queue *q)
     return any == 0;
 }
 
+/* Much of what a task causes is put off, and runs after the turn. A turn that somebody else's work
+ * on the core made long cuts the next one short, but that grows again. */
+static unsigned turn_len(const struct fair_queue *q, uint64_t now_us)
+{
+    uint64_t took = now_us - q->began_us, n = q->n_last;
+
+    if (n == 0 || took == 0)
+        return q->turn_max;
+    if (took > q->round_us / 2)
+        n = n * q->round_us / took;
+    else
+        n *= 2;
+    return n == 0 ? 1 : n < q->turn_max ? (unsigned)n : q->turn_max;
+}
+
 static void turn_run(struct task *t)
 {
     struct fair_queue *q = CONTAINER_OF(t, struct fair_queue, turn);
-
-    uint64_t end = loop_now_us(q->loop) + q->turn_us;
+    uint64_t now = loop_now_us(q->loop), end = now + q->turn_us;
+    unsigned max = turn_len(q, now), n = 0;
 
     /* Most turns have one task, and then need no clock at their end. */
-    for (unsigned n = 0; n < q->turn_max && run_next(q) && !is_empty(q); n++)
+    while (run_next(q) && ++n < max && !is_empty(q))
         if (loop_now_us(q->loop) >= end)
             break;
-    if (is_empty(q))
-        q->turn_queued = false;
-    else
+    q->began_us = now;
+    q->n_last = is_empty(q) ? 0 : n;
+    if (q->n_last)
         loop_yield(q->loop, &q->turn);
+    else
+        q->turn_queued = false;
 }
 
 void fair_queue_add(struct fair_queue *q, struct fair_task *t, uint64_t client)

@@ -21,9 +21,11 @@ struct fair_task {
 
 struct fair_queue;
 /* A turn of |l| ends after |turn_max| > 0 tasks, or with the first one that ends |turn_us| after
- * the turn began. Each loop has one for all its connections: loop_turns(). */
+ * the turn began. While more wait than one turn runs, a turn has so many that with all that they
+ * put off, and the look at events, it takes |round_us|: by what the last one took. Each loop has
+ * one for all its connections: loop_turns(). */
 NODISCARD enum err fair_queue_new(struct loop *l, unsigned turn_max, uint64_t turn_us,
-                                  struct fair_queue **ret);
+                                  uint64_t round_us, struct fair_queue **ret);
 /* Nothing may wait in it. NULL is fine. */
 void fair_queue_free(struct fair_queue *q);
 /* |client|: a hash of whom it works for (keyed: clients must not be able to choose their bucket).

@@ -26,10 +26,11 @@
 /* How often in a row tasks may defer others before events are looked at again. */
 #define DEFER_ROUNDS 8u
 
-/* Of one turn for connections: how many are served, and for how long, before events are looked at.
- */
+/* Of one turn for connections: how many are served, and for how long, before events are looked at;
+ * and how long until then with all that serving them put off. */
 #define TURN_MAX 32u
 #define TURN_US  100u
+#define ROUND_US 150u
 
 /* How long memory stays that nobody needs any more. */
 #define POOL_AGE_MS 1000u
@@ -340,7 +341,7 @@ static enum err init_mail(struct loop *l)
 
 static enum err init_parts(struct loop *l)
 {
-    TRY(fair_queue_new(l, TURN_MAX, TURN_US, &l->turns));
+    TRY(fair_queue_new(l, TURN_MAX, TURN_US, ROUND_US, &l->turns));
     TRY(edges_new(&l->edges));
     TRY(init_mail(l));
     l->uv_news.fn = on_uv_news;

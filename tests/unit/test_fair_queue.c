@@ -44,7 +44,7 @@ static int open_queue(void **state)
     (void)state;
     test_clock_init(&the_clock, UINT64_C(1800000000000));
     the_loop = test_loop(&the_clock.clock);
-    assert_int_equal(fair_queue_new(the_loop, 4, 1000, &the_queue), OK);
+    assert_int_equal(fair_queue_new(the_loop, 4, 1000, 20000, &the_queue), OK);
     n_done = n_turns = 0;
     look = (struct task){.run = on_look};
     looking = true;
@@ -170,6 +170,60 @@ static void a_task_may_add_itself(void **state)
     assert_true(order[before] == 2 || order[before + 1] == 2);
 }
 
+/* What tasks put off counts, too: a turn has as many as go with it into twenty milliseconds. */
+struct heavy {
+    struct fair_task task;
+    struct task after;
+};
+static unsigned n_row, rows[64], n_rows;
+static uint64_t after_ms;
+
+static void on_after(struct task *t)
+{
+    (void)t;
+    the_clock.now_ms += after_ms;
+    if (n_row)
+        rows[n_rows++ % ARRAY_LEN(rows)] = n_row;
+    n_row = 0;
+}
+
+static void on_heavy(struct fair_task *t)
+{
+    n_done++;
+    n_row++;
+    loop_defer(the_loop, &CONTAINER_OF(t, struct heavy, task)->after);
+}
+
+static void what_is_put_off_shortens_turns(void **state)
+{
+    static struct heavy h[64];
+
+    (void)state;
+    n_row = n_rows = 0;
+    after_ms = 10;
+    for (unsigned i = 0; i < ARRAY_LEN(h); i++) {
+        h[i] = (struct heavy){.task = {.run = on_heavy}, .after = {.run = on_after}};
+        fair_queue_add(the_queue, &h[i].task, i);
+    }
+    while (n_done < 16)
+        (void)loop_turn(the_loop, false);
+    assert_int_equal(rows[0], 4);
+    for (unsigned i = 1; i < n_rows; i++)
+        assert_int_equal(rows[i], 2);
+    after_ms = 50; /* one at least */
+    unsigned from = n_rows + 1;
+
+    while (n_done < 32)
+        (void)loop_turn(the_loop, false);
+    for (unsigned i = from; i < n_rows; i++)
+        assert_int_equal(rows[i], 1);
+    after_ms = 2; /* back to the most, twice as many each time */
+    from = n_rows;
+    while (n_done < ARRAY_LEN(h))
+        (void)loop_turn(the_loop, false);
+    assert_true(rows[from] <= 2 && rows[from + 2] == 4);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
@@ -177,7 +231,7 @@ int main(void)
         TEST(nothing_runs_inside_the_call),  TEST(a_crowd_does_not_keep_others_waiting),
         TEST(one_client_is_served_in_order), TEST(a_turn_is_bounded),
         TEST(a_long_task_ends_the_turn),     TEST(adding_twice_is_adding_once),
-        TEST(a_task_may_add_itself),
+        TEST(a_task_may_add_itself),         TEST(what_is_put_off_shortens_turns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
