@@ -35,8 +35,8 @@ static const struct config_row worker_rows[] = {
                          "core."),
     CONFIG_COUNT("queue", struct worker_settings, queue, .min = 1, .max = 100000, .fallback = "256",
                  .unit = "per thread",
-                 .help =
-                     "Files that may wait for a free worker; one more is answered as overload."),
+                 .help = "Files that may wait for a free worker; with one more the newest of the "
+                         "client that has most in it is answered as overload."),
     CONFIG_DURATION(
         "grace", struct worker_settings, grace_ms, .min = 10, .max = 60000, .fallback = "2s",
         .help = "A worker that has not answered that long after the scan's deadline is killed."),

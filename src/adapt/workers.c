@@ -16,6 +16,7 @@
 #define FORK_RETRY_MS 500u /* after the zygote said that it cannot */
 #define CLIENTS_KNOWN 32u  /* whose turns are remembered */
 #define KILLED_MAX    64u  /* whose SIGKILL is known to be ours */
+#define CROWDS        64u  /* clients by hash, of whom it is counted how many files wait */
 
 enum worker_state { WORKER_FORKING, WORKER_IDLE, WORKER_BUSY };
 
@@ -60,6 +61,7 @@ struct workers {
     unsigned n_workers;
     struct worker_job *queue; /* waiting, oldest first */
     unsigned n_queue;
+    unsigned crowds[CROWDS];  /* of those in |queue| */
     struct worker_job *ended; /* to be told on the next round */
     struct task tell;
     bool telling;
@@ -125,14 +127,25 @@ static void job_fail(struct worker_job *j, enum cause cause, enum err err, const
     job_end(j);
 }
 
-static void queue_remove(struct worker_job *j)
+static unsigned *crowd_of(struct workers *w, uint64_t client)
+{
+    return &w->crowds[client % CROWDS];
+}
+
+static void queue_count(struct worker_job *j, int more)
 {
     struct workers *w = j->owner;
 
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it loses count in the list macros */
-    DL_DELETE(w->queue, j);
-    w->n_queue--;
+    w->n_queue += (unsigned)more;
+    *crowd_of(w, j->req.client) += (unsigned)more;
     atomic_store_explicit(&w->queued, w->n_queue, memory_order_relaxed);
+}
+
+static void queue_remove(struct worker_job *j)
+{
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it loses count in the list macros */
+    DL_DELETE(j->owner->queue, j);
+    queue_count(j, -1);
 }
 
 /* A zygote that forks nothing is no better than none. */
@@ -309,8 +322,7 @@ static void worker_give_failed(struct worker *k, struct worker_job *j, enum err 
     if (e == ERR_RESET && !j->returned) {
         j->returned = true;
         DL_PREPEND(w->queue, j);
-        w->n_queue++;
-        atomic_store_explicit(&w->queued, w->n_queue, memory_order_relaxed);
+        queue_count(j, 1);
         return;
     }
     atomic_fetch_add_explicit(&w->crashed, 1, memory_order_relaxed);
@@ -634,6 +646,28 @@ static struct span span_tail(struct span s, size_t n)
     return s.n > n ? span_sub(s, s.n - n, n) : s;
 }
 
+/* The queue is full. Who has more files in it than anybody else gives the place of his newest to
+ * whoever has fewer even with this one: else those who send little would find it full of the files
+ * of who sends all he can. */
+static bool make_room(struct workers *w, uint64_t client)
+{
+    unsigned most = 0;
+    struct worker_job *j;
+
+    for (unsigned i = 1; i < CROWDS; i++)
+        if (w->crowds[i] > w->crowds[most])
+            most = i;
+    if (*crowd_of(w, client) + 1 >= w->crowds[most])
+        return false;
+    j = w->queue->prev; /* the last one */
+    while (j->req.client % CROWDS != most)
+        j = j->prev;
+    queue_remove(j);
+    job_fail(j, CAUSE_OVERLOAD, ERR_BUSY,
+             "as many files as engines.workers.queue allows are waiting");
+    return true;
+}
+
 enum err workers_submit(struct workers *w, const struct worker_job_request *r,
                         struct worker_job **ret)
 {
@@ -643,7 +677,7 @@ enum err workers_submit(struct workers *w, const struct worker_job_request *r,
     /* A type or coding that was cut could be taken for another one. */
     if (r->type.n >= sizeof j->type || r->encoding.n >= sizeof j->encoding)
         e = ERR_LIMIT;
-    else if (w->n_queue >= w->settings.queue)
+    else if (w->n_queue >= w->settings.queue && !make_room(w, r->client))
         e = ERR_BUSY;
     else if ((j = calloc(1, sizeof *j)) == NULL)
         e = ERR_NOMEM;
@@ -659,8 +693,7 @@ enum err workers_submit(struct workers *w, const struct worker_job_request *r,
     (void)span_copy(r->type, j->type, sizeof j->type);
     (void)span_copy(r->encoding, j->encoding, sizeof j->encoding);
     DL_APPEND(w->queue, j);
-    w->n_queue++;
-    atomic_store_explicit(&w->queued, w->n_queue, memory_order_relaxed);
+    queue_count(j, 1);
     timer_set(w->loop, &j->deadline, r->deadline_ms);
     *ret = j;
     workers_dispatch(w);

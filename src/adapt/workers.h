@@ -43,7 +43,8 @@ void workers_set_settings(struct workers *w, const struct worker_settings *setti
  * that wait are given to the new ones. -1: none. */
 void workers_set_channel(struct workers *w, int fd);
 
-/* ERR_BUSY when the queue is full, ERR_NOMEM, ERR_LIMIT. Without a zygote jobs wait for one until
+/* ERR_BUSY when the queue is full, and no other client has more files in it (then the newest of
+ * these ends as overload), ERR_NOMEM, ERR_LIMIT. Without a zygote jobs wait for one until
  * their deadline. */
 NODISCARD enum err workers_submit(struct workers *w, const struct worker_job_request *r,
                                   struct worker_job **ret);

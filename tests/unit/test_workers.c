@@ -28,6 +28,7 @@ struct fixture {
     unsigned n_files;
     bool in_call;
     bool free_in_callback;
+    uint64_t client; /* whose files are submitted */
 };
 
 static void no_fire(struct timer *t)
@@ -145,6 +146,7 @@ static enum err submit(struct fixture *f, const char *text, uint64_t time_ms)
         .engines = WIRE_ENGINE_YARA,
         .name = SPAN("a.pdf"),
         .type = SPAN("application/pdf"),
+        .client = f->client,
         .deadline_ms = f->clock.now_ms + time_ms,
         .done = on_done,
         .arg = o,
@@ -326,6 +328,38 @@ static void test_queue_full(void **state)
     assert_int_equal(counts(f).queued, 4);
     workers_cancel(f->files[1].job);
     assert_int_equal(submit(f, "x", 60000), OK);
+}
+
+/* Who fills it makes room for who has less in it, and for nobody who has as much. */
+static void test_a_full_queue_is_shared(void **state)
+{
+    struct fixture *f = *state;
+
+    f->client = 1;
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(submit(f, "x", 60000), OK);
+    f->client = 2;
+    assert_int_equal(submit(f, "x", 60000), OK);
+    assert_int_equal(f->files[3].calls, 0);
+    steps(f);
+    assert_ended(&f->files[3], CAUSE_OVERLOAD);
+    assert_int_equal(f->files[3].result.err, ERR_BUSY);
+    f->client = 1;
+    assert_int_equal(submit(f, "x", 60000), ERR_BUSY);
+    f->client = 2;
+    assert_int_equal(submit(f, "x", 60000), OK);
+    steps(f);
+    assert_ended(&f->files[2], CAUSE_OVERLOAD);
+    assert_int_equal(submit(f, "x", 60000), ERR_BUSY);
+    f->client = 3;
+    assert_int_equal(submit(f, "x", 60000), OK);
+    steps(f);
+    assert_int_equal(f->files[1].calls + f->files[5].calls, 1); /* one of two that have two */
+    assert_int_equal(counts(f).queued, 4);
+    f->client = 4;
+    assert_int_equal(submit(f, "x", 60000), OK);
+    f->client = 5;
+    assert_int_equal(submit(f, "x", 60000), ERR_BUSY); /* each has one */
 }
 
 /* ---- workers that fail ---- */
@@ -723,6 +757,7 @@ int main(void)
         TEST(test_reuse_replaces_workers),
         TEST(test_fewer_workers_by_new_settings),
         TEST(test_queue_full),
+        TEST(test_a_full_queue_is_shared),
         TEST(test_a_crash_costs_one_file),
         TEST(test_an_idle_worker_that_is_gone_costs_no_file),
         TEST(test_wrong_answers),
