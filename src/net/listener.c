@@ -12,7 +12,9 @@
 #include "base/log.h"
 #include "net/listener_int.h"
 
+/* Of one turn, and for how long: the others wait meanwhile. */
 #define ACCEPTS_PER_TURN 64u
+#define ACCEPT_US        100u
 /* What a queue can hold at most (net.core.somaxconn is smaller); against a peer that refills it. */
 #define ACCEPTS_AT_STOP 65536u
 #define BACKOFF_MS      100u
@@ -154,7 +156,8 @@ static bool is_peers_error(int errnum)
     }
 }
 
-static void accept_some(struct listener *li, unsigned max)
+/* Not after |until_us|, but one. */
+static void accept_some(struct listener *li, unsigned max, uint64_t until_us)
 {
     for (unsigned i = 0; i < max && !li->freed; i++) {
         struct address peer = {.len = sizeof peer.ss};
@@ -169,13 +172,17 @@ static void accept_some(struct listener *li, unsigned max)
             back_off(li, errno);
             return;
         }
+        if (loop_now_us(li->loop) >= until_us)
+            return; /* the socket stays readable while somebody waits */
     }
 }
 
 static void on_readable(void *arg, unsigned events)
 {
+    struct listener *li = arg;
+
     (void)events;
-    accept_some(arg, ACCEPTS_PER_TURN);
+    accept_some(li, ACCEPTS_PER_TURN, loop_now_us(li->loop) + ACCEPT_US);
 }
 
 /* Life. */
@@ -245,7 +252,7 @@ void listener_stop(struct listener *li)
     if (!li->watch)
         return;
     stop_watching(li);
-    accept_some(li, ACCEPTS_AT_STOP);
+    accept_some(li, ACCEPTS_AT_STOP, UINT64_MAX);
 }
 
 void listener_free(struct listener *li)
