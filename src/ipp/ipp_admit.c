@@ -278,10 +278,9 @@ static bool is_within_quota(struct ipp_exchange *ex, struct quota *q)
 static bool is_within_rate(struct ipp_exchange *ex)
 {
     const unsigned max = ex->snapshot->set->requests_max;
-    const struct address peer = stream_peer(http_connection_stream(ex->conn->http));
     const struct throttle_limits l = {.burst = 2 * max, .every_us = max ? 1000000 / max : 0};
 
-    if (max == 0 || throttle_shared_take(ex->server->env.asked, address_hash(&peer) | 1, &l,
+    if (max == 0 || throttle_shared_take(ex->server->env.asked, ipp_login_source(ex), &l,
                                          loop_now_us(ex->server->env.loop)))
         return true;
     ipp_reply_refuse(ex, IPP_SERVER_ERROR_BUSY, ERR_BUSY, "requests-per-client",

@@ -104,7 +104,7 @@ static enum ipp_login_step refuse(struct ipp_exchange *ex, unsigned status, bool
     return IPP_LOGIN_ANSWERED;
 }
 
-static uint64_t source_of(const struct ipp_exchange *ex)
+uint64_t ipp_login_source(const struct ipp_exchange *ex)
 {
     struct address peer = stream_peer(http_connection_stream(ex->conn->http));
     uint64_t source = address_hash(&peer);
@@ -114,13 +114,13 @@ static uint64_t source_of(const struct ipp_exchange *ex)
 
 static bool is_throttled(const struct ipp_exchange *ex)
 {
-    return !throttle_shared_allows(ex->server->env.failures, source_of(ex), &failures,
+    return !throttle_shared_allows(ex->server->env.failures, ipp_login_source(ex), &failures,
                                    loop_now_us(ex->server->env.loop));
 }
 
 static enum ipp_login_step refuse_wrong(struct ipp_exchange *ex, const char *why)
 {
-    throttle_shared_failed(ex->server->env.failures, source_of(ex), &failures,
+    throttle_shared_failed(ex->server->env.failures, ipp_login_source(ex), &failures,
                            loop_now_us(ex->server->env.loop));
     if (++ex->conn->refusals >= REFUSALS_MAX)
         http_close_after(http_connection_engine(ex->conn->http));
@@ -210,7 +210,7 @@ static enum ipp_login_step by_digest(struct ipp_exchange *ex, const struct span 
     const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
     struct digest_ask ask = {.users = {.tenants = ex->snapshot->tenants},
                              .logins = ex->server->env.logins,
-                             .source = source_of(ex)};
+                             .source = ipp_login_source(ex)};
     const struct digest_users find = {.find = find_ha1, .arg = &ask};
     const struct digest_request r = {
         .method = req->head->method,
@@ -289,7 +289,7 @@ static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
     const struct login_request r = {
         .loop = ex->server->env.loop,
         .token = token,
-        .source = source_of(ex),
+        .source = ipp_login_source(ex),
         .ready = on_ready,
         .arg = ex,
     };
@@ -326,17 +326,17 @@ static void take_claim(struct ipp_exchange *ex)
  * all that are as long as those then are have one. */
 static bool name_exactly(struct span text, char ret[IPP_JOB_USER_MAX + 1])
 {
-    struct digest_hash h = digest_hash_begin(DIGEST_SHA256);
-    struct digest_hex hex;
-
-    digest_hash_add(&h, text);
-    if (digest_hash_end(&h, &hex) != DIGEST_OK)
-        return false;
     struct writer w = writer_of(ret, IPP_JOB_USER_MAX);
+    struct digest_hash h;
+    struct digest_hex hex;
 
     if (text.n < IPP_JOB_USER_MAX) {
         write_span(&w, text);
     } else {
+        h = digest_hash_begin(DIGEST_SHA256);
+        digest_hash_add(&h, text);
+        if (digest_hash_end(&h, &hex) != DIGEST_OK)
+            return false;
         write_span(&w, span_sub(text, 0, IPP_JOB_USER_MAX - 1 - hex.n));
         write_text(&w, "~");
         write_span(&w, digest_hex_span(&hex));

@@ -311,6 +311,9 @@ enum ipp_login_step {
     IPP_LOGIN_ANSWERED, /* it was refused */
 };
 enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex);
+/* Whose failures, and requests without a user, are counted: the client's address, as a key of
+ * struct throttle. */
+uint64_t ipp_login_source(const struct ipp_exchange *ex);
 /* The fields of a 401; |stale|: the password was right. False without memory. */
 bool ipp_login_challenges(struct ipp_exchange *ex, bool stale, struct buf *fields);
 void ipp_login_end(struct ipp_exchange *ex);

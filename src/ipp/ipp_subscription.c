@@ -79,7 +79,8 @@ static void on_subscription(void *arg, const struct ipp_backend_answer *a)
 void ipp_subscription(struct ipp_exchange *ex)
 {
     struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
-    struct ipp_backend_request r = {.done = on_subscription, .arg = ex};
+    struct ipp_backend_request r = {
+        .upstreams = &ex->upstreams, .done = on_subscription, .arg = ex};
     int32_t id = subscription_of(ex);
     struct ipp_writer w;
 

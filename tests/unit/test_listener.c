@@ -211,6 +211,37 @@ static void test_allow(void **state)
     site_close(&site);
 }
 
+/* What takes long is not done for all who wait at once: events are looked at in between. */
+static void test_accepting_takes_turns(void **state)
+{
+    const struct cidr elsewhere = {
+        .family = AF_INET, .bytes = {192, 0, 2},
+             .prefix = 24
+    };
+    struct listener_settings *s = settings_new(NULL);
+    struct site site;
+    int fd[5];
+
+    (void)state;
+    s->allow = &elsewhere;
+    s->n_allow = 1;
+    site_open(&site, s);
+    book.slow = &site.clock;
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+        fd[i] = test_connect(&site.at);
+    for (unsigned i = 0; i < 1000 && book.n_refused < ARRAY_LEN(fd); i++) {
+        unsigned before = book.n_refused;
+
+        (void)loop_turn(site.l, false);
+        assert_in_range(book.n_refused, before, before + 1);
+    }
+    assert_int_equal(book.n_refused, ARRAY_LEN(fd));
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+        (void)close(fd[i]);
+    test_settle(site.l);
+    site_close(&site);
+}
+
 static void test_proxy_then_tls(void **state)
 {
     const struct cidr from = {.family = AF_INET, .bytes = {127}, .prefix = 8};
@@ -629,6 +660,7 @@ int main(void)
         ALLOW(6),
         ALLOW(7),
         cmocka_unit_test(test_proxy_then_tls),
+        cmocka_unit_test(test_accepting_takes_turns),
         cmocka_unit_test(test_connections_max),
         cmocka_unit_test(test_sources),
         SHARE("one greedy client leaves an eighth", 800, 1, 700),

@@ -57,6 +57,7 @@ static struct log_book {
     unsigned n_open, n_refused;
     enum err err;
     char why[256], peer[ADDRESS_TEXT_MAX], who[64];
+    struct test_clock *slow; /* a refusal takes a millisecond of it; NULL: none */
 } book;
 
 static unsigned destroyed;
@@ -80,6 +81,8 @@ static void on_refused(void *arg, struct loop *l, const struct listener_settings
     (void)l;
     assert_string_equal(s->name, "edge");
     b->n_refused++;
+    if (b->slow)
+        b->slow->now_ms++;
     (void)snprintf(b->who, sizeof b->who, "%s",
                    report && sallyport_report_peer(report)
                        ? sallyport_peer_text(sallyport_report_peer(report))
