@@ -377,6 +377,7 @@ static void connected(struct clamd_session *s)
 {
     watch_close(s->connecting);
     s->connecting = NULL;
+    stream_no_delay(s->fd);
     enum err e = stream_new(s->loop, s->fd, &s->address, on_stream, s, &s->stream);
 
     if (e) {

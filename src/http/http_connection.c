@@ -257,7 +257,8 @@ static bool output(struct http_connection *c)
 
     if (c->upgrade == UPGRADE_HANDSHAKE || (out->len == 0 && !stream_has_unsent(c->stream)))
         return false;
-    e = stream_write(c->stream, out, &n);
+    e = http_output_is_last(c->engine) ? stream_write_last(c->stream, out, &n)
+                                       : stream_write(c->stream, out, &n);
     if (n) {
         http_sent(c->engine, 0); /* the stream has taken them off the chain already */
         c->unsent_ms = loop_now_ms(c->set.loop);

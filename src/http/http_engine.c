@@ -480,6 +480,13 @@ uint64_t http_rest(const struct http_engine *e)
     return e->req->length == HTTP_LENGTH_UNKNOWN ? HTTP_LENGTH_UNKNOWN : e->req->length - e->body_n;
 }
 
+bool http_output_is_last(const struct http_engine *e)
+{
+    bool closing = e->rq == RQ_CLOSED || e->rq == RQ_DEAD;
+
+    return closing && e->rp == RP_NONE && all_told(e);
+}
+
 static unsigned wants_closing(const struct http_engine *e)
 {
     if (e->out.chain.len) {
@@ -488,7 +495,7 @@ static unsigned wants_closing(const struct http_engine *e)
 
         return HTTP_WANT_WRITE | (drain ? HTTP_WANT_READ : 0);
     }
-    return e->rp == RP_NONE && all_told(e) ? HTTP_WANT_CLOSE : 0;
+    return http_output_is_last(e) ? HTTP_WANT_CLOSE : 0;
 }
 
 unsigned http_wants(const struct http_engine *e)

@@ -171,7 +171,8 @@ void http_close_after(struct http_engine *e);
 /* Drop everything: WANT_CLOSE at once. */
 void http_abort(struct http_engine *e);
 
-struct chain *http_output(struct http_engine *e); /* segments to write, in order */
+struct chain *http_output(struct http_engine *e);      /* segments to write, in order */
+bool http_output_is_last(const struct http_engine *e); /* WANT_CLOSE follows when it is out */
 void http_sent(struct http_engine *e,
                uint64_t n); /* |n| bytes of the output are written: drops them */
 unsigned http_wants(const struct http_engine *e); /* HTTP_WANT_* */

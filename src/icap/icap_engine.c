@@ -574,17 +574,22 @@ struct arena *icap_arena(struct icap_engine *e)
     return &e->mem;
 }
 
+bool icap_output_is_last(const struct icap_engine *e)
+{
+    bool closing = e->rq == RQ_CLOSED || e->rq == RQ_DEAD;
+
+    return closing && e->rp == RP_NONE && e->q_n == 0 && e->fault_kind == ICAP_EV_NONE;
+}
+
 static unsigned wants_closing(const struct icap_engine *e)
 {
-    bool told = e->q_n == 0 && e->fault_kind == ICAP_EV_NONE;
-
     if (e->out.chain.len) {
         /* Reading on keeps a peer going that writes everything before it reads anything. */
         bool drain = !e->peer_eof && e->discarded <= e->lim->discard_max;
 
         return ICAP_WANT_WRITE | (drain ? ICAP_WANT_READ : 0);
     }
-    return e->rp == RP_NONE && told ? ICAP_WANT_CLOSE : 0;
+    return icap_output_is_last(e) ? ICAP_WANT_CLOSE : 0;
 }
 
 unsigned icap_wants(const struct icap_engine *e)

@@ -169,7 +169,8 @@ void icap_close_after(struct icap_engine *e);
 /* Drop everything: WANT_CLOSE at once. */
 void icap_abort(struct icap_engine *e);
 
-struct chain *icap_output(struct icap_engine *e); /* segments to write, in order */
+struct chain *icap_output(struct icap_engine *e);      /* segments to write, in order */
+bool icap_output_is_last(const struct icap_engine *e); /* WANT_CLOSE follows when it is out */
 void icap_sent(struct icap_engine *e,
                uint64_t n); /* |n| bytes of the output are written: drops them */
 unsigned icap_wants(const struct icap_engine *e); /* ICAP_WANT_* */

@@ -236,7 +236,8 @@ static bool conn_output(struct icap_connection *c)
 
     if (before == 0 && !stream_has_unsent(c->stream))
         return false;
-    e = stream_write(c->stream, out, &n);
+    e = icap_output_is_last(c->engine) ? stream_write_last(c->stream, out, &n)
+                                       : stream_write(c->stream, out, &n);
     if (n) {
         icap_sent(c->engine, 0); /* the stream has taken them off the chain already */
         c->unsent_ms = loop_now_ms(c->server->env.loop);

@@ -208,6 +208,7 @@ enum err listener_new(struct loop *l, struct loop_group *g, int fd,
         free(li);
         return ERR_NOMEM;
     }
+    stream_no_delay(fd);
     enum err e = watch_new(l, fd, on_readable, li, &li->watch);
 
     if (e) {

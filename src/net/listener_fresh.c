@@ -124,7 +124,7 @@ static bool send_refusal(struct fresh *f, struct span text)
     if (text.n == 0)
         return false;
     chain_init(&c, 0);
-    bool sent = chain_append_text(&c, text) == OK && stream_write(f->stream, &c, &n) == OK;
+    bool sent = chain_append_text(&c, text) == OK && stream_write_last(f->stream, &c, &n) == OK;
 
     chain_done(&c);
     return sent;

@@ -63,7 +63,7 @@ enum err stream_fail_errno(struct stream *s, int errnum)
 
 static unsigned wanted(const struct stream *s)
 {
-    unsigned events = s->out.len ? EDGE_WRITE : 0;
+    unsigned events = stream_has_unsent(s) ? EDGE_WRITE : 0;
 
     switch (s->state) {
     case STREAM_HANDSHAKE: return s->turn.queued ? 0 : events | EDGE_READ;
@@ -180,10 +180,14 @@ static void run_turn(struct fair_task *t)
 {
     struct stream *s = CONTAINER_OF(t, struct stream, turn);
 
-    if (s->state == STREAM_HANDSHAKE)
+    if (s->state == STREAM_HANDSHAKE) {
         stream_tls_handshake(s);
-    else
+    } else if (s->held) { /* its driver had a turn before */
+        stream_push(s);
+        stream_update(s);
+    } else {
         free_if_gone(s);
+    }
 }
 
 void stream_wait_turn(struct stream *s)
@@ -257,6 +261,7 @@ static void release(struct stream *s)
     }
     s->state = STREAM_GONE;
     stream_load_drop(s);
+    s->held = false;
     chain_done(&s->out);
     edge_close(s->loop, s->fd);
     s->fd = -1;
@@ -273,11 +278,18 @@ static void on_loop_end(struct loop_hook *h)
     release(CONTAINER_OF(h, struct stream, hook));
 }
 
+/* Fails on Unix sockets, which do not wait. */
+void stream_no_delay(int fd)
+{
+    const int one = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
 enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_fn fn, void *arg,
                     struct stream **ret)
 {
     struct stream *s = calloc(1, sizeof *s);
-    const int one = 1;
 
     if (!s)
         return ERR_NOMEM;
@@ -293,9 +305,6 @@ enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_f
         free(s);
         return e;
     }
-    /* Answers go out in one write; waiting for its ACK would only delay the next. Fails on Unix
-     * sockets, which do not wait. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     s->loop = l;
     s->fd = fd;
     s->fn = fn;
@@ -476,7 +485,8 @@ size_t stream_peek(struct stream *s, void *dst, size_t n)
 
 ssize_t stream_send(struct stream *s, const struct iovec *iov, size_t n)
 {
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    const bool more = s->last || s->must_shut; /* the FIN, with which it leaves in one segment */
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
     const struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n};
     ssize_t sent, all = 0;
 
@@ -534,6 +544,15 @@ enum err stream_write(struct stream *s, struct chain *c, uint64_t *ret_n)
     return e;
 }
 
+enum err stream_write_last(struct stream *s, struct chain *c, uint64_t *ret_n)
+{
+    s->last = true;
+    enum err e = stream_write(s, c, ret_n);
+
+    s->last = false;
+    return e;
+}
+
 enum err stream_flush(struct stream *s)
 {
     return s->out.len ? stream_tls_flush(s) : s->out_err;
@@ -551,9 +570,10 @@ void stream_wait_for_room(struct stream *s)
     s->ready &= ~(unsigned)EDGE_WRITE;
 }
 
+/* A ticket that is held is nothing of the driver's. */
 bool stream_has_unsent(const struct stream *s)
 {
-    return s->out.len > 0;
+    return s->out.len > 0 && !s->held;
 }
 
 void stream_arm(struct stream *s, unsigned events)

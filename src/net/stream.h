@@ -19,8 +19,10 @@ struct stream;
 enum { STREAM_READABLE = 1, STREAM_WRITABLE = 2, STREAM_OPEN = 4, STREAM_FAILED = 8 };
 typedef void (*stream_fn)(void *arg, unsigned events);
 
-/* Takes |fd| (a connected, non-blocking stream socket) over; sets TCP_NODELAY. On failure |fd|
- * stays the caller's. */
+/* TCP_NODELAY: answers go out in one write, and waiting for an ACK would only delay the next. What
+ * is accepted has it from the socket that listens. */
+void stream_no_delay(int fd);
+/* Takes |fd| (a connected, non-blocking stream socket) over. On failure |fd| stays the caller's. */
 NODISCARD enum err stream_new(struct loop *l, int fd, const struct address *peer, stream_fn fn,
                               void *arg, struct stream **ret);
 /* A stream changes hands between drivers (listener -> protocol, pool -> user). */
@@ -57,6 +59,10 @@ size_t stream_peek(struct stream *s, void *dst, size_t n);
  * front are loaded through the thread pool; until they are there the call says ERR_AGAIN, and
  * WRITABLE follows. OK: |c| is empty and everything is with the kernel. */
 NODISCARD enum err stream_write(struct stream *s, struct chain *c, uint64_t *ret_n);
+/* The same for the last bytes of a connection: the kernel may keep its last segment back, so that
+ * it leaves with the close_notify and the FIN. Once this has said OK the caller must shut down or
+ * close before it returns to the loop. */
+NODISCARD enum err stream_write_last(struct stream *s, struct chain *c, uint64_t *ret_n);
 /* OK when nothing taken is left here; ERR_AGAIN otherwise. */
 NODISCARD enum err stream_flush(struct stream *s);
 bool stream_has_unsent(const struct stream *s);

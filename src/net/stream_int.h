@@ -39,12 +39,14 @@ struct stream {
     /* Encrypted bytes that are not with the kernel yet. The BIO takes whatever OpenSSL writes, so
      * that OpenSSL never wants to write: reading and writing cannot cross. */
     struct chain out;
+    bool held;                /* |out| is a ticket that waits for the driver's turn */
     bool direct;              /* the record being written is the only one: no need to collect */
     bool starved;             /* OpenSSL holds at most a part of a record */
     bool transport_eof;       /* the BIO has seen the FIN */
     bool dry;                 /* the last read(2) took all there was: wait before the next */
     bool may_fall_short;      /* EDGE_SHORT: a read that takes less than it could proves nothing */
     bool write_wants_read;    /* a write waits for bytes from the peer */
+    bool last;                /* what is written now is followed by |must_shut| at once */
     bool must_shut, shut;     /* SHUT_WR is due after |out|; is done */
     enum err bio_err;         /* what a system call under OpenSSL said; OK: nothing */
     enum err in_err, out_err; /* sticky ends of the two halves */
@@ -86,7 +88,7 @@ void stream_deliver(struct stream *s, unsigned events);
 void stream_update(struct stream *s);
 /* Sends what goes of |out|. */
 void stream_push(struct stream *s);
-/* The next step of the handshake, when it is the peer's turn. */
+/* The next step of the handshake, or what is held, when it is the peer's turn. */
 void stream_wait_turn(struct stream *s);
 /* recv(2) from the socket, as it says. After a read that took less than it could nothing is there
  * until an edge says so: then EAGAIN without a system call. */

@@ -155,6 +155,20 @@ static enum err why_not(struct stream *s)
 
 /* Handshake. */
 
+/* A connection may wait for long before it writes again. */
+static void drop_ring(struct stream *s)
+{
+    chain_done(&s->out);
+}
+
+/* Nobody waits for tickets of TLS 1.3, and where the first request is here already they may leave
+ * with its answer, if that is there when the driver has had its turn. */
+static bool has_ticket_to_hold(const struct stream *s)
+{
+    return SSL_is_server(s->ssl) && SSL_version(s->ssl) == TLS1_3_VERSION &&
+           SSL_has_pending(s->ssl) == 1;
+}
+
 static void finish_handshake(struct stream *s, enum err e)
 {
     sallyport_report *report = NULL;
@@ -170,10 +184,13 @@ static void finish_handshake(struct stream *s, enum err e)
     if (e == ERR_TLS)
         (void)why_not(s);
     s->state = e ? STREAM_BROKEN : STREAM_TLS;
+    s->held = e == OK && has_ticket_to_hold(s);
+    if (s->held)
+        return;
     /* The last flight and the tickets, or the alert. */
     stream_push(s);
     if (s->out.len == 0)
-        chain_done(&s->out); /* its ring: a connection may wait for long before it writes */
+        drop_ring(s);
 }
 
 /* 0: goes on. Otherwise the event that ends it. */
@@ -204,6 +221,8 @@ void stream_tls_handshake(struct stream *s)
 {
     stream_push(s);
     stream_deliver(s, handshake_step(s));
+    if (s->held)
+        stream_wait_turn(s);
 }
 
 enum err stream_start_tls(struct stream *s, struct tls_context *tls, const char *server_name)
@@ -259,7 +278,7 @@ enum err stream_tls_read(struct stream *s, uint8_t *dst, uint32_t max, uint32_t 
     if (e && e != ERR_AGAIN)
         s->in_err = e;
     /* An answer to a key update. */
-    if (UNLIKELY(s->out.len > 0) && stream_tls_flush(s) == ERR_AGAIN)
+    if (UNLIKELY(s->out.len > 0) && !s->held && stream_tls_flush(s) == ERR_AGAIN)
         stream_update(s);
     if (n == 0)
         return e;
@@ -271,6 +290,9 @@ enum err stream_tls_read(struct stream *s, uint8_t *dst, uint32_t max, uint32_t 
 
 enum err stream_tls_flush(struct stream *s)
 {
+    bool was_held = s->held;
+
+    s->held = false;
     if (s->out_err)
         return s->out_err;
     while (s->out.len > 0) {
@@ -289,6 +311,8 @@ enum err stream_tls_flush(struct stream *s)
         if ((size_t)n < bytes)
             return ERR_AGAIN;
     }
+    if (was_held)
+        drop_ring(s);
     return OK;
 }
 
@@ -320,7 +344,7 @@ static enum err write_batch(struct stream *s, struct chain *c, uint64_t *ret_n)
         if (record.n == 0)
             break;
         clear_errors(s);
-        s->direct = i == 0 && record.n == c->len;
+        s->direct = i == 0 && record.n == c->len && !SSL_in_init(s->ssl); /* no ticket before it */
         int ok = SSL_write_ex(s->ssl, record.p, record.n, &taken);
 
         s->direct = false;
@@ -341,7 +365,8 @@ static enum err write_batch(struct stream *s, struct chain *c, uint64_t *ret_n)
 
 enum err stream_tls_write(struct stream *s, struct chain *c, uint64_t *ret_n)
 {
-    TRY(stream_tls_flush(s));
+    if (!s->held || c->len == 0)
+        TRY(stream_tls_flush(s));
     while (c->len > 0) {
         const struct segment *first = chain_first(c);
 

@@ -162,6 +162,7 @@ static void become_stream(struct dial *d)
 
     d->fd = -1;
     close_attempt(d);
+    stream_no_delay(fd);
     enum err e = stream_new(d->loop, fd, &d->addresses[d->next - 1], on_stream, d, &d->stream);
 
     if (e) {

@@ -52,6 +52,7 @@ static unsigned roll(uint32_t *dice, unsigned sides)
 static void take_output(struct play *p)
 {
     struct chain *out = http_output(p->e);
+    bool last = http_output_is_last(p->e);
 
     for (uint32_t i = 0; i < out->n; i++) {
         const struct segment *s = chain_at(out, i);
@@ -59,6 +60,7 @@ static void take_output(struct play *p)
         buf_add(&p->wire, s->kind == SEGMENT_SLICE ? slice_span(s->slice) : s->text);
     }
     http_sent(p->e, out->len);
+    assert(last == !!(http_wants(p->e) & HTTP_WANT_CLOSE));
 }
 
 /* ---- the driver ---- */

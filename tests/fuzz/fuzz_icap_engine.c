@@ -175,6 +175,7 @@ static void drain(struct play *p)
 static void take_output(struct play *p)
 {
     struct chain *out = icap_output(p->e);
+    bool last = icap_output_is_last(p->e);
 
     for (uint32_t i = 0; i < out->n; i++) {
         const struct segment *s = chain_at(out, i);
@@ -182,6 +183,7 @@ static void take_output(struct play *p)
         buf_add(&p->wire, s->kind == SEGMENT_SLICE ? slice_span(s->slice) : s->text);
     }
     icap_sent(p->e, out->len);
+    assert(last == !!(icap_wants(p->e) & ICAP_WANT_CLOSE));
 }
 
 /* The driver that does something whenever it likes. */

@@ -263,6 +263,7 @@ static inline struct play *play_after(const char *text)
 static inline void play_take_output(struct play *p)
 {
     struct chain *out = http_output(p->e);
+    bool last = http_output_is_last(p->e);
 
     for (uint32_t i = 0; i < out->n; i++) {
         const struct segment *s = chain_at(out, i);
@@ -273,6 +274,7 @@ static inline void play_take_output(struct play *p)
             buf_add(&p->wire, s->kind == SEGMENT_SLICE ? slice_span(s->slice) : s->text);
     }
     http_sent(p->e, out->len);
+    assert_int_equal(last, !!(http_wants(p->e) & HTTP_WANT_CLOSE));
 }
 
 static inline void play_compare(const char *what, struct buf *got, const char *want)

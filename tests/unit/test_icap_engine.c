@@ -89,6 +89,7 @@ static struct icap_engine *engine_new(const struct icap_limits *lim)
 static void output(struct icap_engine *e, struct buf *ret)
 {
     struct chain *out = icap_output(e);
+    bool last = icap_output_is_last(e);
 
     for (uint32_t i = 0; i < out->n; i++) {
         const struct segment *s = chain_at(out, i);
@@ -99,6 +100,7 @@ static void output(struct icap_engine *e, struct buf *ret)
             buf_add(ret, s->kind == SEGMENT_SLICE ? slice_span(s->slice) : s->text);
     }
     icap_sent(e, out->len);
+    assert_int_equal(last, !!(icap_wants(e) & ICAP_WANT_CLOSE));
 }
 
 static bool contains(struct span s, struct span part)

@@ -6,12 +6,16 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
+#include "net/stream_int.h"
+
 static void test_clear(void **state)
 {
     struct site site;
     char got[8];
     struct chain c;
     uint64_t n;
+    int no_delay = 0;
+    socklen_t len = sizeof no_delay;
 
     (void)state;
     site_open(&site, settings_new(NULL));
@@ -19,6 +23,10 @@ static void test_clear(void **state)
 
     TURN_UNTIL(site.l, book.n_open == 1);
     assert_int_equal(loop_group_connections(site.g, 0), 1);
+    /* Of the listening socket. */
+    assert_int_equal(getsockopt(book.open[0].stream->fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, &len),
+                     0);
+    assert_true(no_delay);
     assert_int_equal(book.open[0].accepted_us, 5000000);
     assert_int_equal(listener_handshaking(site.li), 0);
     chain_init(&c, 0);

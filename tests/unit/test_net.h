@@ -104,12 +104,13 @@ static inline int test_connect(const struct address *a)
     return fd;
 }
 
-/* A connected pair over TCP. */
+/* A connected pair over TCP, neither end of which waits for ACKs. */
 static inline void test_tcp_pair(int fds[2])
 {
     struct address a = test_loopback(0);
     int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    (void)setsockopt(listening, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     assert_int_equal(bind(listening, (struct sockaddr *)&a.ss, a.len), 0);
     assert_int_equal(listen(listening, 1), 0);
     a = test_local_address(listening);
