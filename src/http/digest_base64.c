@@ -4,6 +4,7 @@
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 static const char url_letters[] = LETTERS "-_";
 static const char plain_letters[] = LETTERS "+/";
+#define N_LETTERS 64u
 
 /* Up to three bytes as up to four characters; returns how many. */
 static size_t group(const uint8_t *p, size_t n, const char *letters, char dst[4])
@@ -30,7 +31,8 @@ void digest_base64_url(const uint8_t *p, size_t n, char *dst)
     *dst = '\0';
 }
 
-bool digest_base64_url_read(struct span text, uint8_t *dst, size_t n)
+/* Of characters without padding. */
+static bool read_letters(struct span text, const char *letters, uint8_t *dst, size_t n)
 {
     uint32_t bits = 0;
     unsigned n_bits = 0;
@@ -39,11 +41,11 @@ bool digest_base64_url_read(struct span text, uint8_t *dst, size_t n)
     if (text.n != BASE64_URL_LEN(n))
         return false;
     for (size_t i = 0; i < text.n; i++) {
-        const char *at = text.p[i] ? memchr(url_letters, text.p[i], sizeof url_letters - 1) : NULL;
+        const char *at = text.p[i] ? memchr(letters, text.p[i], N_LETTERS) : NULL;
 
         if (!at)
             return false;
-        bits = (bits << 6 | (uint32_t)(at - url_letters)) & 0xffff;
+        bits = (bits << 6 | (uint32_t)(at - letters)) & 0xffff;
         n_bits += 6;
         if (n_bits >= 8) {
             n_bits -= 8;
@@ -51,6 +53,20 @@ bool digest_base64_url_read(struct span text, uint8_t *dst, size_t n)
         }
     }
     return (bits & ((1u << n_bits) - 1)) == 0;
+}
+
+bool digest_base64_url_read(struct span text, uint8_t *dst, size_t n)
+{
+    return read_letters(text, url_letters, dst, n);
+}
+
+bool digest_base64_read(struct span text, uint8_t *dst, size_t n)
+{
+    size_t bare = BASE64_URL_LEN(n);
+
+    return text.n == (n + 2) / 3 * 4 &&
+           span_eq(span_sub(text, bare, 2), span_sub(SPAN("=="), 0, text.n - bare)) &&
+           read_letters(span_sub(text, 0, bare), plain_letters, dst, n);
 }
 
 void digest_base64(struct span s, struct buf *out)

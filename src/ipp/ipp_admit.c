@@ -89,7 +89,7 @@ static bool find_target(struct ipp_exchange *ex)
     const struct ipp_target *t = &ex->message->target;
     struct ipp_uri uri;
 
-    ex->odd = ex->target.uri.warnings & IPP_URI_NOTED;
+    ex->odd |= ex->target.uri.warnings & IPP_URI_NOTED;
     ipp_demand_add(&ex->demand, ipp_uri_demand(&ex->target.uri));
     switch (t->kind) {
     case IPP_TARGET_NONE:

@@ -51,17 +51,24 @@ static const char *lacked_text(enum ipp_need need)
     return NULL;
 }
 
-#define ODD_MAX 128u
+static const char *odd_code(unsigned bit)
+{
+    switch (bit) {
+    case IPP_ODD_MD5_MALFORMED: return "content-md5-malformed";
+    case IPP_ODD_MD5_MISMATCH: return "content-md5-mismatch";
+    default: return ipp_uri_warning_code(bit);
+    }
+}
+
+#define ODD_MAX 160u
 
 static const char *odd_text(const struct ipp_exchange *ex, char dst[ODD_MAX])
 {
     struct writer w = writer_of(dst, ODD_MAX - 1);
 
-    for (unsigned bit = 1; bit <= IPP_URI_NOTED; bit <<= 1) {
-        if (!(ex->odd & bit))
-            continue;
+    for (unsigned left = ex->odd; left; left &= left - 1) {
         write_text(&w, w.n ? "," : "");
-        write_text(&w, ipp_uri_warning_code(bit));
+        write_text(&w, odd_code(left & -left));
     }
     dst[w.n] = '\0';
     return w.n ? dst : NULL;

@@ -21,6 +21,7 @@
 
 #include "adapt/body.h"
 #include "adapt/file_name.h"
+#include "http/content_md5.h"
 #include "http/http_connection.h"
 #include "ipp/ipp_backend.h"
 #include "ipp/ipp_http_target.h"
@@ -95,6 +96,10 @@ enum ipp_exchange_state {
     EX_DONE,
 };
 
+/* What is odd about a request, and taken all the same, besides what ipp_uri.h says of URIs. */
+#define IPP_ODD_MD5_MALFORMED 0x100u
+#define IPP_ODD_MD5_MISMATCH  0x200u
+
 /* Whose request it is. */
 struct ipp_identity {
     enum ipp_user kind;
@@ -115,6 +120,7 @@ struct ipp_exchange {
     struct timer timer; /* 100 Continue, scan slot, the client's patience */
     /* the request */
     struct ipp_http_target target;
+    struct content_md5 md5;
     struct ipp_scan scan;
     struct buf attributes;       /* octets of the message, as they came */
     uint64_t held;               /* of them, taken from limits.memory */
@@ -128,7 +134,7 @@ struct ipp_exchange {
     struct ipp_identity who;
     struct ipp_demand demand;
     enum ipp_need lacks; /* what it was refused for */
-    unsigned odd;        /* of its URIs: IPP_URI_NOTED */
+    unsigned odd;        /* of its URIs: IPP_URI_NOTED; IPP_ODD_ */
     bool is_operator;
     bool about_all; /* printers */
     struct login_waiter *login_waiter;

@@ -31,7 +31,7 @@ struct record_print {
     struct span offered;       /* Upgrade, of the request or of the one before which TLS began */
     const char *required;      /* AUTH list that it had to meet, "" for none */
     const char *lacked;        /* what it did not meet; NULL: it did */
-    const char *odd;           /* of its URIs: words, with commas; NULL: nothing */
+    const char *odd;           /* about it: words, with commas; NULL: nothing */
     const char *auth;          /* what proved the user; NULL: nothing did */
     const char *status;        /* "successful-ok": of the IPP answer */
     struct span agent;         /* User-Agent */

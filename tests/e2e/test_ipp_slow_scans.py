@@ -93,6 +93,7 @@ class TestSlow:
     def test_how_it_came(self, gateway, way, channel):
         """The record says that also where the client has gone since."""
         client = gateway.client("slow", way, agent="Test/1.0")
+        client.fields.append(("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA=="))
         with gateway.frozen():
             job = client.print_job(f"how it came: {way}".encode(), None).message.get("job-id")
             assert client.job_state(job) == ipp.PROCESSING
@@ -100,6 +101,7 @@ class TestSlow:
         said = record["print"]
         assert (record["listener"], said["channel"], said["agent"]) == ("print", channel, "Test/1.0"), record
         assert said.get("offered") == ("TLS/1.3, TLS/1.2" if way == "upgrade" else None)
+        assert said["odd"] == "content-md5-mismatch"
         assert ("cipher" in record.get("protection", {})) == (way != "clear"), record
 
     @pytest.mark.parametrize("operation", ["Print-Job", "Send-Document"])

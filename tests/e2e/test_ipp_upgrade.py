@@ -13,7 +13,7 @@ from testenv.fake_printer import FakePrinter
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
 from testenv.peers import need
 from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
-                                Wire, chunk, client_hello, context, post)
+                                Wire, chunk, client_hello, context, post, post_in_chunks)
 from testenv.printing import PrintGateway, printer
 from testenv.tap import Tap
 
@@ -67,12 +67,6 @@ def ask_for(name, operation=GET_PRINTER_ATTRIBUTES, **more):
 
 def options(*fields, target="*", version="1.1"):
     return "\r\n".join([f"OPTIONS {target} HTTP/{version}", "Host: localhost", *fields, "", ""]).encode()
-
-
-def post_in_chunks(message, path, *fields):
-    octets, head = message.encode(), post(b"", path, *fields)
-    head = head.replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
-    return head + chunk(octets[:10]) + chunk(octets[10:]) + chunk(b"")
 
 
 def expect_no_tls(wire):

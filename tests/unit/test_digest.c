@@ -210,10 +210,19 @@ static void test_base64(void **state)
         assert_string_equal(text, rows[i][1]);
         assert_true(digest_base64_url_read(span_of(text), back, n));
         assert_memory_equal(back, rows[i][0], n);
+        memset(back, 0, sizeof back);
+        assert_true(digest_base64_read(span_of(rows[i][2]), back, n));
+        assert_memory_equal(back, rows[i][0], n);
     }
     assert_false(digest_base64_url_read(SPAN("Zh"), back, 1)); /* bits left over */
     assert_false(digest_base64_url_read(SPAN("Z+"), back, 1));
     assert_false(digest_base64_url_read(SPAN("Zg="), back, 1));
+    static const char *const bad[] = {
+        "Zg", "Zg=", "Zg=A", "ZgA=", "Zh==", "Z-==", "Zg===", "Zm8=", " Zg==", "====", "Zg= "};
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (digest_base64_read(span_of(bad[i]), back, 1))
+            fail_msg("%s", bad[i]);
 }
 
 /* ---- credentials ---- */

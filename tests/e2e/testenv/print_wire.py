@@ -39,6 +39,12 @@ def chunk(data):
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
+def post_in_chunks(body, path="/", *fields):
+    octets, head = body.encode() if isinstance(body, ipp.Message) else body, post(b"", path, *fields)
+    head = head.replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
+    return head + chunk(octets[:10]) + chunk(octets[10:]) + chunk(b"")
+
+
 def value(tag, name, octets):
     """An attribute of a message as it is written (RFC 8010 3.1.4); without a name, a further value."""
     name = name if isinstance(name, bytes) else name.encode()
