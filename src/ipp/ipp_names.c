@@ -76,3 +76,13 @@ const char *ipp_status_name(uint16_t code)
             return statuses[i].name;
     return NULL;
 }
+
+bool ipp_status_named(struct span name, uint16_t *ret)
+{
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
+        if (span_eq(span_of(statuses[i].name), name)) {
+            *ret = statuses[i].code;
+            return true;
+        }
+    return false;
+}

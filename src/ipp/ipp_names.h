@@ -52,5 +52,7 @@ const struct ipp_operation *ipp_operations(size_t *ret_n);
 const char *ipp_class_name(enum ipp_class class);
 /* "client-error-bad-request"; NULL: not known. */
 const char *ipp_status_name(uint16_t code);
+/* Back. False: no status has that name. */
+bool ipp_status_named(struct span name, uint16_t *ret);
 
 #endif

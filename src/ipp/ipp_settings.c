@@ -361,6 +361,11 @@ static const struct config_row printer_rows[] = {
         .help = "What happens for each cause. block: the job is refused, and the user told why. "
                 "error: the printer is busy, so that clients try again. pass: printed, with a "
                 "record, if rules, formats, pages-max and icap have nothing against it."),
+    CONFIG_LIST("reject-status", struct ipp_printer_settings, reject, n_reject, ipp_reject_block,
+                .max = IPP_REJECT_MAX,
+                .help = "Status in which documents are refused for what they are. Where no row "
+                        "fits: for Print-Job of CUPS client-error-document-format-not-supported, "
+                        "for others client-error-document-security-error."),
     CONFIG_SIZE("body-max", struct ipp_printer_settings, body_max, .min = 1,
                 .max = UINT64_C(1) << 42, .fallback = "1g",
                 .help = "Largest document; a larger one is too-large."),

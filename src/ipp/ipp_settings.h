@@ -7,6 +7,7 @@
 #include "adapt/adapt_settings.h"
 #include "http/digest_server.h"
 #include "http/http_engine.h"
+#include "ipp/ipp_reject.h"
 #include "ipp/ipp_scan.h"
 #include "ipp/ipp_uri.h"
 #include "sallyport/report.h"
@@ -89,6 +90,8 @@ struct ipp_printer_settings {
     size_t n_rules;
     uint8_t
         on[CAUSES]; /* enum action at each enum cause; ERROR: "later", so that clients try again */
+    struct ipp_reject_settings *reject;
+    size_t n_reject;
     uint64_t body_max, memory_max;
     unsigned pages_max;   /* 0: no limit */
     uint64_t deadline_ms; /* of one scan */

@@ -188,9 +188,8 @@ static uint16_t status_of(const struct ipp_exchange *ex)
         return IPP_SERVER_ERROR_BUSY;
     if (ex->cause == CAUSE_TOO_LARGE)
         return IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE;
-    if (ex->operation->code == IPP_OPERATION_PRINT_JOB && span_istarts(agent, SPAN("CUPS/")))
-        return IPP_CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED;
-    return IPP_CLIENT_ERROR_DOCUMENT_SECURITY_ERROR;
+    return ipp_reject_status(ex->printer->set->reject, ex->printer->set->n_reject,
+                             ex->operation->code, agent);
 }
 
 static const char *reason_of(enum cause cause)

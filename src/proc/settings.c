@@ -772,6 +772,7 @@ static void check_printer(const struct settings *s, size_t at, struct config_rep
     check_groups(s, v, "operators", &v->operators, r);
     check_pipeline(s, v, v->pipeline, r);
     check_printer_rules(v, r);
+    ipp_reject_check(v->reject, v->n_reject, r);
     if (v->pipeline & 1u << PIPELINE_URL)
         (void)config_fault(r, v, "pipeline", "documents have no URL that url could judge");
     if ((v->types.allow.n || v->types.deny.n || v->types.mismatch == TYPE_MISMATCH_BLOCK) &&

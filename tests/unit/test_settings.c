@@ -208,6 +208,17 @@ static const struct row rows[] = {
     {"backend of another kind",            PRINTER("socket://h/q"),                                                 BACKEND_URI "'socket://h/q'\n"                          },
 };
 
+/* Printers, and the listeners that lead to them. */
+/* clang-format off */
+static const struct row print_rows[] = {
+    {"printer that CUPS prints at for ever",
+     TO("ipp://localhost/q", "reject-status: [{status: client-error-forbidden}]"),
+     "x.yaml:2:104: clients of CUPS send a Print-Job again for ever after 'client-error-forbidden', or hold it: let an earlier "
+     "row answer 'agent: CUPS/' with client-error-document-format-not-supported, client-error-attributes-or-values-not-supported "
+     "or server-error-job-canceled, or write 'operation: Send-Document', or other agents\n"},
+};
+/* clang-format on */
+
 /* What connections that the gateway makes itself need. */
 /* clang-format off */
 static const struct row upstream_rows[] = {
@@ -584,6 +595,7 @@ static void lists(void **state)
 }
 
 #define N_ROWS     ARRAY_LEN(rows)
+#define N_PRINT    ARRAY_LEN(print_rows)
 #define N_UPSTREAM ARRAY_LEN(upstream_rows)
 #define N_CHANGES  ARRAY_LEN(changes)
 #define N_MACHINES ARRAY_LEN(machines)
@@ -603,11 +615,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(lists),
     };
     static struct CMUnitTest
-        tests[N_ROWS + N_UPSTREAM + N_CHANGES + N_MACHINES + ARRAY_LEN(others)];
+        tests[N_ROWS + N_PRINT + N_UPSTREAM + N_CHANGES + N_MACHINES + ARRAY_LEN(others)];
     size_t n = 0;
 
     for (size_t i = 0; i < N_ROWS; i++)
         tests[n++] = one(rows[i].name, row_case, &rows[i]);
+    for (size_t i = 0; i < N_PRINT; i++)
+        tests[n++] = one(print_rows[i].name, row_case, &print_rows[i]);
     for (size_t i = 0; i < N_UPSTREAM; i++)
         tests[n++] = one(upstream_rows[i].name, row_case, &upstream_rows[i]);
     for (size_t i = 0; i < N_CHANGES; i++)
