@@ -53,7 +53,10 @@ struct http_request {
     bool expects;            /* Expect: 100-continue of an HTTP/1.1 request with a body */
     bool upgrades; /* Upgrade is there, Connection lists it, and the request is HTTP/1.1 (RFC 9110
                       7.8); to what is the driver's to read */
-    bool close;    /* the connection ends after it: the client said so, or is HTTP/1.0 */
+    bool upgrade_unlisted; /* the same, but Connection does not list it, so that nobody knows
+                              whether this hop is meant: the driver passes over it, or takes it upon
+                              itself with http_take_unlisted() */
+    bool close;            /* the connection ends after it: the client said so, or is HTTP/1.0 */
 };
 
 enum http_event_kind {
@@ -151,6 +154,9 @@ NODISCARD enum err http_reply_file(struct http_engine *e, struct file_ref *f, ui
                                    uint64_t len);
 NODISCARD enum err http_reply_end(struct http_engine *e);
 
+/* The open request upgrades, although its Connection does not list it; nothing changes for one
+ * without such an Upgrade. */
+void http_take_unlisted(struct http_engine *e);
 /* 101 with |fields| (Upgrade among them; Connection: Upgrade is the engine's). Only for a request
  * that upgrades, after its END and before its reply, once. A 100 that the client expected and did
  * not get goes first (RFC 9110 7.8). */

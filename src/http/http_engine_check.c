@@ -96,7 +96,9 @@ enum err http_engine_check(struct http_request *r, struct fault *reterr)
     TRY(check_expect(r, reterr));
     r->close = h->minor == 0 || head_has_token(h, connection, SPAN("close"));
     /* RFC 9110 7.8: ignored in HTTP/1.0. */
-    r->upgrades = h->minor >= 1 && head_count(h, SPAN("Upgrade")) &&
-                  head_has_token(h, connection, SPAN("upgrade"));
+    if (h->minor >= 1 && head_count(h, SPAN("Upgrade")) > 0) {
+        r->upgrades = head_has_token(h, connection, SPAN("upgrade"));
+        r->upgrade_unlisted = !r->upgrades;
+    }
     return OK;
 }

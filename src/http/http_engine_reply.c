@@ -265,6 +265,12 @@ static enum err put_switch(struct http_engine *e, struct span fields)
     return OK;
 }
 
+void http_take_unlisted(struct http_engine *e)
+{
+    if (e->req_known && e->req->upgrade_unlisted)
+        e->req->upgrades = true;
+}
+
 enum err http_switch(struct http_engine *e, struct span fields)
 {
     bool upgrade;

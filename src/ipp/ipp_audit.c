@@ -56,6 +56,7 @@ static const char *odd_code(unsigned bit)
     switch (bit) {
     case IPP_ODD_MD5_MALFORMED: return "content-md5-malformed";
     case IPP_ODD_MD5_MISMATCH: return "content-md5-mismatch";
+    case IPP_ODD_UPGRADE: return "upgrade-without-connection";
     default: return ipp_uri_warning_code(bit);
     }
 }

@@ -195,6 +195,7 @@ static void on_request(void *arg)
         return;
     }
     atomic_fetch_add_explicit(&c->server->n_requests, 1, memory_order_relaxed);
+    ipp_upgrade_look(ex, http_current(e));
     begin(ex, http_current(e));
 }
 

@@ -99,6 +99,7 @@ enum ipp_exchange_state {
 /* What is odd about a request, and taken all the same, besides what ipp_uri.h says of URIs. */
 #define IPP_ODD_MD5_MALFORMED 0x100u
 #define IPP_ODD_MD5_MISMATCH  0x200u
+#define IPP_ODD_UPGRADE       0x400u /* its Connection does not list it */
 
 /* Whose request it is. */
 struct ipp_identity {
@@ -254,6 +255,8 @@ void ipp_exchange_detach(struct ipp_exchange *ex);
 
 /* ---- ipp_upgrade.c ---- */
 
+/* The head is here: does it offer TLS as the drafts' examples do? */
+void ipp_upgrade_look(struct ipp_exchange *ex, const struct http_request *req);
 void ipp_options_end(struct ipp_exchange *ex);
 /* Is the request, whose message is whole, one that asks for TLS first, and gets it? It goes on then
  * as EX_UPGRADE. */

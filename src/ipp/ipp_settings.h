@@ -21,6 +21,7 @@ extern const struct config_names ipp_upgrade_names;
 /* Of a listener. */
 struct ipp_listener_settings {
     enum ipp_upgrade upgrade;
+    bool takes_unlisted; /* Upgrade that Connection does not list counts, too */
 };
 
 /* Users under one name, for `allow`. */

@@ -26,6 +26,20 @@ bool ipp_may_upgrade(const struct ipp_exchange *ex)
            !stream_is_tls(http_connection_stream(ex->conn->http));
 }
 
+/* RFC 9110 7.8: an Upgrade that Connection does not list is not for us. A hop that takes Connection
+ * off and hands Upgrade on would have TLS begin with whoever is next, who may not be who was asked.
+ * The drafts of 1998 were written before that. */
+void ipp_upgrade_look(struct ipp_exchange *ex, const struct http_request *req)
+{
+    const struct listener_settings *s = http_connection_accepted(ex->conn->http)->settings;
+
+    if (!req->upgrade_unlisted || !ipp_head_names_tls(req->head, NULL))
+        return;
+    ex->odd |= IPP_ODD_UPGRADE;
+    if (s->ipp && s->ipp->takes_unlisted)
+        http_take_unlisted(http_connection_engine(ex->conn->http));
+}
+
 static void answer(struct ipp_exchange *ex, struct span fields)
 {
     ipp_reply_http(ex, 200, fields, NULL);

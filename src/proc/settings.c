@@ -200,6 +200,12 @@ static const struct config_row listener_rows[] = {
                         "options: OPTIONS, which tell nothing and are what CUPS sends. any: also "
                         "questions about printers and jobs, which then went through the net in "
                         "clear text; for old clients only. off: none."),
+    CONFIG_BOOL("upgrade-without-connection", struct listener_config, ipp.takes_unlisted,
+                .fallback = "false",
+                .help = "ipp: let requests ask for TLS that have Upgrade and no Connection with "
+                        "it, as the drafts of 1998 show them (RFC 9110 7.8 has both). For test "
+                        "clients: where a hop hands on the one and not the other, TLS begins with "
+                        "the wrong one."),
     CONFIG_STRINGS("also-tls", struct listener_config, also_tls, .max = 32, .valid = valid_name,
                    .help = "Names of more tls entries, whose certificates are shown to clients "
                            "that ask for one of their names (SNI). Whom the listener lets in "
@@ -513,12 +519,28 @@ static bool address_is_taken(const struct config_address *a, const struct config
            a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
+static void check_upgrade(const struct listener_config *l, struct config_report *r)
+{
+    if (!l->ipp.takes_unlisted)
+        return;
+    if (l->protocol != LISTENER_IPP || !l->tls || l->tls_begins == LISTENER_TLS_AT_ONCE ||
+        l->ipp.upgrade == IPP_UPGRADE_OFF)
+        (void)config_fault(r, l, "upgrade-without-connection",
+                           "no request asks for TLS at this listener");
+    else
+        config_warn(r, l, "upgrade-without-connection",
+                    "'%s' begins TLS also with a hop in between that hands Upgrade on and did not "
+                    "ask for it: for test clients only",
+                    l->name);
+}
+
 static void check_listener(const struct settings *s, size_t i, struct config_report *r)
 {
     const struct listener_config *l = &s->listeners[i];
 
     check_tls_name(s, l, r);
     check_protection(l, r);
+    check_upgrade(l, r);
     check_peers(s, l, r);
     check_login(s, l, r);
     for (size_t k = 0; k < i; k++)

@@ -3,15 +3,22 @@
 import base64
 import gzip
 import hashlib
+import ssl
 
 import pytest
 
-from testenv import ipp, samples
+from testenv import build_dir, ipp, samples
 from testenv.fake_printer import FakePrinter
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, KEYWORD, PRINT_JOB, VALIDATE_JOB, request
-from testenv.print_wire import MEGABYTE, Wire, post, post_in_chunks, send_until_answered
+from testenv.print_wire import MEGABYTE, OPTIONS, Wire, chunk, context, post, post_in_chunks, send_until_answered
 from testenv.printing import PrintGateway, printer
+from testenv.sallyport import run_command
 
+LISTENERS = """\
+  - {name: lenient, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade-without-connection: true}
+  - {name: any, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: any}
+  - {name: letter, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: any, upgrade-without-connection: true}
+"""
 DOCUMENT = b"%PDF-1.4\n%%EOF\n"
 
 
@@ -24,8 +31,9 @@ def backend():
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, certificates, backend):
     printers = [printer("open", backend.uri(), require="[]", pipeline="[]"),
+                printer("secure", backend.uri(), require="[tls]", pipeline="[]"),
                 printer("small", backend.uri(), require="[]", pipeline="[]", body_max="64k", memory_max="16k")]
-    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers) as running:
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers, listeners=LISTENERS) as running:
         yield running
 
 
@@ -34,8 +42,8 @@ def connect(gateway, backend):
     wires = []
     backend.forget()
 
-    def connect():
-        wires.append(Wire(gateway.address("print")))
+    def connect(listener="print", way="clear"):
+        wires.append(Wire(gateway.address(listener), way))
         return wires[-1]
 
     yield connect
@@ -135,3 +143,142 @@ class TestContentMD5:
     def test_only_of_a_post(self, connect, odd):
         reply = connect().send(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nContent-MD5: nonsense\r\n\r\n").reply()
         assert (reply.status, odd(reply)) == (200, None)
+
+
+def options(*fields, version="1.1"):
+    return "\r\n".join([f"OPTIONS * HTTP/{version}", "Host: localhost", *fields, "", ""]).encode()
+
+
+class TestUpgradeWithoutConnection:
+    """RFC 9110 7.8: who is next may not be who was asked. The examples of the drafts of 1998 are older."""
+    ODD, UPGRADE = "upgrade-without-connection", "Upgrade: TLS/1.0"
+    LENIENT, QUESTIONS = ("lenient", "letter"), (GET_PRINTER_ATTRIBUTES, VALIDATE_JOB, ipp.GET_JOBS)
+
+    @pytest.mark.parametrize("listener", ["print", "any"])
+    @pytest.mark.parametrize("fields", [(UPGRADE,), (UPGRADE, "Connection: keep-alive"), (UPGRADE, "X-Connection: Upgrade"),
+                                        ("Upgrade: websocket, TLS/1.2",)])
+    def test_means_nothing(self, connect, odd, listener, fields):
+        wire = connect(listener)
+        reply = wire.send(options(*fields)).reply()
+        assert (reply.status, reply.get("Upgrade"), odd(reply)) == (200, "TLS/1.2, HTTP/1.1", self.ODD)
+        reply = wire.ask(ask_for("open"), "/", *fields)
+        assert (reply.code, odd(reply)) == (ipp.OK, self.ODD)
+        reply = wire.ask(ask_for("secure"), "/", *fields)
+        assert (reply.status, odd(reply)) == (426, self.ODD)
+
+    @pytest.mark.parametrize("fields", [("Connection: Upgrade",), ("Upgrade: websocket",), ("Upgrade: ",), ()])
+    def test_nothing_odd(self, connect, odd, fields):
+        reply = connect().send(options(*fields)).reply()
+        assert (reply.status, odd(reply)) == (200, None)
+
+    def test_nothing_odd_about_one_that_is_listed(self, gateway, connect):
+        wire = connect(way="upgraded")
+        assert "odd" not in wire.record(gateway)["print"]
+
+    @pytest.mark.parametrize("way", ["upgraded", "implicit"])
+    def test_within_tls(self, connect, odd, way):
+        reply = connect("lenient", way).ask(ask_for("secure"), "/", self.UPGRADE)
+        assert (reply.code, reply.get("Upgrade"), odd(reply)) == (ipp.OK, None, self.ODD)
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    @pytest.mark.parametrize("fields", [(UPGRADE,), (UPGRADE, "Connection: keep-alive"), ("Upgrade: websocket", UPGRADE)])
+    def test_lenient(self, gateway, connect, odd, listener, fields):
+        wire = connect(listener).send(options(*fields))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        reply = wire.start_tls().reply()
+        assert (reply.status, odd(reply)) == (200, self.ODD)
+        reply = wire.ask(ask_for("secure"))
+        assert (reply.code, odd(reply)) == (ipp.OK, None)
+        assert wire.record(gateway, operation="Get-Printer-Attributes")["print"]["channel"] == "upgraded"
+
+    @pytest.mark.parametrize("framing", [post, post_in_chunks], ids=["length", "chunks"])
+    @pytest.mark.parametrize("operation", QUESTIONS)
+    def test_to_the_letter(self, backend, connect, odd, operation, framing):
+        """The drafts' example: POST, Host, Upgrade, Content-Type."""
+        wire = connect("letter").send(framing(ask_for("secure", operation), "/ipp/secure", self.UPGRADE))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert backend.heard == []
+        reply = wire.start_tls().reply()
+        assert (reply.code, odd(reply)) == (ipp.OK, self.ODD)
+
+    # The other rules are as they were.
+
+    @pytest.mark.parametrize("operation", QUESTIONS)
+    def test_options_only(self, connect, operation):
+        wire = connect("lenient")
+        assert wire.ask(ask_for("open", operation), "/", self.UPGRADE).code == ipp.OK
+        assert wire.ask(ask_for("secure", operation), "/", self.UPGRADE).status == 426
+
+    @pytest.mark.parametrize("name", ["secure", "open"])
+    @pytest.mark.parametrize("operation, data", [(PRINT_JOB, DOCUMENT), (ipp.CREATE_JOB, b"")])
+    def test_what_changes_something(self, backend, connect, name, operation, data):
+        reply = connect("letter").ask(ask_for(name, operation, data=data), "/", self.UPGRADE)
+        assert (reply.status, backend.heard) == (426, [])
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    @pytest.mark.parametrize("fields", [("Upgrade: websocket",), ("Upgrade: SSL/3.0",), ("Upgrade: h2c, TLS1.2",), ()])
+    def test_names_tls(self, connect, listener, fields):
+        wire = connect(listener)
+        assert wire.send(options(*fields)).reply().status == 200
+        assert wire.ask(ask_for("open")).code == ipp.OK
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    def test_http_1_0(self, connect, odd, listener):
+        wire = connect(listener).send(options(self.UPGRADE, version="1.0"))
+        reply = wire.reply()
+        assert (reply.status, wire.rest(), odd(reply)) == (200, b"", None)
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    @pytest.mark.parametrize("behind", [post(ask_for("open", PRINT_JOB, data=DOCUMENT)), b"P", b"\x16", b"\r\n"],
+                             ids=["POST", "octet", "0x16", "CRLF"])
+    def test_clear_text_behind_the_question(self, backend, connect, listener, behind):
+        wire = connect(listener).send(options(self.UPGRADE) + behind)
+        reply = wire.reply()
+        assert (reply.status, reply.get("Connection"), wire.rest(), backend.heard) == (400, "close", b"", [])
+
+    def test_clear_text_behind_an_operation(self, backend, connect):
+        asked = post(ask_for("secure"), "/", self.UPGRADE)
+        wire = connect("letter").send(asked + post(ask_for("open", PRINT_JOB, data=DOCUMENT)))
+        reply = wire.reply()
+        assert (reply.status, reply.get("Connection"), wire.rest(), backend.heard) == (400, "close", b"", [])
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    @pytest.mark.parametrize("framing, body", [("Content-Length: 5", b"hello"),
+                                               ("Transfer-Encoding: chunked", chunk(b"hello") + chunk(b""))])
+    def test_with_a_body(self, connect, listener, framing, body):
+        wire = connect(listener).send(options(self.UPGRADE, framing) + body)
+        assert wire.reply().status == 400
+        assert wire.ask(ask_for("open")).code == ipp.OK
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    def test_not_twice(self, connect, listener):
+        wire = connect(listener, "upgraded")
+        reply = wire.send(options(self.UPGRADE)).reply()
+        assert (reply.status, reply.get("Upgrade")) == (200, None)
+        assert wire.ask(ask_for("secure")).code == ipp.OK
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    def test_name_of_the_protocol(self, connect, listener):
+        """Who is joined to it by somebody in between, and has names, is refused."""
+        wire = connect(listener).send(options(self.UPGRADE))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        with pytest.raises(ssl.SSLError, match="no application protocol"):
+            wire.start_tls(context(["http/1.1"]))
+
+    @pytest.mark.parametrize("listener", LENIENT)
+    def test_as_it_should_be(self, connect, odd, listener):
+        wire = connect(listener).send(OPTIONS)
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert odd(wire.start_tls().reply()) is None
+
+    @pytest.mark.parametrize("rows, words", [("", None), (", tls-begins: at-once", "no request asks for TLS"),
+                                             (", upgrade: off", "no request asks for TLS")])
+    def test_check(self, tmp_path, certificates, rows, words):
+        path, (certificate, key) = tmp_path / "sallyport.yaml", certificates.server
+        path.write_text(f"state: {tmp_path}/state\ntls:\n  - {{name: t, certificate: {certificate}, key: {key}}}\nlisteners:\n"
+                        f'  - {{name: a, protocol: ipp, address: "127.0.0.1:0", upgrade-without-connection: true, tls: t{rows}}}\n'
+                        "printers:\n" + printer("p", "ipp://127.0.0.1:1/q"))
+        done = run_command(build_dir(), "check", "-c", path)
+        [said] = [line for line in done.stderr.splitlines() if line.startswith(f"{path}:5:82: ")]
+        assert done.returncode == (2 if words else 0), done
+        assert (words or "warning: 'a' begins TLS also with a hop in between that hands Upgrade on and did not ask") in said

@@ -110,6 +110,10 @@ static void decide(struct play *p)
 
     if (!rq)
         return;
+    if (rq->upgrade_unlisted && roll(&p->dice, 2)) {
+        http_take_unlisted(p->e);
+        assert(rq->upgrades);
+    }
     if (rq->upgrades && roll(&p->dice, 2) && http_switch(p->e, SPAN("Upgrade: x\r\n")) == OK) {
         assert(http_is_switching(p->e) && http_switched(p->e) == ERR_BUG);
         take_output(p);
@@ -135,7 +139,8 @@ static void on_request(struct play *p)
 
     assert(rq && !p->open && (rq->length > 0) == rq->has_body);
     buf_add(&p->log, rq->head->target);
-    buf_fmt(&p->log, "%d%d%d", rq->expects, rq->upgrades, rq->close);
+    assert(!(rq->upgrades && rq->upgrade_unlisted));
+    buf_fmt(&p->log, "%d%d%d%d", rq->expects, rq->upgrades, rq->upgrade_unlisted, rq->close);
     for (unsigned i = 0; i < rq->head->n_fields; i++)
         assert(!rq->head->fields[i].odd);
     p->open = true;

@@ -82,6 +82,42 @@ static void where_nothing_switches(void **state)
     play_free(p);
 }
 
+/* An Upgrade that Connection does not list switches where the driver says so, and then as any
+ * other; where there is none, or in HTTP/1.0, saying so changes nothing. */
+static void an_unlisted_one(void **state)
+{
+    static const char unlisted[] =
+        "OPTIONS * HTTP/1.1\r\n" H "Connection: x\r\nUpgrade: TLS/1.2\r\n\r\n";
+    static const char *const none[] = {GET, "GET / HTTP/1.1\r\n" H "Connection: upgrade\r\n\r\n",
+                                       "GET / HTTP/1.0\r\nUpgrade: TLS/1.2\r\n\r\n"};
+    struct play *p = play_after(unlisted);
+
+    (void)state;
+    assert_int_equal(http_switch(p->e, TLS), ERR_BUG);
+    http_take_unlisted(p->e);
+    assert_int_equal(http_switch(p->e, TLS), OK);
+    play_output(p, SWITCHING);
+    assert_int_equal(http_switched(p->e), OK);
+    http_take_unlisted(p->e);
+    assert_int_equal(http_switch(p->e, TLS), ERR_BUG); /* once */
+    play_events(p, "REQUEST OPTIONS * unlisted\nEND\n");
+    play_free(p);
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        p = play_after(none[i]);
+        http_take_unlisted(p->e);
+        assert_int_equal(http_switch(p->e, TLS), ERR_BUG);
+        play_free(p);
+    }
+    p = play_after("");
+    http_take_unlisted(p->e); /* nobody has asked */
+    assert_int_equal(http_switch(p->e, TLS), ERR_BUG);
+    play_free(p);
+    p = play_after("OPTIONS * HTTP/1.1\r\n" H "Upgrade: TLS/1.2\r\nContent-Length: 2\r\n\r\nh");
+    http_take_unlisted(p->e);
+    assert_int_equal(http_switch(p->e, TLS), ERR_BUG); /* before END */
+    play_free(p);
+}
+
 /* RFC 9110 7.8: a 100 that was expected comes before the 101, also when nobody waited for it. */
 static void continue_goes_before_switching(void **state)
 {
@@ -153,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(switching),
         cmocka_unit_test(where_nothing_switches),
+        cmocka_unit_test(an_unlisted_one),
         cmocka_unit_test(continue_goes_before_switching),
         cmocka_unit_test(ends_while_switching),
         cmocka_unit_test(switching_survives_failing_memory),

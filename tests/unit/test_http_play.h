@@ -171,6 +171,7 @@ static inline void play_log_request(struct play *p)
         assert_int_equal(r->length, 0);
     buf_text(&p->log, r->expects ? " expects" : "");
     buf_text(&p->log, r->upgrades ? " upgrades" : "");
+    buf_text(&p->log, r->upgrade_unlisted ? " unlisted" : "");
     buf_text(&p->log, r->close ? " close\n" : "\n");
 }
 

@@ -210,7 +210,24 @@ static const struct row rows[] = {
 
 /* Printers, and the listeners that lead to them. */
 /* clang-format off */
+#define IPP(rows) \
+    TLS "listeners: [{name: a, address: \"127.0.0.1:631\", protocol: ipp, tls: main, " rows "}]\n" \
+    "printers: [{name: p, path: /ipp/p, require: [], backend: \"ipp://[::1]/q\"}]\n"
 static const struct row print_rows[] = {
+    {"upgrade without connection", IPP("upgrade-without-connection: true"),
+     "x.yaml:2:103: warning: 'a' begins TLS also with a hop in between that hands Upgrade on and did not ask for it: for test "
+     "clients only\n"},
+    {"upgrade without connection, and none", IPP("upgrade-without-connection: true, upgrade: off"),
+     "x.yaml:2:103: no request asks for TLS at this listener\n"},
+    {"upgrade without connection, and ipps", IPP("upgrade-without-connection: true, tls-begins: at-once"),
+     "x.yaml:2:103: no request asks for TLS at this listener\n"},
+    {"upgrade without connection, and no tls",
+     "listeners: [{name: a, address: \"127.0.0.1:631\", protocol: ipp, upgrade-without-connection: true}]\n"
+     "printers: [{name: p, path: /ipp/p, require: [], backend: \"ipp://[::1]/q\"}]\n",
+     "x.yaml:1:92: no request asks for TLS at this listener\n"},
+    {"upgrade without connection, of icap",
+     TLS "listeners: [{name: a, address: \"127.0.0.1:1344\", tls: main, upgrade-without-connection: true}]\n" SERVICE,
+     "x.yaml:2:89: no request asks for TLS at this listener\n"},
     {"printer that CUPS prints at for ever",
      TO("ipp://localhost/q", "reject-status: [{status: client-error-forbidden}]"),
      "x.yaml:2:104: clients of CUPS send a Print-Job again for ever after 'client-error-forbidden', or hold it: let an earlier "
