@@ -8,6 +8,8 @@
 #include "cli/ask.h"
 #include "proc/supervisor.h"
 
+#define NOWHERE "nowhere: no listener offers the TLS that it requires"
+
 enum { OPTION_STATE = 256, OPTION_JSON, OPTION_TXT, OPTION_HELP };
 
 /* clang-format off */
@@ -62,6 +64,8 @@ static void add_printer(const json_t *p, struct buf *out)
     buf_text(out, "  requires  ");
     add_require(p, out);
     buf_text(out, "\n  reached  ");
+    if (!ipp && !ipps)
+        buf_text(out, " " NOWHERE);
     if (ipps)
         buf_fmt(out, " ipps on port %lld", (long long)ipps);
     if (ipp)
@@ -78,6 +82,8 @@ static void add_txt(const json_t *p, struct buf *out)
 
     if (ipps)
         buf_fmt(out, "_ipps._tcp %lld\n", (long long)ipps);
+    if (!ipp && !ipps)
+        buf_fmt(out, "# %s: %s\n", ask_text(p, "name"), NOWHERE);
     if (ipp)
         buf_fmt(out, "_ipp._tcp %lld\n", (long long)ipp);
     json_array_foreach(json_object_get(p, "txt"), i, line)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipp/ipp_advertise.h"
 
-#include "ipp/ipp_translate.h"
+#include "ipp/ipp_translate_int.h"
 
 #define LINE_MAX 255u /* RFC 6763 6.1 */
 
@@ -103,29 +103,53 @@ static void add_bool(const struct ipp_advertisement *a, struct buf *out, const c
         add_line(out, key, is ? SPAN("T") : SPAN("F"));
 }
 
-/* Who-are-you: what a client will be asked for. */
-static struct span air_of(const struct ipp_printer_settings *set)
+/* ---- how one comes in ---- */
+
+void ipp_advertise_ports(const struct ipp_advertisement *a, unsigned *ret_port,
+                         unsigned *ret_secure_port)
 {
-    if (set->require & 1u << IPP_REQUIRE_CERTIFICATE)
-        return SPAN("certificate");
-    return set->require & 1u << IPP_REQUIRE_DIGEST || set->basic || set->allow.n
-               ? SPAN("username,password")
-               : SPAN("none");
+    *ret_port = ipp_public_in_clear(a->printer) ? a->printer->front.port : 0;
+    *ret_secure_port = a->printer->front.secure_port;
+}
+
+static bool begins_tls(const struct ipp_advertisement *a)
+{
+    unsigned port, secure_port;
+
+    ipp_advertise_ports(a, &port, &secure_port);
+    return secure_port || (port && a->printer->upgrades);
+}
+
+/* Who-are-you: what a client will be asked for. */
+static struct span air_of(const struct ipp_advertisement *a)
+{
+    struct span asked = span_of(ipp_public_authentication(a->printer, begins_tls(a)));
+
+    if (span_eq(asked, SPAN("digest")) || span_eq(asked, SPAN("basic")))
+        return SPAN("username,password");
+    return span_eq(asked, SPAN("certificate")) ? asked : SPAN("none");
+}
+
+static struct span name_of(const struct ipp_advertisement *a)
+{
+    struct span name = text_of(a, "printer-make-and-model");
+
+    return name.n ? name : span_of(a->printer->set->name);
 }
 
 void ipp_advertise_txt(const struct ipp_advertisement *a, struct buf *out)
 {
+    const struct ipp_printer_settings *set = a->printer->set;
     struct ipp_attribute found;
 
     add_line(out, "txtvers", SPAN("1"));
     add_line(out, "qtotal", SPAN("1"));
-    add_line(out, "rp", span_sub(span_of(a->set->path), 1, SIZE_MAX));
-    add_line(out, "ty",
-             a->attributes ? text_of(a, "printer-make-and-model") : span_of(a->set->name));
+    add_line(out, "rp", span_sub(span_of(set->path), 1, SIZE_MAX));
+    add_line(out, "ty", name_of(a));
     add_line(out, "note", text_of(a, "printer-location"));
     add_line(out, "priority", SPAN("0"));
     if (find(a, "document-format-supported", &found))
-        add_list(out, "pdl", &found, a->set);
+        add_list(out, "pdl", &found, set);
     if (find(a, "urf-supported", &found))
         add_list(out, "URF", &found, NULL);
     add_bool(a, out, "Color", "color-supported");
@@ -133,9 +157,9 @@ void ipp_advertise_txt(const struct ipp_advertisement *a, struct buf *out)
         add_line(out, "Duplex", has_keyword(&found, SPAN("two-sided")) ? SPAN("T") : SPAN("F"));
     if (find(a, "printer-kind", &found))
         add_list(out, "kind", &found, NULL);
-    if (span_starts(span_of(a->uuid), SPAN("urn:uuid:")))
-        add_line(out, "UUID", span_sub(span_of(a->uuid), 9, SIZE_MAX));
-    add_line(out, "air", air_of(a->set));
-    if (a->secure_port)
+    if (span_starts(span_of(a->printer->uuid), SPAN("urn:uuid:")))
+        add_line(out, "UUID", span_sub(span_of(a->printer->uuid), 9, SIZE_MAX));
+    add_line(out, "air", air_of(a));
+    if (begins_tls(a))
         add_line(out, "TLS", SPAN("1.3"));
 }

@@ -8,18 +8,19 @@
 #ifndef IPP_ADVERTISE_H
 #define IPP_ADVERTISE_H
 
-#include "ipp/ipp_message.h"
-#include "ipp/ipp_settings.h"
+#include "ipp/ipp_translate.h"
 
 struct ipp_advertisement {
-    const struct ipp_printer_settings *set;
-    const char *uuid;     /* urn:uuid:... */
-    unsigned port;        /* clear, perhaps with TLS by Upgrade; 0: none */
-    unsigned secure_port; /* TLS from the first byte; 0: none */
+    const struct ipp_public_printer
+        *printer; /* |single|, |secure| and the host mean nothing here */
     /* The printer's own answer to Get-Printer-Attributes; NULL: it does not answer. */
     const struct ipp_message *attributes;
 };
 
+/* Ports of _ipp._tcp and _ipps._tcp; 0: the printer is not to be announced so, for a client that
+ * comes that way would only be refused. The ways are those of printer-uri-supported. */
+void ipp_advertise_ports(const struct ipp_advertisement *a, unsigned *ret_port,
+                         unsigned *ret_secure_port);
 /* Appends the TXT record, a "key=value" and LF each, in the order in which it is to be published;
  * what is not known is left out, and no line is longer than 255 bytes (RFC 6763 6.1). `rp` never
  * has an AUTH list: clients make URIs of it. `air` and `TLS` say how one has to come in. */

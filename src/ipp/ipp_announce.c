@@ -30,18 +30,23 @@ static void announcement_free(struct announcement *n)
 /* |attributes| NULL: it said nothing, and |why| says why. */
 static void announce(struct announcement *n, const struct ipp_message *attributes, const char *why)
 {
-    const struct ipp_advertisement a = {
+    const struct ipp_snapshot *s = n->snapshot;
+    const struct ipp_public_printer p = {
         .set = n->printer->set,
+        .front = {.port = s->port, .secure_port = s->secure_port},
+        .upgrades = s->upgrades,
         .uuid = n->printer->uuid,
-        .port = n->snapshot->port,
-        .secure_port = n->snapshot->secure_port,
-        .attributes = attributes,
+        .digest = s->tenants != NULL,
     };
+    const struct ipp_advertisement a = {.printer = &p, .attributes = attributes};
+    struct ipp_announced told = {.printer = n->printer, .why = attributes ? NULL : why};
     struct buf txt;
 
     buf_init(&txt, 65536);
+    ipp_advertise_ports(&a, &told.port, &told.secure_port);
     ipp_advertise_txt(&a, &txt);
-    n->done(n->arg, n->printer, attributes ? NULL : why, buf_span(&txt));
+    told.txt = buf_span(&txt);
+    n->done(n->arg, &told);
     buf_done(&txt);
     announcement_free(n);
 }

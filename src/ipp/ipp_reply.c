@@ -115,6 +115,11 @@ static struct span host_of(const struct ipp_exchange *ex)
     return ipp_snapshot_is_host(ex->snapshot, host) ? host : span_of(ex->snapshot->host);
 }
 
+static bool begins_in_clear(const struct listener_settings *s)
+{
+    return !s->tls || s->handshake != LISTENER_TLS_AT_ONCE;
+}
+
 /* Where nothing else is configured, clients are told the port by which they came, as far as it
  * serves for that. */
 static struct ipp_front front_of(const struct ipp_exchange *ex)
@@ -125,13 +130,20 @@ static struct ipp_front front_of(const struct ipp_exchange *ex)
     struct ipp_front front = {
         .host = host_of(ex), .port = ex->snapshot->port, .secure_port = ex->snapshot->secure_port};
 
-    if (!set->port && (!s->tls || s->handshake != LISTENER_TLS_AT_ONCE))
+    if (!set->port && begins_in_clear(s))
         front.port = ex->conn->port;
     if (!set->secure_port && s->tls && s->handshake != LISTENER_TLS_LATER)
         front.secure_port = ex->conn->port;
     if (front.host.n > 2 && front.host.p[0] == '[')
         front.host = span_sub(front.host, 1, front.host.n - 2);
     return front;
+}
+
+/* The port for clear text that clients are told is that of this listener, or of the first one. */
+static bool clear_port_upgrades(const struct ipp_exchange *ex, const struct listener_settings *s)
+{
+    return begins_in_clear(s) ? s->tls_upgrade || ex->level.channel == IPP_CHANNEL_UPGRADED
+                              : ex->snapshot->upgrades;
 }
 
 void ipp_reply_public(const struct ipp_exchange *ex, struct ipp_public_printer *ret)
@@ -141,7 +153,7 @@ void ipp_reply_public(const struct ipp_exchange *ex, struct ipp_public_printer *
     *ret = (struct ipp_public_printer){
         .set = ex->printer ? ex->printer->set : NULL,
         .front = front_of(ex),
-        .upgrades = s->tls_upgrade != NULL || ex->level.channel == IPP_CHANNEL_UPGRADED,
+        .upgrades = clear_port_upgrades(ex, s),
         .job_style = ex->snapshot->set->job_style,
         .backend_host = ex->printer ? ex->printer->backend_host : SPAN_NONE,
         .uuid = ex->printer ? ex->printer->uuid : "",

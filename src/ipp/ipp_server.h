@@ -75,8 +75,13 @@ struct span ipp_plaintext_refusal(void);
  * the call, when the server is freed at the latest if it was to be asked. |why| NULL: it answered;
  * else why it did not, for operators ("": it was not asked), and |txt| has what is known without
  * it. ERR_MISSING: there is none; ERR_NOMEM. */
-typedef void (*ipp_announced_fn)(void *arg, const struct ipp_printer *p, const char *why,
-                                 struct span txt);
+struct ipp_announced {
+    const struct ipp_printer *printer;
+    const char *why;
+    unsigned port, secure_port; /* of _ipp._tcp and _ipps._tcp; 0: it is not there */
+    struct span txt;
+};
+typedef void (*ipp_announced_fn)(void *arg, const struct ipp_announced *told);
 NODISCARD enum err ipp_server_announce(struct ipp_server *s, size_t i, uint64_t deadline_ms,
                                        ipp_announced_fn done, void *arg);
 

@@ -191,6 +191,7 @@ enum err ipp_snapshot_new(const struct ipp_snapshot_source *src, struct ipp_snap
     s->system = src->system;
     s->decision_steps = src->decision_steps;
     s->port = src->set->port ? src->set->port : src->port;
+    s->upgrades = src->upgrades;
     s->secure_port = src->set->secure_port ? src->set->secure_port : src->secure_port;
     s->tenants = src->tenants ? tenants_ref(src->tenants) : NULL;
     s->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed);

@@ -52,6 +52,7 @@ struct ipp_snapshot {
     uint64_t serial;         /* no other snapshot of this process has it */
     struct protect_system system;
     unsigned port, secure_port;
+    bool upgrades;  /* |port| takes TLS by Upgrade */
     char host[256]; /* of this machine */
     void (*release)(void *owner);
     void *owner;
@@ -64,6 +65,7 @@ struct ipp_snapshot_source {
     struct tls_context *const *icap_tls;    /* the same */
     size_t n_printers;
     unsigned port, secure_port;          /* of the listeners; 0: none */
+    bool upgrades;                       /* that of |port| takes TLS by Upgrade */
     const char *worker_engines, *clamav; /* versions */
     const struct url_lists *urls;
     const struct unpack_settings *unpack;

@@ -45,6 +45,10 @@ struct ipp_public_uris {
     char room[IPP_PUBLIC_URIS * IPP_URI_MAX];
 };
 
+/* How one proves who he is, of RFC 8011 5.4.2. |is_tls|: within TLS. */
+const char *ipp_public_authentication(const struct ipp_public_printer *p, bool is_tls);
+/* Does the port for clear text lead to the printer? Where that demands TLS, by Upgrade only. */
+bool ipp_public_in_clear(const struct ipp_public_printer *p);
 /* The printer's URIs, in the order of ipp_translate.h; none where no port leads to it. */
 void ipp_public_uris_make(struct ipp_public_uris *ret, const struct ipp_public_printer *p);
 /* Each writes its attribute (RFC 8011 5.4.1 to 5.4.3; the last one, RFC 3380); nothing without

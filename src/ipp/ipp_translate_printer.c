@@ -19,7 +19,7 @@ static bool asks_for_password(const struct ipp_public_printer *p)
 }
 
 /* RFC 8011 5.4.2 has one keyword for each URI: of several ways the one that most clients can go. */
-static const char *authentication(const struct ipp_public_printer *p, bool is_tls)
+const char *ipp_public_authentication(const struct ipp_public_printer *p, bool is_tls)
 {
     bool needs_digest = p->set->require & 1u << IPP_REQUIRE_DIGEST;
 
@@ -32,6 +32,18 @@ static const char *authentication(const struct ipp_public_printer *p, bool is_tl
 
 /* ---- where it is ---- */
 
+static bool needs_tls(const struct ipp_demand *demand)
+{
+    return demand->auth & IPP_AUTH_CHANNEL || demand->level.channel != IPP_CHANNEL_CLEAR;
+}
+
+bool ipp_public_in_clear(const struct ipp_public_printer *p)
+{
+    struct ipp_demand demand = ipp_printer_demand(p->set);
+
+    return p->front.port && (p->upgrades || !needs_tls(&demand));
+}
+
 static void add_uri(struct ipp_public_uris *uris, const struct ipp_public_printer *p,
                     const struct ipp_uri *uri)
 {
@@ -42,7 +54,7 @@ static void add_uri(struct ipp_public_uris *uris, const struct ipp_public_printe
         return;
     uris->v[uris->n++] = (struct ipp_public_uri){
         .uri = writer_span(&w),
-        .authentication = authentication(p, is_tls),
+        .authentication = ipp_public_authentication(p, is_tls),
         .security = is_tls ? "tls" : "none",
     };
 }
@@ -50,7 +62,6 @@ static void add_uri(struct ipp_public_uris *uris, const struct ipp_public_printe
 void ipp_public_uris_make(struct ipp_public_uris *ret, const struct ipp_public_printer *p)
 {
     struct ipp_demand demand = ipp_printer_demand(p->set);
-    bool needs_tls = demand.auth & IPP_AUTH_CHANNEL || demand.level.channel != IPP_CHANNEL_CLEAR;
     struct ipp_uri uri = {.host = p->front.host, .path = span_of(p->set->path)};
 
     ret->n = 0;
@@ -61,9 +72,9 @@ void ipp_public_uris_make(struct ipp_public_uris *ret, const struct ipp_public_p
     }
     uri.secure = false;
     uri.port = p->front.port;
-    if (needs_tls)
+    if (needs_tls(&demand))
         uri.auth = demand.auth | IPP_AUTH_TLS;
-    if (p->front.port && (p->upgrades || !needs_tls))
+    if (ipp_public_in_clear(p))
         add_uri(ret, p, &uri);
     if (p->single && ret->n > 1) {
         ret->v[0] = ret->v[p->secure ? 0 : ret->n - 1];

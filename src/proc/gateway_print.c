@@ -37,20 +37,21 @@ static unsigned port_of(const struct gateway_core *g, const struct listener_conf
 }
 
 /* The ports of the first listeners that have what they are asked for. */
-static void ports_of(const struct gateway_core *g, const struct settings *s, unsigned *ret_port,
-                     unsigned *ret_secure)
+static void ports_of(const struct gateway_core *g, const struct settings *s,
+                     struct ipp_snapshot_source *src)
 {
-    *ret_port = *ret_secure = 0;
     for (size_t i = 0; i < s->n_listeners; i++) {
         const struct listener_config *l = &s->listeners[i];
         bool clear = !l->tls || l->tls_begins != LISTENER_TLS_AT_ONCE;
 
         if (l->protocol != LISTENER_IPP)
             continue;
-        if (clear && !*ret_port)
-            *ret_port = port_of(g, l);
-        if (settings_listener_is_secure(l) && !*ret_secure)
-            *ret_secure = port_of(g, l);
+        if (clear && !src->port) {
+            src->port = port_of(g, l);
+            src->upgrades = l->tls && l->ipp.upgrade != IPP_UPGRADE_OFF;
+        }
+        if (settings_listener_is_secure(l) && !src->secure_port)
+            src->secure_port = port_of(g, l);
     }
 }
 
@@ -75,7 +76,7 @@ enum err gateway_print_snapshot(struct gateway_core *g, struct gateway_config *c
         .owner = config,
     };
 
-    ports_of(g, &config->settings, &src.port, &src.secure_port);
+    ports_of(g, &config->settings, &src);
     TRY(ipp_snapshot_new(&src, ret, why));
     (void)gateway_config_ref(config);
     return OK;

@@ -176,23 +176,23 @@ static void answers_json(const struct printer_answer *a, const char *why, struct
     json_text(j, "why", why && why[0] ? why : NULL);
 }
 
-static void on_announced(void *arg, const struct ipp_printer *p, const char *why, struct span txt)
+static void on_announced(void *arg, const struct ipp_announced *told)
 {
     struct printer_answer *a = arg;
-    const struct ipp_snapshot *s = a->question->gateway->print.snapshot;
+    const struct ipp_printer *p = told->printer;
     struct json to = json_to(&a->object), *j = &to;
 
     json_open(j, NULL, '{');
     json_text(j, "name", p->set->name);
     json_text(j, "path", p->set->path);
     json_text(j, "backend", p->set->backend);
-    answers_json(a, why, j);
+    answers_json(a, told->why, j);
     require_json(p->set, j);
-    json_u64(j, "ipp_port", s->port);
-    json_u64(j, "ipps_port", s->secure_port);
+    json_u64(j, "ipp_port", told->port);
+    json_u64(j, "ipps_port", told->secure_port);
     json_text(j, "uuid", p->uuid);
     json_open(j, "txt", '[');
-    for (struct span rest = txt, line; rest.p;) {
+    for (struct span rest = told->txt, line; rest.p;) {
         line = span_cut(&rest, '\n');
         if (line.n)
             json_span(j, NULL, line);

@@ -16,7 +16,7 @@ admin: {{address: 127.0.0.1:0}}
 tls:
   - {{name: print, certificate: {certificate}, key: {key}{tls}}}
 listeners:
-  - {{name: print, protocol: ipp, address: "127.0.0.1:0", tls: print{listener}}}
+  - {{name: print, protocol: ipp, address: "127.0.0.1:0"{listener_tls}{listener}}}
 {listeners}{ipp}printers:
 {printers}{more}"""
 
@@ -29,12 +29,15 @@ def printer(name, backend, path=None, **rows):
 
 
 class PrintGateway(Sallyport):
-    """|printers|: texts of printer(). |listener|: more rows of the listener `print`; |listeners|, |more|: more YAML."""
+    """|printers|: texts of printer(). |listener|: more rows of the listener `print`, which with |bare| has no TLS;
+    |listeners|, |more|: more YAML."""
 
-    def __init__(self, folder, certificates, printers, tls="", listener="", listeners="", ipp="", more="", threads=2, **options):
+    def __init__(self, folder, certificates, printers, tls="", listener="", listeners="", ipp="", more="", threads=2,
+                 bare=False, **options):
         build = options.get("build") or build_dir()
         text = CONFIG.format(sandbox="best-effort" if is_sanitized(build) else "required",
                              certificate=certificates.server[0], key=certificates.server[1], tls=tls, listener=listener,
+                             listener_tls="" if bare else ", tls: print",
                              listeners=listeners, ipp=ipp, printers="".join(printers), more=more, threads=threads)
         super().__init__(folder, config=text, **options)
 
