@@ -20,6 +20,8 @@ static void on_timer(struct timer *t)
 
     if (ex->state == EX_ATTRIBUTES)
         (void)!http_go_on(http_connection_engine(ex->conn->http));
+    else if (ex->state == EX_PAUSE)
+        ipp_reply_on_timer(ex);
     else
         ipp_document_on_timer(ex);
     ipp_exchange_wake(ex);
@@ -44,6 +46,7 @@ static struct ipp_exchange *exchange_new(struct ipp_connection *c)
     record_id(s->env.id_seed, s->loop_index, s->next_id++, ex->id);
     buf_init(&ex->attributes, ex->snapshot->set->message.size_max);
     buf_init(&ex->out, 0);
+    buf_init(&ex->paused, 0);
     buf_init(&ex->answer, 0);
     buf_init(&ex->info, 4096);
     arena_init(&ex->job_mem, 1 << 20);
@@ -90,6 +93,7 @@ void ipp_exchange_finish(struct ipp_exchange *ex)
     session_unref(ex->session);
     buf_done(&ex->attributes);
     buf_done(&ex->out);
+    buf_done(&ex->paused);
     buf_done(&ex->answer);
     buf_done(&ex->info);
     arena_done(&ex->job_mem);

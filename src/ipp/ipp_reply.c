@@ -56,6 +56,49 @@ void ipp_reply_http(struct ipp_exchange *ex, unsigned status, struct span fields
     send_answer(ex, status, fields, SPAN("text/plain; charset=utf-8"), span_of(body));
 }
 
+static void send_ipp(struct ipp_exchange *ex, const struct buf *message)
+{
+    send_answer(ex, 200, SPAN("Cache-Control: no-cache, no-store\r\n"), SPAN("application/ipp"),
+                buf_span(message));
+}
+
+/* ---- answers that wait ---- */
+
+#define PAUSE_MS 5000u
+
+/* The ipp backend of CUPS rests before it repeats anything else. After these it makes its job anew
+ * and sends the document again, at once and for as long as it hears them: dozens of times a second,
+ * each a job at the printer. */
+static bool is_repeated_at_once(const struct ipp_exchange *ex, uint16_t status)
+{
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+
+    if (!ex->operation || ex->operation->code != IPP_OPERATION_SEND_DOCUMENT ||
+        (status != IPP_SERVER_ERROR_SERVICE_UNAVAILABLE && status != IPP_SERVER_ERROR_BUSY &&
+         status != IPP_CLIENT_ERROR_NOT_POSSIBLE))
+        return false;
+    return req && span_istarts(head_value(req->head, SPAN("User-Agent")), SPAN("CUPS/"));
+}
+
+static bool begin_pause(struct ipp_exchange *ex)
+{
+    struct loop *l = ex->server->env.loop;
+
+    if (ex->server->draining)
+        return false;
+    buf_add(&ex->paused, buf_span(&ex->out));
+    if (ex->paused.err)
+        return false;
+    ex->state = EX_PAUSE;
+    timer_set(l, &ex->timer, loop_now_ms(l) + PAUSE_MS);
+    return true;
+}
+
+void ipp_reply_on_timer(struct ipp_exchange *ex)
+{
+    send_ipp(ex, &ex->paused);
+}
+
 void ipp_reply_out(struct ipp_exchange *ex, uint16_t status)
 {
     ex->ipp_status = status;
@@ -65,9 +108,11 @@ void ipp_reply_out(struct ipp_exchange *ex, uint16_t status)
         http_connection_lose(ex->conn->http, ex->out.err, "no memory for an answer");
         return;
     }
-    send_answer(ex, 200, SPAN("Cache-Control: no-cache, no-store\r\n"), SPAN("application/ipp"),
-                buf_span(&ex->out));
+    if (!is_repeated_at_once(ex, status) || !begin_pause(ex))
+        send_ipp(ex, &ex->out);
 }
+
+/* ---- refusals ---- */
 
 void ipp_reply_refuse(struct ipp_exchange *ex, uint16_t status, enum err err, const char *rule,
                       const char *fmt, ...)

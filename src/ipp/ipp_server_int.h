@@ -81,7 +81,8 @@ struct ipp_connection {
 /* Where an exchange is. ATTRIBUTES: the message's come. ASKING: somebody is asked about the job or
  * the user; nothing of a document is taken. DOCUMENT: it comes. FILE: it is being completed. SLOT:
  * waits for a scan slot. SCAN. PRINTER: it has the request. BOOK: the job is being written down.
- * OPTIONS, UPGRADE: waits for its end, and then perhaps for TLS. DONE: the answer is complete. */
+ * OPTIONS, UPGRADE: waits for its end, and then perhaps for TLS. PAUSE: the answer is known, and
+ * waits (ipp_reply_out()). DONE: the answer is complete. */
 enum ipp_exchange_state {
     EX_ATTRIBUTES,
     EX_ASKING,
@@ -93,6 +94,7 @@ enum ipp_exchange_state {
     EX_BOOK,
     EX_OPTIONS,
     EX_UPGRADE,
+    EX_PAUSE,
     EX_DONE,
 };
 
@@ -118,7 +120,7 @@ struct ipp_exchange {
     enum ipp_exchange_state state;
     bool request_over;
     bool document_ended;
-    struct timer timer; /* 100 Continue, scan slot, the client's patience */
+    struct timer timer; /* 100 Continue, scan slot, the client's patience, a pause */
     /* the request */
     struct ipp_http_target target;
     struct content_md5 md5;
@@ -198,6 +200,7 @@ struct ipp_exchange {
     struct ipp_errand *errand;
     struct ipp_printer_walk *walk; /* all printers are being asked */
     struct buf out;                /* the request for the printer; then the answer for the client */
+    struct buf paused;             /* the answer, in a pause */
     struct buf answer;             /* the printer's */
     struct ipp_message answer_message;
     int32_t number;   /* of the job to be, taken before the printer is asked; 0: none */
@@ -480,8 +483,10 @@ void ipp_reply_http(struct ipp_exchange *ex, unsigned status, struct span fields
 PRINTF(5, 6)
 void ipp_reply_refuse(struct ipp_exchange *ex, uint16_t status, enum err err, const char *rule,
                       const char *fmt, ...);
-/* |ex->out| is the answer. */
+/* |ex->out| is the answer. It goes out some seconds later (EX_PAUSE) where CUPS would send the
+ * document again at once. */
 void ipp_reply_out(struct ipp_exchange *ex, uint16_t status);
+void ipp_reply_on_timer(struct ipp_exchange *ex); /* after the pause */
 /* How its printer is told to this client. */
 void ipp_reply_public(const struct ipp_exchange *ex, struct ipp_public_printer *ret);
 
