@@ -52,6 +52,10 @@ static enum err translate_answer(struct ipp_exchange *ex)
 {
     struct ipp_public_printer pub;
     struct ipp_answer_translation t = ipp_forward_translation(ex, &pub);
+    char said[IPP_REFUSAL_MAX + 1];
+
+    if (ex->operation->code == IPP_OPERATION_GET_PRINTER_ATTRIBUTES && ipp_refused_lately(ex, said))
+        t.state_message = span_of(said);
     enum err e = ipp_translate_answer(&ex->answer_message, &t, &ex->out);
 
     if (ex->lists_local && ex->out.n > 0) {

@@ -62,6 +62,51 @@ static void send_ipp(struct ipp_exchange *ex, const struct buf *message)
                 buf_span(message));
 }
 
+static bool is_cups(const struct ipp_exchange *ex)
+{
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+
+    return req && span_istarts(head_value(req->head, SPAN("User-Agent")), SPAN("CUPS/"));
+}
+
+/* ---- what its scheduler shows its users ---- */
+
+static struct ipp_refusal_key key_of(const struct ipp_exchange *ex)
+{
+    return (struct ipp_refusal_key){.printer = span_of(ex->printer->set->name),
+                                    .user = span_of(ex->who.name),
+                                    .source = address_hash(&ex->peer),
+                                    .level =
+                                        (unsigned)ex->level.channel << 8 | (unsigned)ex->who.kind};
+}
+
+/* Its backend asks for the printer's state behind a refusal. The next job begins anew. */
+static void note_refusal(const struct ipp_exchange *ex, uint16_t status)
+{
+    bool is_document = ex->operation && (ex->operation->code == IPP_OPERATION_PRINT_JOB ||
+                                         ex->operation->code == IPP_OPERATION_SEND_DOCUMENT);
+    bool is_begin = ex->operation && (ex->operation->code == IPP_OPERATION_VALIDATE_JOB ||
+                                      ex->operation->code == IPP_OPERATION_CREATE_JOB);
+    uint64_t now = loop_now_ms(ex->server->env.loop);
+
+    if (!ex->printer || !(is_document || is_begin) || !is_cups(ex))
+        return;
+    const struct ipp_refusal_key k = key_of(ex);
+
+    if (is_document && status >= IPP_CLIENT_ERROR_BAD_REQUEST && ex->why[0])
+        ipp_refusals_note(ex->server->env.refusals, &k, span_of(ex->why), now);
+    else
+        ipp_refusals_forget(ex->server->env.refusals, &k, now);
+}
+
+bool ipp_refused_lately(const struct ipp_exchange *ex, char ret[IPP_REFUSAL_MAX + 1])
+{
+    const struct ipp_refusal_key k = key_of(ex);
+
+    return is_cups(ex) &&
+           ipp_refusals_find(ex->server->env.refusals, &k, loop_now_ms(ex->server->env.loop), ret);
+}
+
 /* ---- answers that wait ---- */
 
 #define PAUSE_MS 5000u
@@ -71,13 +116,10 @@ static void send_ipp(struct ipp_exchange *ex, const struct buf *message)
  * each a job at the printer. */
 static bool is_repeated_at_once(const struct ipp_exchange *ex, uint16_t status)
 {
-    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
-
-    if (!ex->operation || ex->operation->code != IPP_OPERATION_SEND_DOCUMENT ||
-        (status != IPP_SERVER_ERROR_SERVICE_UNAVAILABLE && status != IPP_SERVER_ERROR_BUSY &&
-         status != IPP_CLIENT_ERROR_NOT_POSSIBLE))
-        return false;
-    return req && span_istarts(head_value(req->head, SPAN("User-Agent")), SPAN("CUPS/"));
+    return ex->operation && ex->operation->code == IPP_OPERATION_SEND_DOCUMENT &&
+           (status == IPP_SERVER_ERROR_SERVICE_UNAVAILABLE || status == IPP_SERVER_ERROR_BUSY ||
+            status == IPP_CLIENT_ERROR_NOT_POSSIBLE) &&
+           is_cups(ex);
 }
 
 static bool begin_pause(struct ipp_exchange *ex)
@@ -108,6 +150,7 @@ void ipp_reply_out(struct ipp_exchange *ex, uint16_t status)
         http_connection_lose(ex->conn->http, ex->out.err, "no memory for an answer");
         return;
     }
+    note_refusal(ex, status);
     if (!is_repeated_at_once(ex, status) || !begin_pause(ex))
         send_ipp(ex, &ex->out);
 }

@@ -11,6 +11,7 @@
 #include "adapt/scan_slots.h"
 #include "http/digest_replay.h"
 #include "ipp/ipp_jobs.h"
+#include "ipp/ipp_refusals.h"
 #include "ipp/ipp_snapshot.h"
 #include "net/listener.h"
 #include "net/spool.h"
@@ -40,6 +41,7 @@ struct ipp_server_environment {
     struct digest_replay *replay;
     struct throttle_shared *failures; /* wrong passwords, by address, of all loops */
     struct throttle_shared *asked;    /* requests of unknown users, likewise */
+    struct ipp_refusals *refusals;    /* of documents, likewise */
     const struct digest_random *random;
     uint64_t id_seed; /* of this process's start, for ids of records */
 };

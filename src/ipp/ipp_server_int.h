@@ -487,6 +487,8 @@ void ipp_reply_refuse(struct ipp_exchange *ex, uint16_t status, enum err err, co
  * document again at once. */
 void ipp_reply_out(struct ipp_exchange *ex, uint16_t status);
 void ipp_reply_on_timer(struct ipp_exchange *ex); /* after the pause */
+/* Why the last document of this client, if that is CUPS, was refused a moment ago. */
+bool ipp_refused_lately(const struct ipp_exchange *ex, char ret[IPP_REFUSAL_MAX + 1]);
 /* How its printer is told to this client. */
 void ipp_reply_public(const struct ipp_exchange *ex, struct ipp_public_printer *ret);
 

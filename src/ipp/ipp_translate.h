@@ -96,6 +96,7 @@ struct ipp_answer_translation {
     /* The job that the request names or has made: groups without a number are about it. NULL: it
      * names none, and such groups could be about anybody's, so they are left out. */
     const struct ipp_job *named;
+    struct span state_message; /* in place of the printer's own; empty: that */
     /* The job of that number at the printer, as far as it may be told to whoever asks; NULL: it may
      * not. What it returns lives until the end of the translation. May be NULL, where only |named|
      * is told. */
@@ -125,6 +126,7 @@ struct ipp_answer_translation {
  *                              "/", takes all of them for one
  *   printer-name               the gateway's
  *   auth-info-required         none, or username and password: as the gateway asks
+ *   printer-state-message      |state_message|, where there are both
  *   printer-uuid               the gateway's
  *   device-uri, job-more-info, printer-more-info, printer-icons, printer-strings-uri, printer-supply-info-uri,
  *   printer-privacy-policy-uri, printer-static-resource-directory-uri, member-uris, document-uri, document-job-uri,

@@ -102,6 +102,11 @@ static void uuid(struct answer *a, struct ipp_writer *w)
         ipp_write_string(w, IPP_VALUE_URI, SPAN("printer-uuid"), span_of(a->set->printer->uuid));
 }
 
+static void state_message(struct answer *a, struct ipp_writer *w)
+{
+    ipp_write_string(w, IPP_VALUE_TEXT, SPAN("printer-state-message"), a->set->state_message);
+}
+
 /* ---- values ---- */
 
 static enum ipp_action keep_if(bool keep)
@@ -192,6 +197,7 @@ static enum ipp_action compression(struct answer *a, const struct ipp_value *v,
     X(n, "notify-recipient-uri",                    NULL,               NULL,        false) \
     X(n, "operations-supported",                    NULL,               operation,   false) \
     X(n, "compression-supported",                   NULL,               compression, false) \
+    X(n, "printer-state-message",                   state_message,      NULL,        false) \
     X(n, "printer-uri-supported",                   printer_uris,       NULL,        false) \
     X(n, "printer-xri-supported",                   xri,                NULL,        false) \
     X(n, "uri-security-supported",                  uri_security,       NULL,        false) \
@@ -244,7 +250,7 @@ static enum ipp_action on_attribute(void *arg, const struct ipp_place *at,
         return IPP_KEEP;
     if (!a->rule->write && !a->rule->value)
         return IPP_DROP;
-    if (says_nothing(attribute))
+    if (a->rule->write == state_message ? a->set->state_message.n == 0 : says_nothing(attribute))
         return IPP_KEEP;
     if (a->rule->value)
         return IPP_ASK;

@@ -173,7 +173,8 @@ enum err gateway_print_init(struct gateway_core *g, struct buf *why)
     p->servers.by_loop = calloc(g->n_loops, sizeof(struct ipp_server *));
     p->failures = throttle_shared_new();
     p->asked = throttle_shared_new();
-    if (!p->replay || !p->failures || !p->asked || !p->servers.by_loop ||
+    p->refusals = ipp_refusals_new();
+    if (!p->replay || !p->failures || !p->asked || !p->refusals || !p->servers.by_loop ||
         digest_keys_rotate(&p->keys, &digest_random_system) != DIGEST_OK)
         return gateway_fail(why, ERR_NOMEM, "printing");
     p->rotated_wall_ms = clock_wall_ms(&clock_system);
@@ -203,6 +204,7 @@ enum err gateway_print_build_loop(struct gateway_loop *gl, uint64_t id_seed)
         .replay = g->print.replay,
         .failures = g->print.failures,
         .asked = g->print.asked,
+        .refusals = g->print.refusals,
         .random = &digest_random_system,
         .id_seed = id_seed,
     };
@@ -228,6 +230,7 @@ void gateway_print_done(struct gateway_core *g)
     digest_replay_free(g->print.replay);
     throttle_shared_free(g->print.failures);
     throttle_shared_free(g->print.asked);
+    ipp_refusals_free(g->print.refusals);
     digest_keys_done(&g->print.keys);
     free(g->print.servers.by_loop);
 }

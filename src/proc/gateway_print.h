@@ -22,6 +22,7 @@ struct gateway_print {
     struct timer look;
     struct digest_replay *replay;
     struct throttle_shared *failures, *asked;
+    struct ipp_refusals *refusals;
     struct ipp_jobs_numbers numbers; /* shared by the loops */
     struct ipp_snapshot *snapshot;   /* in force */
     struct ipp_servers servers;

@@ -130,6 +130,7 @@ class TestRefused:
                 server.print(name, bad.document, *bad.options)
             for name in BAD:
                 server.wait_end(name)
+            server.shown = {name: server.lpstat("-p", name) for name in BAD}
             server.untouched = (cupsd.known(), eve.documents()) == before
             yield server
 
@@ -153,6 +154,19 @@ class TestRefused:
         logged = [line for line in front.error_log().splitlines() if f"[Job {job}] {status} ({bad.words}" in line]
         assert len(logged) == 1, front.error_log()[-3000:]  # sent once, and not again
         front.check_goes_on(name)
+
+    def test_queue_says_why(self, front):
+        """The backend shows what the printer says of itself behind the refusal; but its last word is another one where it
+        has seen by itself that the gateway's job is aborted, and after Print-Job."""
+        said = {}
+        for name, bad in BAD.items():
+            [line] = [line.strip() for line in front.shown[name].splitlines() if line.startswith("\t")]
+            # Several queues lead to one printer here, with the same user on the same machine.
+            words = [b.words for b in BAD.values() if (b.at, b.scheme) == (bad.at, bad.scheme)]
+            said[name] = any(line.startswith(w) for w in words)
+            last = "Printer cannot print supplied content." if bad.at == "single" else "Print job canceled at printer."
+            assert said[name] or line == last, (name, line)
+        assert any(said.values()) and not any(said[n] for n in BAD if BAD[n].at == "single"), said
 
     @pytest.mark.parametrize("at", sorted({b.at for b in BAD.values()}))
     def test_sent_once(self, front, gateway, at):
@@ -181,6 +195,50 @@ class TestRefused:
         assert front.wait_end(queue, front.print(queue, document)) == ipp.COMPLETED
         printed = eve.documents() if BAD[queue].at == "eve" else [unpacked(d) for d in cupsd.files().values()]
         assert printed.count(document) == 1
+
+
+class TestState:
+    """printer-state-message behind a refusal: for whoever was refused, and nobody else."""
+    CARL = {"agent": "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0", "user": "carl"}
+
+    @staticmethod
+    def state(gateway, name="acct", way="upgrade", **more):
+        answer = gateway.client(name, way, **more).ask(ipp.GET_PRINTER_ATTRIBUTES)
+        assert answer.code == ipp.OK
+        return answer.message.get("printer-state-message", ipp.PRINTER)
+
+    def refuse(self, gateway, operation="Send-Document", **more):
+        """The sentence."""
+        client = gateway.client("acct", "upgrade", **(self.CARL | more))
+        answer = client.send_document(client.create_job(), samples.EICAR) if operation == "Send-Document" else \
+            client.print_job(samples.EICAR)
+        assert answer.code in (ipp.SECURITY_ERROR, ipp.FORMAT_NOT_SUPPORTED)
+        return answer.message.get("status-message")
+
+    @pytest.mark.parametrize("operation", ["Send-Document", "Print-Job"])
+    def test_is_told(self, gateway, operation):
+        why = self.refuse(gateway, operation)
+        for _ in range(3):  # the backend asks more than once
+            assert self.state(gateway, **self.CARL) == why
+
+    @pytest.mark.parametrize("other", [{"user": "bob"}, {"agent": "Other/1.0"}, {"way": "clear"}, {"way": "tls"},
+                                       {"name": "secure"}, {"user": None}], ids=str)
+    def test_others(self, gateway, other):
+        why = self.refuse(gateway)
+        assert self.state(gateway, **(self.CARL | other)) == ""
+        assert self.state(gateway, **self.CARL) == why
+
+    @pytest.mark.parametrize("then", [ipp.VALIDATE_JOB, ipp.CREATE_JOB, ipp.PRINT_JOB])
+    def test_next_job(self, gateway, then):
+        self.refuse(gateway)
+        data = b"words" if then == ipp.PRINT_JOB else b""
+        assert gateway.client("acct", "upgrade", **self.CARL).ask(then, data=data).code == ipp.OK
+        assert self.state(gateway, **self.CARL) == ""
+
+    def test_others_are_not_noted(self, gateway):
+        assert gateway.client("acct", "upgrade").ask(ipp.VALIDATE_JOB).code == ipp.OK
+        self.refuse(gateway, agent=None)
+        assert self.state(gateway, user="carl") == ""
 
 
 # ---- printers that fail ----

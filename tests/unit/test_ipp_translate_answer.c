@@ -350,6 +350,24 @@ static void operators_are_told_more(void **state)
                      "@4 operations-supported=e2 +e16 +e56", &t);
 }
 
+static void state_is_told(void **state)
+{
+    struct ipp_printer_settings set = world_settings();
+    struct ipp_public_printer p = world_printer(&set);
+    struct ipp_answer_translation t = {.printer = &p, .request_id = 1};
+
+    (void)state;
+    translate_answer("its own", "@4 printer-state-message=tidle x=i1",
+                     "@4 printer-state-message=tidle x=i1", &t);
+    translate_answer("none", "@4 printer-state-message=?", "@4 printer-state-message=?", &t);
+    t.state_message = SPAN("infected");
+    translate_answer("another one", "@4 Printer-State-Message=tidle +tx x=i1",
+                     "@4 printer-state-message=tinfected x=i1", &t);
+    translate_answer("for none", "@4 printer-state-message=?", "@4 printer-state-message=tinfected",
+                     &t);
+    translate_answer("not there", "@4 x=i1", "@4 x=i1", &t);
+}
+
 /* ---- the jobs of answers ---- */
 
 static void jobs_of_answers_are_found(void **state)
@@ -449,6 +467,7 @@ int main(void)
         cmocka_unit_test(fronts_without_words),
         cmocka_unit_test(hosts_inside_are_found),
         cmocka_unit_test(operators_are_told_more),
+        cmocka_unit_test(state_is_told),
         cmocka_unit_test(jobs_of_answers_are_found),
         cmocka_unit_test(the_job_of_an_answer_is_found),
         cmocka_unit_test(answers_fail_whole),
