@@ -10,9 +10,10 @@ import pytest
 from testenv import ipp, samples, wait
 from testenv.cups import Cupsd, IppEvePrinter, client_environment, run
 from testenv.fake_printer import FakePrinter, Heard, answer, http, reset
-from testenv.peers import need
+from testenv.peers import free_port, need
 from testenv.print_wire import MEGABYTE
 from testenv.printing import PrintGateway, printer
+from testenv.sallyport import Sallyport, build_dir, is_sanitized
 from test_ipp_documents import EICAR_PDF, EXE, MACROS, docm
 from test_ipp_printers import BROKEN, LARGE
 
@@ -53,6 +54,13 @@ class Scheduler(Cupsd):
         listed = self.lpstat("-W", which, "-l", "-o", queue)
         assert f"{queue}-{job} " in listed, listed
         return listed.split(f"{queue}-{job} ")[1].split(f"\n{queue}-")[0]
+
+    def wait_told(self, queue, words):
+        """What lpstat has of the job when its user sees |words|."""
+        def told():
+            job = self.told_of_job(queue, self.sent[queue], "all")
+            return f"\n\tStatus: {words}\n" in job and job
+        return wait.until(told, f"{words!r} of {queue}", 60)
 
     def check_goes_on(self, queue):
         told = self.client(queue).ask(ipp.GET_PRINTER_ATTRIBUTES).message
@@ -343,10 +351,7 @@ class TestFaults:
     @staticmethod
     def watch(front, name):
         """What lpstat has when the user is told of the fault."""
-        def told():
-            job = front.told_of_job(name, front.sent[name], "all")
-            return f"\n\tStatus: {FAULTS[name][2]}\n" in job and job
-        job = wait.until(told, f"news of {name}", 60)
+        job = front.wait_told(name, FAULTS[name][2])
         return job, front.lpstat("-p", name), front.state(name, front.sent[name])
 
     @pytest.mark.parametrize("name", FAULTS)
@@ -388,3 +393,43 @@ class TestLost:
                 front.check_goes_on("acct")
                 assert front.wait_end("acct", front.print("acct", b"the next one\n")) == ipp.COMPLETED
                 assert device.printed == [b"the next one\n"]
+
+
+class TestScanner:
+    """A scanner that is down: the job waits, with rests in between, and is printed when it is there again; what is
+    infected is not."""
+    CONFIG = """\
+state: {{state}}
+threads: 1
+sandbox: {sandbox}
+admin: {{address: 127.0.0.1:0}}
+listeners:
+  - {{name: clear, address: "127.0.0.1:{port}"}}
+services:
+  - {{name: inspect, type: inspect, path: /inspect}}
+"""
+
+    def test_comes_back(self, tmp_path, certificates, cupsd):
+        port, before = free_port(), len(cupsd.files())
+        printers = [printer("acct", cupsd.uri(), require="[]", pipeline="[]", icap=f"icap://127.0.0.1:{port}/inspect")]
+        with PrintGateway(tmp_path / "gateway", certificates, printers) as gateway, \
+                Scheduler(tmp_path, {name: gateway.uri("acct") for name in ("good", "bad")}) as front:
+            documents = {"good": b"words after a while\n", "bad": samples.EICAR}
+            for name, document in documents.items():
+                front.print(name, document)
+                front.wait_told(name, AGAIN)
+                assert front.state(name, front.sent[name]) == ipp.PROCESSING
+
+            def refused():
+                return [r for r in gateway.print_records("Send-Document") if r.get("action") == "error"]
+
+            wait.until(lambda: {r["sha256"] for r in refused()} == set(map(samples.digest, documents.values())), "refusals", 60)
+            assert all(r["cause"] == "engine-down" and r["timing_ms"]["total"] >= 5000 for r in refused())
+            assert len(cupsd.files()) == before
+            sandbox = "best-effort" if is_sanitized(build_dir()) else "required"
+            with Sallyport(tmp_path / "scanner", config=self.CONFIG.format(sandbox=sandbox, port=port)):
+                assert front.wait_end("good") == ipp.COMPLETED
+                assert front.wait_end("bad") in ENDED
+            assert list(cupsd.files().values()).count(documents["good"]) == 1 and len(cupsd.files()) == before + 1
+            for name in documents:
+                front.check_goes_on(name)
