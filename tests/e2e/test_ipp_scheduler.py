@@ -19,6 +19,7 @@ from test_ipp_printers import BROKEN, LARGE
 
 ENDED = {ipp.CANCELED, ipp.ABORTED, ipp.COMPLETED}
 IDLE = 3
+PAUSE_MS = 4990  # five seconds, by a clock of whole milliseconds
 
 
 class Scheduler(Cupsd):
@@ -372,8 +373,8 @@ class TestFaults:
         """The backend would make a job anew and send its document again dozens of times a second."""
         answers = [r for r in front.gateway.print_records("Send-Document") if r["print"]["printer"] == name]
         refused = [r for r in answers if r["print"]["status"] != "successful-ok"]
-        assert refused and all(r["timing_ms"]["total"] >= 5000 for r in refused), refused
-        assert all(r["timing_ms"]["total"] < 5000 for r in answers if r not in refused), answers
+        assert refused and all(r["timing_ms"]["total"] >= PAUSE_MS for r in refused), refused
+        assert all(r["timing_ms"]["total"] < PAUSE_MS for r in answers if r not in refused), answers
 
 
 class TestLost:
@@ -424,7 +425,8 @@ services:
                 return [r for r in gateway.print_records("Send-Document") if r.get("action") == "error"]
 
             wait.until(lambda: {r["sha256"] for r in refused()} == set(map(samples.digest, documents.values())), "refusals", 60)
-            assert all(r["cause"] == "engine-down" and r["timing_ms"]["total"] >= 5000 for r in refused())
+            told = [(r["cause"], r["timing_ms"]["total"] >= PAUSE_MS) for r in refused()]
+            assert set(told) == {("engine-down", True)}, refused()
             assert len(cupsd.files()) == before
             sandbox = "best-effort" if is_sanitized(build_dir()) else "required"
             with Sallyport(tmp_path / "scanner", config=self.CONFIG.format(sandbox=sandbox, port=port)):
@@ -433,3 +435,53 @@ services:
             assert list(cupsd.files().values()).count(documents["good"]) == 1 and len(cupsd.files()) == before + 1
             for name in documents:
                 front.check_goes_on(name)
+
+
+class TestPause:
+    """An answer that waits, at the level of the wire."""
+    AGENT = "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0"
+
+    @pytest.fixture
+    def device(self):
+        with Device() as device:
+            device.talk_now = only(ipp.SEND_DOCUMENT, lambda asked: http(answer(asked, ipp.BUSY)))
+            yield device
+
+    @pytest.fixture
+    def paused(self, tmp_path, certificates, device):
+        """(the gateway, a connection whose answer waits, the client)"""
+        printers = [printer("acct", device.uri(), require="[]", pipeline="[]")]
+        with PrintGateway(tmp_path / "paused", certificates, printers) as running:
+            client = running.client("acct", agent=self.AGENT)
+            with ipp.IppConnection(running.address("print")) as wire:
+                asked = client.request(ipp.SEND_DOCUMENT, ("last-document", ipp.BOOLEAN, True), job_id=client.create_job(),
+                                       data=b"words")
+                wire.send(asked, client.path, fields=client.fields)
+                device.wait_heard(ipp.SEND_DOCUMENT)
+                yield running, wire, client
+
+    def refused(self, gateway):
+        return [r for r in gateway.print_records("Send-Document") if r["print"].get("status") == "server-error-busy"]
+
+    def test_others_are_not_held(self, paused):
+        """Nobody else's answer waits, nor another one of CUPS."""
+        gateway, wire, client = paused
+        other = gateway.client("acct")
+        assert other.send_document(other.create_job(), b"words").code == ipp.BUSY
+        assert client.ask(ipp.GET_PRINTER_ATTRIBUTES).code == ipp.OK
+        assert wire.read().code == ipp.BUSY
+        wait.until(lambda: len(self.refused(gateway)) == 2, "their records")
+        assert sorted(r["timing_ms"]["total"] >= PAUSE_MS for r in self.refused(gateway)) == [False, True]
+
+    def test_client_leaves(self, paused):
+        gateway, wire, client = paused
+        pid = gateway.gateway_pid()
+        wire.close()
+        wait.until(lambda: self.refused(gateway), "its record")
+        assert gateway.gateway_pid() == pid and client.ask(ipp.GET_PRINTER_ATTRIBUTES).code == ipp.OK
+
+    def test_gateway_ends(self, paused):
+        """What is under way gets its answer."""
+        gateway, wire, _ = paused
+        gateway.stop()
+        assert wire.read().code == ipp.BUSY
