@@ -122,8 +122,8 @@ static const struct config_row clamav_rows[] = {
                          "threads together should stay below clamd's MaxThreads."),
     CONFIG_COUNT("queue", struct clamav_settings, queue, .min = 1, .max = 100000, .fallback = "256",
                  .unit = "per thread", .restart = true,
-                 .help =
-                     "Files that may wait for a free session; one more is answered as overload."),
+                 .help = "Files that may wait for a free session; with one more the newest of the "
+                         "client that has most in it is answered as overload."),
     CONFIG_SIZE("max-scan", struct clamav_settings, max_scan, .min = 4096, .max = UINT64_C(1) << 40,
                 .fallback = "25m", .restart = true,
                 .help =

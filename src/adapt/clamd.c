@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "adapt/clamd_int.h"
+#include "adapt/client_queue.h"
 #include "base/log.h"
 #include "observe/record_upstream.h"
 
@@ -37,10 +38,11 @@ struct conn {
 struct copy;
 
 struct clamd_job {
-    struct clamd_job *prev, *next; /* in |queue| or |ended| */
+    struct client_queue_entry place; /* in |queue|, while waiting; held while |copy| is there */
+    struct clamd_job *prev, *next;   /* in |ended| */
     struct clamd *owner;
     struct conn *conn; /* NULL while waiting */
-    struct copy *copy; /* NULL but while a range is copied; in no list then */
+    struct copy *copy; /* NULL but while a range is copied */
     struct file_ref *file;
     uint64_t off, len;
     bool by_fd; /* the whole of |file|, by descriptor */
@@ -59,13 +61,14 @@ struct clamd {
     struct clamd_health *health;
     struct record_upstream *way; /* for records: all connections are alike; or NULL */
     struct conn *conns;
-    struct clamd_job *queue, *copying, *ended;
+    struct client_queue queue;
+    struct clamd_job *ended;
     struct task tell;
     bool telling, dead;
     struct timer retry; /* set: no new connection before it */
     uint64_t backoff_ms;
     struct log_limit lost_log;
-    unsigned n_conns, n_queued; /* n_queued: waiting or being copied */
+    unsigned n_conns;
     _Atomic uint64_t jobs, found, errors, reconnects;
     _Atomic unsigned busy, idle, queued;
 };
@@ -83,7 +86,7 @@ static void recount(struct clamd *c)
     }
     atomic_store_explicit(&c->busy, busy, memory_order_relaxed);
     atomic_store_explicit(&c->idle, idle, memory_order_relaxed);
-    atomic_store_explicit(&c->queued, c->n_queued, memory_order_relaxed);
+    atomic_store_explicit(&c->queued, c->queue.n, memory_order_relaxed);
 }
 
 /* ---- the end of a job ---- */
@@ -108,7 +111,7 @@ static void tell(struct clamd_job *j)
 
     if (j->was_sent)
         way = record_upstream_ref(j->owner->way);
-    else if (j->answer.verdict == CLAMD_ERROR)
+    else if (j->answer.verdict == CLAMD_ERROR && j->answer.err != ERR_BUSY)
         way = way_new(j->owner, NULL, &j->answer);
     j->answer.upstream = way;
     j->done(j->arg, &j->answer);
@@ -176,15 +179,6 @@ static void job_fail(struct clamd_job *j, enum err e, const char *why)
     job_end_with(j, CLAMD_ERROR, e, why);
 }
 
-static void queue_remove(struct clamd_job *j)
-{
-    struct clamd *c = j->owner;
-
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it loses count in the list macros */
-    DL_DELETE(c->queue, j);
-    c->n_queued--;
-}
-
 /* ---- ranges that go by descriptor ---- */
 
 struct copy {
@@ -229,13 +223,18 @@ static void copy_free(struct copy *w)
     free(w);
 }
 
-static void copy_remove(struct clamd_job *j)
+/* What is being copied belongs to nobody then, and goes when it is done. */
+static void copy_leave(struct clamd_job *j)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it loses count in the list macros */
-    DL_DELETE(j->owner->copying, j);
-    j->owner->n_queued--;
-    j->copy->job = NULL;
+    if (j->copy)
+        j->copy->job = NULL;
     j->copy = NULL;
+}
+
+static void queue_remove(struct clamd_job *j)
+{
+    client_queue_remove(&j->owner->queue, &j->place);
+    copy_leave(j);
 }
 
 static void copied(struct clamd_job *j, struct copy *w)
@@ -243,8 +242,9 @@ static void copied(struct clamd_job *j, struct copy *w)
     struct clamd *c = j->owner;
     struct file_ref *f = w->error ? NULL : clamd_file_new(w->fd);
 
-    copy_remove(j);
+    copy_leave(j);
     if (!f) {
+        queue_remove(j);
         job_fail(j, w->error ? err_from_errno(w->error) : ERR_NOMEM, "a part cannot be copied");
         recount(c);
         return;
@@ -253,8 +253,7 @@ static void copied(struct clamd_job *j, struct copy *w)
     file_unref(j->file);
     j->file = f;
     j->off = 0;
-    DL_APPEND(c->queue, j);
-    c->n_queued++;
+    client_queue_release(&c->queue, &j->place);
     dispatch(c);
 }
 
@@ -289,8 +288,6 @@ static enum err copy_start(struct clamd_job *j)
         return e;
     }
     j->copy = w;
-    DL_APPEND(c->copying, j);
-    c->n_queued++;
     return OK;
 }
 
@@ -336,18 +333,19 @@ static void job_retry(struct clamd_job *j, const char *why)
         job_fail(j, ERR_UPSTREAM, why);
         return;
     }
-    DL_PREPEND(c->queue, j);
-    c->n_queued++;
+    client_queue_put_back(&c->queue, &j->place);
 }
 
 /* Nobody is there: those who wait have tried, too. */
 static void queue_tried(struct clamd *c, const char *why)
 {
-    struct clamd_job *j, *tmp;
+    struct client_queue_entry *e = client_queue_first(&c->queue);
 
-    DL_FOREACH_SAFE(c->queue, j, tmp)
-    {
-        if (++j->tries < TRIES_MAX)
+    while (e) {
+        struct clamd_job *j = CONTAINER_OF(e, struct clamd_job, place);
+
+        e = client_queue_next(&c->queue, e);
+        if (j->copy || ++j->tries < TRIES_MAX)
             continue;
         queue_remove(j);
         job_fail(j, ERR_UPSTREAM, why);
@@ -511,7 +509,6 @@ static enum err conn_open(struct clamd *c)
 
 static void conn_give(struct conn *k, struct clamd_job *j)
 {
-    queue_remove(j);
     timer_clear(k->owner->loop, &k->timer);
     k->state = CONN_BUSY;
     k->job = j;
@@ -536,8 +533,10 @@ static struct conn *conn_idle(const struct clamd *c)
 
 static void queue_fail(struct clamd *c, enum err e, const char *why)
 {
-    while (c->queue) {
-        struct clamd_job *j = c->queue;
+    struct client_queue_entry *w;
+
+    while ((w = client_queue_first(&c->queue)) != NULL) {
+        struct clamd_job *j = CONTAINER_OF(w, struct clamd_job, place);
 
         queue_remove(j);
         job_fail(j, e, why);
@@ -549,7 +548,7 @@ static void queue_drop_refused(struct clamd *c)
 {
     struct clamd_health_report r;
 
-    if (!c->queue)
+    if (c->queue.n == 0)
         return;
     clamd_health_read(c->health, &r);
     if (r.refused)
@@ -562,11 +561,11 @@ static void dispatch(struct clamd *c)
     unsigned connecting = 0;
 
     queue_drop_refused(c);
-    while (c->queue && (k = conn_idle(c)) != NULL)
-        conn_give(k, c->queue);
+    while (c->queue.n_ready > 0 && (k = conn_idle(c)) != NULL)
+        conn_give(k, CONTAINER_OF(client_queue_take(&c->queue), struct clamd_job, place));
     DL_FOREACH (c->conns, k)
         connecting += k->state == CONN_CONNECTING;
-    for (struct clamd_job *j = c->queue; j; j = j->next) {
+    for (unsigned i = 0; i < c->queue.n_ready; i++) {
         if (connecting > 0) {
             connecting--;
             continue;
@@ -605,8 +604,6 @@ static void on_deadline(struct timer *t)
         conn_free(j->conn);
         why = "the daemon did not answer before the deadline";
         clamd_health_suspect(c->health);
-    } else if (j->copy) {
-        copy_remove(j);
     } else {
         queue_remove(j);
     }
@@ -655,14 +652,13 @@ static void job_give_back(struct clamd_job *j, const struct clamd_request *r)
     free(j);
 }
 
-static enum err job_start(struct clamd_job *j, bool whole)
+static enum err job_start(struct clamd_job *j, const struct clamd_request *r)
 {
-    struct clamd *c = j->owner;
+    bool by_copy = j->by_fd && !r->whole;
 
-    if (j->by_fd && !whole)
-        return copy_start(j);
-    DL_APPEND(c->queue, j);
-    c->n_queued++;
+    if (by_copy)
+        TRY(copy_start(j));
+    client_queue_add(&j->owner->queue, &j->place, r->client, by_copy);
     return OK;
 }
 
@@ -694,7 +690,20 @@ static bool is_full(const struct clamd *c)
 {
     unsigned busy = atomic_load_explicit(&c->busy, memory_order_relaxed);
 
-    return c->n_queued >= c->settings.queue_max + (c->settings.connections_max - busy);
+    return c->queue.n >= c->settings.queue_max + (c->settings.connections_max - busy);
+}
+
+static bool make_room(struct clamd *c, uint64_t client)
+{
+    struct client_queue_entry *e = client_queue_last_of_most(&c->queue, client);
+    struct clamd_job *j;
+
+    if (!e)
+        return false;
+    j = CONTAINER_OF(e, struct clamd_job, place);
+    queue_remove(j);
+    job_fail(j, ERR_BUSY, "as many files as engines.clamav.queue allows are waiting");
+    return true;
 }
 
 enum err clamd_submit(struct clamd *c, const struct clamd_request *r, struct clamd_job **ret)
@@ -703,7 +712,7 @@ enum err clamd_submit(struct clamd *c, const struct clamd_request *r, struct cla
     struct clamd_job *j;
     enum err e;
 
-    if (is_full(c))
+    if (is_full(c) && !make_room(c, r->client))
         return ERR_BUSY;
     j = job_new(c, r);
     if (!j)
@@ -713,7 +722,7 @@ enum err clamd_submit(struct clamd *c, const struct clamd_request *r, struct cla
         j->by_fd = by_descriptor(c, &h) && (r->whole || r->len <= COPY_MAX);
         e = job_file(j, r);
         if (e == OK)
-            e = job_start(j, r->whole);
+            e = job_start(j, r);
         if (e) {
             job_give_back(j, r);
             return e;
@@ -736,8 +745,6 @@ void clamd_cancel(struct clamd_job *j)
         DL_DELETE(c->ended, j);
     else if (j->conn)
         conn_free(j->conn);
-    else if (j->copy)
-        copy_remove(j);
     else
         queue_remove(j);
     file_unref(j->file);
@@ -773,12 +780,6 @@ void clamd_free(struct clamd *c)
     if (!c)
         return;
     queue_fail(c, ERR_DRAINING, why);
-    while (c->copying) {
-        struct clamd_job *j = c->copying;
-
-        copy_remove(j);
-        job_fail(j, ERR_DRAINING, why);
-    }
     while (c->conns) {
         struct clamd_job *j = c->conns->job;
 

@@ -19,7 +19,7 @@ struct clamd_settings {
     struct address address;         /* unix:/path or an IP address */
     enum clamd_transport transport; /* AUTO: FILDES where the self-test shows that it works */
     unsigned connections_max;       /* of each loop; more files wait */
-    unsigned queue_max;             /* files that wait, each loop; above ERR_BUSY */
+    unsigned queue_max;             /* files that wait, each loop */
     uint64_t scan_max;              /* larger files are not inspected */
     bool trust_silent;              /* believe an OK of a daemon with silent_limits, too */
     uint64_t check_ms;              /* how often VERSION is asked */
@@ -107,12 +107,14 @@ struct clamd_request {
     bool moves;        /* |fd| goes over to clamd when the call says OK; else it is duplicated */
     uint64_t off, len; /* range of it; the whole file goes by descriptor */
     bool whole;
+    uint64_t client;      /* whose file: those that wait are taken from each client in turn */
     uint64_t deadline_ms; /* loop time: no later than that |done| is called */
     clamd_fn done;        /* once, never inside the call; not after a cancel */
     void *arg;
 };
 struct clamd_job;
-/* ERR_BUSY when the queue is full, ERR_NOMEM, ERR_IO (|fd| cannot be duplicated). A daemon that is
+/* ERR_BUSY when the queue is full and no other client has more files in it (then the newest of
+ * these ends with ERR_BUSY), ERR_NOMEM, ERR_IO (|fd| cannot be duplicated). A daemon that is
  * known to be down answers CLAMD_ERROR at once (and the monitor tries again). A session that dies
  * under a file is replaced once; a descriptor that the daemon does not take goes as a stream then.
  * Larger than the health's scan_max: CLAMD_LIMIT without asking. */

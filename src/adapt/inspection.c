@@ -234,6 +234,7 @@ static void clamd_give(struct inspection *s, struct clamd_slot *slot, struct cla
 {
     enum err e;
 
+    r->client = s->req.client;
     r->deadline_ms = s->req.deadline_ms;
     r->done = on_clamd;
     r->arg = slot;

@@ -10,13 +10,12 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "adapt/client_queue.h"
 #include "adapt/worker_wire.h"
 #include "base/log.h"
 
 #define FORK_RETRY_MS 500u /* after the zygote said that it cannot */
-#define CLIENTS_KNOWN 32u  /* whose turns are remembered */
 #define KILLED_MAX    64u  /* whose SIGKILL is known to be ours */
-#define CROWDS        64u  /* clients by hash, of whom it is counted how many files wait */
 
 enum worker_state { WORKER_FORKING, WORKER_IDLE, WORKER_BUSY };
 
@@ -37,8 +36,8 @@ struct worker {
 };
 
 struct worker_job {
-    struct worker_job *prev,
-        *next; /* in |queue| while waiting, in |done| when its end is to be told */
+    struct client_queue_entry place; /* in |queue|, while waiting */
+    struct worker_job *prev, *next;  /* in |ended|, when its end is to be told */
     struct workers *owner;
     struct worker *worker; /* NULL while waiting */
     struct worker_job_request req;
@@ -59,17 +58,11 @@ struct workers {
     struct watch *channel_watch;
     struct worker *list;
     unsigned n_workers;
-    struct worker_job *queue; /* waiting, oldest first */
-    unsigned n_queue;
-    unsigned crowds[CROWDS];  /* of those in |queue| */
+    struct client_queue queue;
     struct worker_job *ended; /* to be told on the next round */
     struct task tell;
     bool telling;
     bool dead; /* freed while |tell| was queued: the task frees */
-    struct {
-        uint64_t client, turn; /* turn 0: free */
-    } turns[CLIENTS_KNOWN];
-    uint64_t n_turns;
     uint32_t next_fork;
     uint64_t next_job;
     struct timer fork_retry;
@@ -127,25 +120,15 @@ static void job_fail(struct worker_job *j, enum cause cause, enum err err, const
     job_end(j);
 }
 
-static unsigned *crowd_of(struct workers *w, uint64_t client)
+static void queue_recount(struct workers *w)
 {
-    return &w->crowds[client % CROWDS];
-}
-
-static void queue_count(struct worker_job *j, int more)
-{
-    struct workers *w = j->owner;
-
-    w->n_queue += (unsigned)more;
-    *crowd_of(w, j->req.client) += (unsigned)more;
-    atomic_store_explicit(&w->queued, w->n_queue, memory_order_relaxed);
+    atomic_store_explicit(&w->queued, w->queue.n, memory_order_relaxed);
 }
 
 static void queue_remove(struct worker_job *j)
 {
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it loses count in the list macros */
-    DL_DELETE(j->owner->queue, j);
-    queue_count(j, -1);
+    client_queue_remove(&j->owner->queue, &j->place);
+    queue_recount(j->owner);
 }
 
 /* A zygote that forks nothing is no better than none. */
@@ -321,8 +304,8 @@ static void worker_give_failed(struct worker *k, struct worker_job *j, enum err 
     worker_free(k);
     if (e == ERR_RESET && !j->returned) {
         j->returned = true;
-        DL_PREPEND(w->queue, j);
-        queue_count(j, 1);
+        client_queue_put_back(&w->queue, &j->place);
+        queue_recount(w);
         return;
     }
     atomic_fetch_add_explicit(&w->crashed, 1, memory_order_relaxed);
@@ -394,54 +377,6 @@ static struct worker *worker_that_waits(const struct workers *w)
     return NULL;
 }
 
-/* When a file of |client| was taken last; 0: not lately. */
-static uint64_t client_turn(const struct workers *w, uint64_t client)
-{
-    for (unsigned i = 0; i < CLIENTS_KNOWN; i++)
-        if (w->turns[i].turn && w->turns[i].client == client)
-            return w->turns[i].turn;
-    return 0;
-}
-
-static void client_took(struct workers *w, uint64_t client)
-{
-    unsigned at = 0;
-
-    for (unsigned i = 0; i < CLIENTS_KNOWN; i++) {
-        if (w->turns[i].turn && w->turns[i].client == client) {
-            at = i;
-            break;
-        }
-        if (w->turns[i].turn < w->turns[at].turn)
-            at = i;
-    }
-    w->turns[at].client = client;
-    w->turns[at].turn = ++w->n_turns;
-}
-
-/* The oldest file of the client whose last turn is longest ago: who sends little does not wait
- * behind all that somebody else has sent. */
-static struct worker_job *next_in_turn(struct workers *w)
-{
-    struct worker_job *best = w->queue, *j;
-    uint64_t best_turn = client_turn(w, best->req.client);
-
-    DL_FOREACH (w->queue, j) {
-        if (best_turn == 0)
-            break;
-        if (j->req.client == best->req.client)
-            continue;
-        uint64_t turn = client_turn(w, j->req.client);
-
-        if (turn < best_turn) {
-            best = j;
-            best_turn = turn;
-        }
-    }
-    client_took(w, best->req.client);
-    return best;
-}
-
 /* Gives waiting files to idle workers, and asks for more workers while there are more files than
  * workers coming. */
 static void workers_dispatch(struct workers *w)
@@ -449,15 +384,15 @@ static void workers_dispatch(struct workers *w)
     struct worker *k;
     unsigned forking = 0;
 
-    while (w->queue && (k = worker_that_waits(w)) != NULL) {
-        struct worker_job *j = next_in_turn(w);
+    while (w->queue.n > 0 && (k = worker_that_waits(w)) != NULL) {
+        struct client_queue_entry *e = client_queue_take(&w->queue);
 
-        queue_remove(j);
-        worker_give(k, j);
+        queue_recount(w);
+        worker_give(k, CONTAINER_OF(e, struct worker_job, place));
     }
     DL_FOREACH (w->list, k)
         forking += k->state == WORKER_FORKING;
-    while (w->channel >= 0 && forking < w->n_queue && w->n_workers < w->settings.count &&
+    while (w->channel >= 0 && forking < w->queue.n && w->n_workers < w->settings.count &&
            worker_fork(w))
         forking++;
 }
@@ -607,12 +542,13 @@ enum err workers_new(struct loop *l, const struct worker_settings *settings, str
 
 void workers_free(struct workers *w)
 {
+    struct client_queue_entry *e;
     struct worker *k, *tmp;
 
     if (!w)
         return;
-    while (w->queue) {
-        struct worker_job *j = w->queue;
+    while ((e = client_queue_first(&w->queue)) != NULL) {
+        struct worker_job *j = CONTAINER_OF(e, struct worker_job, place);
 
         queue_remove(j);
         job_fail(j, CAUSE_ENGINE_DOWN, ERR_DRAINING, "the gateway is shutting down");
@@ -646,22 +582,16 @@ static struct span span_tail(struct span s, size_t n)
     return s.n > n ? span_sub(s, s.n - n, n) : s;
 }
 
-/* The queue is full. Who has more files in it than anybody else gives the place of his newest to
- * whoever has fewer even with this one: else those who send little would find it full of the files
- * of who sends all he can. */
+/* The queue is full: else those who send little would find it full of the files of who sends all
+ * he can. */
 static bool make_room(struct workers *w, uint64_t client)
 {
-    unsigned most = 0;
+    struct client_queue_entry *e = client_queue_last_of_most(&w->queue, client);
     struct worker_job *j;
 
-    for (unsigned i = 1; i < CROWDS; i++)
-        if (w->crowds[i] > w->crowds[most])
-            most = i;
-    if (*crowd_of(w, client) + 1 >= w->crowds[most])
+    if (!e)
         return false;
-    j = w->queue->prev; /* the last one */
-    while (j->req.client % CROWDS != most)
-        j = j->prev;
+    j = CONTAINER_OF(e, struct worker_job, place);
     queue_remove(j);
     job_fail(j, CAUSE_OVERLOAD, ERR_BUSY,
              "as many files as engines.workers.queue allows are waiting");
@@ -677,7 +607,7 @@ enum err workers_submit(struct workers *w, const struct worker_job_request *r,
     /* A type or coding that was cut could be taken for another one. */
     if (r->type.n >= sizeof j->type || r->encoding.n >= sizeof j->encoding)
         e = ERR_LIMIT;
-    else if (w->n_queue >= w->settings.queue && !make_room(w, r->client))
+    else if (w->queue.n >= w->settings.queue && !make_room(w, r->client))
         e = ERR_BUSY;
     else if ((j = calloc(1, sizeof *j)) == NULL)
         e = ERR_NOMEM;
@@ -692,8 +622,8 @@ enum err workers_submit(struct workers *w, const struct worker_job_request *r,
     (void)span_copy(span_tail(r->name, sizeof j->name - 1), j->name, sizeof j->name);
     (void)span_copy(r->type, j->type, sizeof j->type);
     (void)span_copy(r->encoding, j->encoding, sizeof j->encoding);
-    DL_APPEND(w->queue, j);
-    queue_count(j, 1);
+    client_queue_add(&w->queue, &j->place, r->client, false);
+    queue_recount(w);
     timer_set(w->loop, &j->deadline, r->deadline_ms);
     *ret = j;
     workers_dispatch(w);

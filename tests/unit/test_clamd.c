@@ -9,6 +9,7 @@
 
 #include "adapt/clamd_int.h"
 #include "base/log.h"
+#include "observe/record_upstream.h"
 
 #define FILES_MAX 32
 
@@ -17,6 +18,7 @@ struct outcome {
     unsigned calls;
     bool inside; /* the call-back came inside a call */
     struct clamd_answer answer;
+    char upstream[1024]; /* of the answer; "": none */
     struct fixture *fixture;
 };
 
@@ -31,6 +33,7 @@ struct fixture {
     struct outcome files[FILES_MAX];
     unsigned n_files;
     bool in_call, free_in_callback;
+    uint64_t client; /* whose files are submitted */
 };
 
 static void no_fire(struct timer *t)
@@ -141,6 +144,9 @@ static void on_done(void *arg, const struct clamd_answer *a)
     o->job = NULL;
     o->inside = f->in_call;
     o->answer = *a;
+    o->answer.upstream = NULL; /* is borrowed */
+    if (a->upstream)
+        (void)span_copy(record_upstream_text(a->upstream), o->upstream, sizeof o->upstream);
     if (f->free_in_callback) {
         f->free_in_callback = false;
         clamd_free(f->clamd);
@@ -166,6 +172,7 @@ static enum err submit_fd(struct fixture *f, int fd, uint64_t off, uint64_t len,
         .off = off,
         .len = len,
         .whole = whole,
+        .client = f->client,
         .deadline_ms = f->clock.now_ms + time_ms,
         .done = on_done,
         .arg = o,
@@ -377,6 +384,63 @@ static void test_sessions_and_queue_have_a_limit(void **state)
     assert_int_equal(f->daemon.n_peers, 2);
     assert_int_equal(counts(f).queued, 0);
     assert_int_equal(submit(f, "x", 60000), OK);
+}
+
+/* Who fills it makes room for who has less in it, and is not served before him. */
+static void test_a_full_queue_is_shared(void **state)
+{
+    struct fixture *f = *state;
+
+    f->daemon.hold = true;
+    f->client = 1;
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(submit(f, "x", 60000), OK);
+    STEP_UNTIL(f, daemon_held(&f->daemon) == 2);
+    f->client = 2;
+    assert_int_equal(submit(f, "x", 60000), OK);
+    assert_int_equal(f->files[4].calls, 0);
+    steps(f);
+    assert_answer(&f->files[4], CLAMD_ERROR, ERR_BUSY);
+    assert_non_null(strstr(f->files[4].answer.text, "engines.clamav.queue"));
+    assert_string_equal(f->files[4].upstream, ""); /* nobody was asked */
+    assert_int_equal(counts(f).queued, 3);
+    assert_int_equal(submit(f, "x", 60000), ERR_BUSY); /* two would be as many */
+    f->client = 1;
+    assert_int_equal(submit(f, "x", 60000), ERR_BUSY);
+    daemon_answer(&f->daemon, "fd[1]: OK");
+    daemon_answer(&f->daemon, "fd[1]: OK");
+    STEP_UNTIL(f, daemon_held(&f->daemon) == 2);
+    assert_int_equal(counts(f).queued, 1);
+    daemon_answer(&f->daemon, "fd[1]: OK");
+    daemon_answer(&f->daemon, "fd[1]: OK");
+    STEP_UNTIL(f, f->files[2].calls && f->files[5].calls);
+    assert_answer(&f->files[5], CLAMD_CLEAN, OK);
+    assert_int_equal(f->files[3].calls, 0); /* it came before the other client's */
+    STEP_UNTIL(f, daemon_held(&f->daemon) == 1);
+    daemon_answer(&f->daemon, "fd[1]: OK");
+    STEP_UNTIL(f, f->files[3].calls);
+}
+
+/* Parts that are being copied have their places, too. */
+static void test_copies_make_room(void **state)
+{
+    struct fixture *f = *state;
+
+    f->client = 1;
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(submit_fd(f, file_with("xxxBAD", 6), 3, 3, false, 60000), OK);
+    assert_int_equal(counts(f).queued, 5);
+    f->client = 2;
+    assert_int_equal(submit_fd(f, file_with("xxxBAD", 6), 3, 3, false, 60000), OK);
+    assert_int_equal(counts(f).queued, 5);
+    test_settle(f->loop);
+    assert_answer(&f->files[4], CLAMD_ERROR, ERR_BUSY);
+    for (unsigned i = 0; i < 6; i++) {
+        STEP_UNTIL(f, f->files[i].calls);
+        if (i != 4)
+            assert_answer(&f->files[i], CLAMD_FOUND, OK);
+    }
+    assert_int_equal(counts(f).queued, 0);
 }
 
 static void test_what_is_too_large_is_not_asked(void **state)
@@ -778,6 +842,8 @@ int main(void)
         TEST(test_ranges),
         TEST(test_a_range_beyond_the_end_is_an_error),
         TEST(test_sessions_and_queue_have_a_limit),
+        TEST(test_a_full_queue_is_shared),
+        TEST(test_copies_make_room),
         TEST(test_what_is_too_large_is_not_asked),
         TEST(test_down_is_said_at_once),
         TEST(test_cancel),

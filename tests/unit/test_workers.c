@@ -362,6 +362,31 @@ static void test_a_full_queue_is_shared(void **state)
     assert_int_equal(submit(f, "x", 60000), ERR_BUSY); /* each has one */
 }
 
+/* Who brings one file does not wait behind all that somebody else has brought before. */
+static void test_clients_have_turns(void **state)
+{
+    struct fixture *f = *state;
+
+    f->settings.count = 1;
+    workers_set_settings(f->workers, &f->settings);
+    f->client = 1;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(submit(f, "x", 60000), OK);
+    f->client = 2;
+    assert_int_equal(submit(f, "x", 60000), OK);
+    connect_zygote(f);
+    STEP_UNTIL(f, f->zygote.n_jobs == 1);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(f->files[3].calls, 0);
+        fake_answer(&f->zygote.workers[0], &f->zygote.answer);
+        STEP_UNTIL(f, f->zygote.n_jobs == i + 2);
+    }
+    steps(f);
+    assert_ended(&f->files[0], CAUSE_NONE);
+    assert_ended(&f->files[3], CAUSE_NONE);
+    assert_int_equal(f->files[1].calls + f->files[2].calls, 0);
+}
+
 /* ---- workers that fail ---- */
 
 static void test_a_crash_costs_one_file(void **state)
@@ -758,6 +783,7 @@ int main(void)
         TEST(test_fewer_workers_by_new_settings),
         TEST(test_queue_full),
         TEST(test_a_full_queue_is_shared),
+        TEST(test_clients_have_turns),
         TEST(test_a_crash_costs_one_file),
         TEST(test_an_idle_worker_that_is_gone_costs_no_file),
         TEST(test_wrong_answers),
