@@ -575,11 +575,13 @@ static NODISCARD enum err inspection_run(struct inspection *s)
     return OK;
 }
 
-/* Asks the engines, once the file is there. */
+/* Asks the engines, once the file is there. It is not made for a queue that would refuse it. */
 static NODISCARD enum err inspection_look(struct inspection *s)
 {
     if (s->req.fd >= 0 || !s->req.need_file)
         return inspection_run(s);
+    if (worker_engines(s) && !workers_have_room(s->inspector->env.workers, s->req.client))
+        return ERR_BUSY;
     s->req.need_file(s->req.arg);
     return OK;
 }

@@ -582,6 +582,16 @@ static struct span span_tail(struct span s, size_t n)
     return s.n > n ? span_sub(s, s.n - n, n) : s;
 }
 
+static bool is_full(const struct workers *w)
+{
+    return w->queue.n >= w->settings.queue;
+}
+
+bool workers_have_room(const struct workers *w, uint64_t client)
+{
+    return !is_full(w) || client_queue_last_of_most(&w->queue, client);
+}
+
 /* The queue is full: else those who send little would find it full of the files of who sends all
  * he can. */
 static bool make_room(struct workers *w, uint64_t client)
@@ -607,7 +617,7 @@ enum err workers_submit(struct workers *w, const struct worker_job_request *r,
     /* A type or coding that was cut could be taken for another one. */
     if (r->type.n >= sizeof j->type || r->encoding.n >= sizeof j->encoding)
         e = ERR_LIMIT;
-    else if (w->queue.n >= w->settings.queue && !make_room(w, r->client))
+    else if (is_full(w) && !make_room(w, r->client))
         e = ERR_BUSY;
     else if ((j = calloc(1, sizeof *j)) == NULL)
         e = ERR_NOMEM;

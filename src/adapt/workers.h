@@ -48,6 +48,9 @@ void workers_set_channel(struct workers *w, int fd);
  * their deadline. */
 NODISCARD enum err workers_submit(struct workers *w, const struct worker_job_request *r,
                                   struct worker_job **ret);
+/* Would workers_submit() find room for a file of |client| now? For a look before the file is made.
+ */
+bool workers_have_room(const struct workers *w, uint64_t client);
 /* Nobody wants the answer any more. A file that waits is dropped; one that is being inspected runs
  * to its end. */
 void workers_cancel(struct worker_job *j);

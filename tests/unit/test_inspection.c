@@ -10,7 +10,7 @@
 
 struct outcome {
     struct inspection *scan;
-    unsigned calls;
+    unsigned calls, needed;
     struct scan_result result;
     uint32_t objects; /* in the table; 0: there was none */
     bool cached, out_of_steps;
@@ -294,6 +294,54 @@ static void test_a_type_that_is_too_long_is_refused(void **state)
     fake_answer(fake_busy(&f->zygote), &clean);
     steps(f);
     assert_ended(o, VERDICT_PASS, CAUSE_NONE);
+}
+
+static void count_need(void *arg)
+{
+    struct outcome *o = arg;
+
+    o->needed++;
+}
+
+static enum err start_without_file(struct fixture *f, uint64_t client)
+{
+    struct outcome *o = &f->files[f->n_files++];
+
+    assert_true(f->n_files <= FILES_MAX);
+    *o = (struct outcome){.fixture = f};
+    f->request.fd = -1;
+    f->request.need_file = count_need;
+    f->request.client = client;
+    f->request.arg = o;
+    return inspection_start(f->inspector, &f->request, &o->scan);
+}
+
+/* Nobody makes a file that a full queue refuses. */
+static void test_no_file_for_a_full_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome *o;
+
+    f->request.sha256 = SPAN_NONE;
+    f->request.client = 1;
+    for (unsigned i = 0; i < 8; i++) /* with all workers, and waiting */
+        (void)start(f);
+    assert_int_equal(try_start(f, &o), ERR_BUSY);
+    o = &f->files[f->n_files];
+    assert_int_equal(start_without_file(f, 1), ERR_BUSY);
+    assert_int_equal(o->needed, 0);
+    f->request.sha256 = SPAN("00ee"); /* nobody else waits for this one in vain */
+    assert_int_equal(start_without_file(f, 1), ERR_BUSY);
+    o = &f->files[f->n_files];
+    assert_int_equal(start_without_file(f, 2), OK);
+    assert_int_equal(o->needed, 1);
+    inspection_file(o->scan, file_with("0123456789"));
+    steps(f);
+    assert_ended(&f->files[7], VERDICT_ERROR, CAUSE_OVERLOAD);
+    assert_int_equal(o->calls, 0);
+    inspection_cancel(o->scan);
+    for (unsigned i = 0; i < 7; i++)
+        inspection_cancel(f->files[i].scan);
 }
 
 static void test_cancelled_while_it_is_scanned(void **state)
@@ -628,6 +676,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_two_engines_fail_for_different_causes, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_type_that_is_too_long_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_file_for_a_full_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_while_it_is_scanned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_equal_file_is_not_scanned_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_makes_another_file, setup, teardown),
