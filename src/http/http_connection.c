@@ -2,7 +2,6 @@
 /* One pump for every event. */
 #include "http/http_connection.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/deadline.h"
@@ -169,50 +168,20 @@ static void peer_ended(struct http_connection *c, enum err e)
         lose(c, ERR_ABORTED, "the client went away while it had to wait");
 }
 
-/* The last sixteenth of the memory is for answers: they give back more than they take. */
-static struct block *read_block(const struct http_connection *c)
-{
-    const struct budget *m = c->set.memory;
-    uint64_t max = m ? atomic_load_explicit(&m->max, memory_order_relaxed) : 0;
-
-    return max && budget_used(m) > max / 16 * 15 ? NULL : block_new();
-}
-
-/* There is no memory for a read. Who waits for one is not to blame; who says nothing is, and who
- * has gone gives memory back. */
-static bool starve(struct http_connection *c)
-{
-    enum err e = stream_look(c->stream);
-
-    c->starved = e == OK;
-    if (e == ERR_EOF)
-        peer_ended(c, e);
-    return e == ERR_EOF;
-}
-
 /* One read. True when something came in. */
 static bool read_once(struct http_connection *c)
 {
     bool behind = c->leftover.len > 0; /* what waits for the engine goes first */
-    struct block *b = behind ? block_ref(c->leftover.block) : read_block(c);
     uint32_t n = 0;
-    enum err e;
+    enum err e = stream_read_slice(c->stream, c->set.memory, &c->leftover, &n);
 
-    if (!b)
-        return starve(c);
-    e = stream_read(c->stream, b, BLOCK_SIZE, &n);
-    if (e == OK && !behind) {
-        c->leftover = (struct slice){b, b->used - n, n};
-        (void)feed(c);
-        return true;
-    }
-    block_unref(b);
-    if (e == ERR_AGAIN)
+    c->starved = e == ERR_BUSY;
+    if (e == ERR_AGAIN || e == ERR_BUSY)
         return false;
-    if (e == OK)
-        c->leftover.len += n;
-    else
+    if (e)
         peer_ended(c, e);
+    else if (!behind)
+        (void)feed(c);
     return true;
 }
 

@@ -131,54 +131,24 @@ static void conn_ended(struct icap_connection *c, enum err e)
         conn_abort(c, ERR_ABORTED, "the connection broke");
 }
 
-/* The last sixteenth of the memory is for answers: they give back more than they take. */
-static struct block *read_block(const struct icap_server *s)
-{
-    const struct budget *m = s->env.spool->memory;
-    uint64_t max = m ? atomic_load_explicit(&m->max, memory_order_relaxed) : 0;
-
-    return max && budget_used(m) > max / 16 * 15 ? NULL : block_new();
-}
-
-/* There is no memory for a read. Who waits for one is not to blame; who says nothing is, and who
- * has gone gives memory back. */
-static bool conn_starve(struct icap_connection *c)
-{
-    enum err e = stream_look(c->stream);
-
-    c->starved = e == OK;
-    if (e == ERR_EOF)
-        conn_ended(c, e);
-    return e == ERR_EOF;
-}
-
 /* One read. True when something came in. */
 static bool conn_read(struct icap_connection *c)
 {
     bool behind = c->leftover.len > 0; /* what waits for the engine goes first */
-    struct block *b = behind ? block_ref(c->leftover.block) : read_block(c->server);
     uint32_t n = 0;
-    enum err e;
+    enum err e = stream_read_slice(c->stream, c->server->env.spool->memory, &c->leftover, &n);
 
-    if (!b)
-        return conn_starve(c);
-    e = stream_read(c->stream, b, BLOCK_SIZE, &n);
-    if (e == OK) {
-        c->read_us = loop_now_us(c->server->env.loop);
-        icap_login_read(c, n);
-    }
-    if (e == OK && !behind) {
-        c->leftover = (struct slice){b, b->used - n, n};
-        (void)conn_feed(c);
+    c->starved = e == ERR_BUSY;
+    if (e == ERR_AGAIN || e == ERR_BUSY)
+        return false;
+    if (e) {
+        conn_ended(c, e);
         return true;
     }
-    block_unref(b);
-    if (e == ERR_AGAIN)
-        return false;
-    if (e == OK)
-        c->leftover.len += n;
-    else
-        conn_ended(c, e);
+    c->read_us = loop_now_us(c->server->env.loop);
+    icap_login_read(c, n);
+    if (!behind)
+        (void)conn_feed(c);
     return true;
 }
 

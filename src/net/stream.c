@@ -471,6 +471,38 @@ enum err stream_look(struct stream *s)
     return ERR_AGAIN;
 }
 
+/* Answers give back more memory than they take. */
+static bool has_memory(const struct budget *m)
+{
+    uint64_t max = m ? atomic_load_explicit(&m->max, memory_order_relaxed) : 0;
+
+    return !max || budget_used(m) <= max / 16 * 15;
+}
+
+enum err stream_read_slice(struct stream *s, const struct budget *memory, struct slice *left,
+                           uint32_t *ret_n)
+{
+    bool behind = left->len > 0;
+    struct block *b = behind ? left->block : has_memory(memory) ? block_new() : NULL;
+    uint32_t n = 0;
+    enum err e;
+
+    if (!b) { /* who has gone gives memory back */
+        e = stream_look(s);
+        return e == OK ? ERR_BUSY : e;
+    }
+    e = stream_read(s, b, BLOCK_SIZE, &n);
+    if (e) {
+        if (!behind)
+            block_unref(b);
+        return e;
+    }
+    *left =
+        behind ? (struct slice){b, left->off, left->len + n} : (struct slice){b, b->used - n, n};
+    *ret_n = n;
+    return OK;
+}
+
 size_t stream_peek(struct stream *s, void *dst, size_t n)
 {
     ssize_t got;

@@ -50,6 +50,12 @@ void stream_ask_again(struct stream *s);
  * a TLS record; ERR_AGAIN: nothing, until READABLE; ERR_EOF: the peer has sent its last byte, which
  * may not be the last that was read, or the connection broke. */
 NODISCARD enum err stream_look(struct stream *s);
+/* One read for a driver that gives its engine what came as slices of blocks: behind what is in
+ * |*left| (whose block must have room), else into a block of its own, whose reference |*left| has
+ * then. As stream_read(), and ERR_BUSY: there is something, but no memory for it: try later.
+ * |memory|: what blocks count against, whose last sixteenth is for answers; NULL: no limit. */
+NODISCARD enum err stream_read_slice(struct stream *s, const struct budget *memory,
+                                     struct slice *left, uint32_t *ret_n);
 /* Looks at the first bytes without taking them (clear streams only). Returns how many, or 0. */
 size_t stream_peek(struct stream *s, void *dst, size_t n);
 
