@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/arena.h"
@@ -168,4 +169,10 @@ struct slice slice_sub(struct slice s, uint32_t off, uint32_t len)
 {
     assert(off <= s.len && len <= s.len - off);
     return (struct slice){s.block, s.off + off, len};
+}
+
+void slice_wipe(struct slice s)
+{
+    if (s.len)
+        explicit_bzero(s.block->data + s.off, s.len);
 }

@@ -56,5 +56,8 @@ bool block_pool_has_spare(void);
 struct span slice_span(struct slice s);
 /* Part of |s|; |off| + |len| must lie within it. Takes no reference. */
 struct slice slice_sub(struct slice s, uint32_t off, uint32_t len);
+/* Of its bytes nothing is left, for whoever gets the block next or looks at its memory. None is
+ * fine. */
+void slice_wipe(struct slice s);
 
 #endif

@@ -2,13 +2,18 @@
 #include "http/head_gather.h"
 
 #include <assert.h>
-#include <string.h>
 
 void head_gather_done(struct head_gather *g)
 {
-    block_unref(g->held);
+    block_unref(g->held.block);
     buf_done(&g->text);
     *g = (struct head_gather){0};
+}
+
+/* What came in pieces is in secret memory, and wiped by head_gather_done(). */
+void head_gather_wipe(struct head_gather *g)
+{
+    slice_wipe(g->held);
 }
 
 static void advance(struct slice *s, size_t n)
@@ -19,7 +24,7 @@ static void advance(struct slice *s, size_t n)
 /* Past |n| bytes of which there is a copy. */
 static void advance_kept(struct slice *s, size_t n)
 {
-    explicit_bzero(s->block->data + s->off, n);
+    slice_wipe(slice_sub(*s, 0, (uint32_t)n));
     advance(s, n);
 }
 
@@ -33,11 +38,12 @@ static enum err keep(struct head_gather *g, struct span bytes, struct fault *ret
     return g->text.err ? fault_set(reterr, ERR_NOMEM, 503, 0, "no memory for a head") : OK;
 }
 
-/* Views will point into the block of |s|. */
-static void hold(struct head_gather *g, struct slice s)
+/* Views will point into the block of |s|, at its first |n| bytes. */
+static void hold(struct head_gather *g, struct slice s, size_t n)
 {
-    assert(!g->held);
-    g->held = block_ref(s.block);
+    assert(!g->held.block);
+    g->held = slice_sub(s, 0, (uint32_t)n);
+    (void)block_ref(s.block);
 }
 
 enum err head_gather_head(struct head_gather *g, struct slice *left, const struct head_limits *lim,
@@ -65,7 +71,7 @@ enum err head_gather_head(struct head_gather *g, struct slice *left, const struc
         advance_kept(left, len - had);
         return OK;
     }
-    hold(g, *left);
+    hold(g, *left, len);
     advance(left, len);
     return OK;
 }
@@ -77,12 +83,12 @@ enum err head_gather_bytes(struct head_gather *g, struct slice *left, uint64_t n
     struct span in = span_sub(slice_span(*left), 0, (size_t)need - had);
 
     if (!had && in.n == need)
-        hold(g, *left);
+        hold(g, *left, in.n);
     else
         TRY(keep(g, in, reterr));
     advance(left, in.n);
     if (had + in.n < need)
         return ERR_AGAIN;
-    *ret_text = g->held ? in : buf_span(&g->text);
+    *ret_text = g->held.block ? in : buf_span(&g->text);
     return OK;
 }

@@ -11,12 +11,15 @@
 
 /* Zero it to start. */
 struct head_gather {
-    struct block *held;
+    struct slice held; /* all of it, where it came */
     struct buf text;
     struct head_scan scan;
 };
 
 void head_gather_done(struct head_gather *g);
+/* Before that: nobody was told of what was taken, and nobody shall find it. Passwords may be in
+ * there, and who reads them wipes them only where they were found. */
+void head_gather_wipe(struct head_gather *g);
 
 /* Takes the bytes of one head from |*left|. OK: *ret_text is all of it, valid until
  * head_gather_done(). ERR_AGAIN: |*left| is used up, more is needed. Else as head_scan(). */

@@ -320,6 +320,7 @@ static void closed(struct http_connection *c)
     /* Also where the client said Connection: close: some send bytes behind that all the same. */
     stream_close(c->stream, clean ? LINGER_MS : 0);
     http_engine_free(c->engine);
+    slice_wipe(c->leftover); /* no engine has seen it */
     block_unref(c->leftover.block);
     listener_connection_ended(c->accepted.group, c->set.loop, c->accepted.settings,
                               c->accepted.source);

@@ -113,6 +113,8 @@ enum err http_engine_new(const struct http_limits *lim, uint64_t now_ms, struct 
 
 static void release_now(struct http_engine *e)
 {
+    if (!e->req_known)
+        head_gather_wipe(&e->head);
     arena_done(&e->mem); /* the next request begins on a chunk of the thread's pool */
     e->req = NULL;
     e->req_known = false;
@@ -385,6 +387,7 @@ static enum err read_body(struct http_engine *e, struct slice *left, struct faul
 static enum err drop_input(struct http_engine *e, struct slice *left, struct fault *f)
 {
     (void)f;
+    slice_wipe(*left); /* with the passwords of a head that is broken */
     e->discarded += left->len;
     left->len = 0;
     return OK;

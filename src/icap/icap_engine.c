@@ -106,6 +106,8 @@ enum err icap_engine_new(const struct icap_limits *lim, const struct icap_identi
 
 static void release_now(struct icap_engine *e)
 {
+    if (!e->req_known)
+        head_gather_wipe(&e->icap_head);
     arena_done(&e->mem); /* the next request begins on a chunk of the thread's pool */
     e->req = NULL;
     e->req_known = false;
@@ -488,6 +490,7 @@ static enum err read_idle(struct icap_engine *e, struct slice *left, struct faul
 static enum err drop_input(struct icap_engine *e, struct slice *left, struct fault *f)
 {
     (void)f;
+    slice_wipe(*left); /* with the passwords of a head that is broken */
     e->discarded += left->len;
     left->len = 0;
     return OK;

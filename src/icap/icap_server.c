@@ -249,6 +249,7 @@ static void conn_close(struct icap_connection *c)
     c->stream = NULL;
     icap_engine_free(c->engine);
     c->engine = NULL;
+    slice_wipe(c->leftover); /* no engine has seen it */
     block_unref(c->leftover.block);
     icap_login_close(c);
     listener_connection_ended(c->accepted.group, s->env.loop, c->accepted.settings,

@@ -151,7 +151,8 @@ static void linger_on(struct stream *s, unsigned events)
         stream_shut_if_due(s);
     }
     for (unsigned i = 0; i < LINGER_ROUNDS && !s->transport_eof; i++) {
-        ssize_t n = recv(s->fd, stream_scratch(), STREAM_RECORD_MAX, MSG_DONTWAIT);
+        /* To TCP, MSG_TRUNC says that nobody wants the bytes: they are dropped where they are. */
+        ssize_t n = recv(s->fd, stream_scratch(), STREAM_RECORD_MAX, MSG_DONTWAIT | MSG_TRUNC);
 
         if (n < 0 && errno == EAGAIN)
             s->ready &= ~(unsigned)EDGE_READ;

@@ -154,6 +154,28 @@ def test_what_was_no_login_does_not_stay(logged_in, form, method):
         assert not stays(logged_in.gateway, [SECRET, WORD[12:]])
 
 
+# Behind and in front of the field that has the secret.
+BROKEN = [("OPTIONS icaps://localhost/echo ICAP/1.0", "no colon", ""), ("OPTIONS icaps://localhost/echo ICAP/1.0", "", "no colon"),
+          ("OPTIONS icaps://localhost/echo", "", ""), ("BREW icaps://localhost/echo ICAP/1.0", "", ""),
+          ("RESPMOD icaps://localhost/echo ICAP/1.0", "", "Encapsulated: res-hdr=0, null-body=9")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into the gateway's memory")
+@pytest.mark.parametrize("head", BROKEN, ids=range(len(BROKEN)))
+@pytest.mark.parametrize("behind", ["", "a second head"])
+def test_a_broken_head_does_not_stay(logged_in, head, behind):
+    """Nobody has looked for fields in it."""
+    line, before, after = head
+    lines = [line, "Host: localhost", before, f"Authorization: Basic {WORD}", after]
+    text = "".join(f"{x}\r\n" for x in lines if x) + "\r\n"
+    more = f"OPTIONS icaps://localhost/echo ICAP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n\r\n"
+    with logged_in.connect() as c:
+        c.send(text.encode() + b"no status\r\n\r\n" + (more.encode() if behind else b""))
+        assert c.read_reply("OPTIONS").status in (400, 501)
+        c.expect_closed()
+    assert not stays(logged_in.gateway, [SECRET, WORD[12:]])
+
+
 @pytest.fixture(scope="module")
 def logged_in(tmp_path_factory, certificates):
     tenants = Tenants(tmp_path_factory.mktemp("forms"), certificates, clients={})
@@ -188,3 +210,14 @@ def test_no_password_of_who_prints_stays(printing, way, form, statuses):
     assert wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + form.encode() + b"\r\n\r\n").reply().status == 404
     assert not stays(printing, [SECRET, WORD[12:]])
     wire.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into the gateway's memory")
+@pytest.mark.parametrize("way", ["clear", "upgraded", "implicit"])
+@pytest.mark.parametrize("lines", [("no colon", FORMS[0]), (FORMS[0], "no colon"), (FORMS[0], "Content-Length: odd")], ids=range(3))
+def test_a_broken_head_of_who_prints_does_not_stay(printing, way, lines):
+    with Wire(printing.address("print"), way) as wire:
+        wire.send("\r\n".join(["POST / HTTP/1.1", "Host: localhost", *lines, "", ""]).encode())
+        assert wire.reply().status == 400
+        assert wire.rest() == b""
+    assert not stays(printing, [SECRET])

@@ -360,6 +360,67 @@ static void a_thousand_exchanges_on_one_connection(void **state)
     play_free(p);
 }
 
+/* ---- passwords ---- */
+
+#define SECRET    "Authorization: Basic zzzzzzzz\r\n"
+#define IS_SECRET 'z'
+
+/* Feeds |text|, and keeps the block. */
+static struct slice feed_kept(struct play *p, struct span text)
+{
+    struct slice whole = play_piece(p, text), s = whole;
+    struct http_event ev;
+    size_t used = 1;
+
+    while (s.len && used) {
+        (void)!http_feed(p->e, s, &used);
+        s = slice_sub(s, (uint32_t)used, s.len - (uint32_t)used);
+        while (http_next(p->e, &ev))
+            assert_int_equal(ev.kind, HTTP_EV_REFUSED);
+    }
+    return whole;
+}
+
+static void assert_nothing_is_left(struct slice s)
+{
+    assert_null(memchr(s.block->data, IS_SECRET, s.len));
+}
+
+/* Wherever it is cut, and also when it is not told to its end. */
+static void a_head_that_is_refused_leaves_no_password(void **state)
+{
+    static const char *const heads[] = {
+        "POST / HTTP/1.1\r\n" H SECRET "no colon\r\n\r\n",
+        "POST / HTTP/1.1\r\n" H "no colon\r\n" SECRET "\r\n",
+        "POST / HTTP/1.1\r\n" H "X: a\nY: b\r\n" SECRET "\r\n",
+        "no request-line\r\n" SECRET "\r\n",
+        "\rPOST / HTTP/1.1\r\n" SECRET "\r\n",
+        "HEAD / HTTP/1.1\r\n" SECRET "\r\n", /* no Host */
+        "POST / HTTP/3.0\r\n" H SECRET "\r\n",
+        "POST / HTTP/1.1\r\n" H "Content-Length: odd\r\n" SECRET "\r\n",
+        "HEAD / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n" SECRET "\r\n",
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(heads); i++) {
+        struct span text = span_of(heads[i]);
+
+        for (size_t cut = 1; cut <= text.n; cut++) {
+            struct play *p = play_new(&play_limits);
+            struct slice first = feed_kept(p, span_sub(text, 0, cut)), second = {0};
+
+            if (cut < text.n && cut % 2)
+                second = feed_kept(p, span_sub(text, cut, text.n - cut));
+            http_abort(p->e);
+            http_engine_release(p->e);
+            assert_nothing_is_left(first);
+            if (second.len)
+                assert_nothing_is_left(second);
+            play_free(p);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +440,7 @@ int main(void)
         cmocka_unit_test(close_after_the_next_answer),
         cmocka_unit_test(aborting),
         cmocka_unit_test(a_thousand_exchanges_on_one_connection),
+        cmocka_unit_test(a_head_that_is_refused_leaves_no_password),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

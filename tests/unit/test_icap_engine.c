@@ -703,6 +703,75 @@ static void a_thousand_requests_on_one_connection(void **state)
     icap_engine_free(e);
 }
 
+/* ---- passwords ---- */
+
+#define SECRET    "Authorization: Basic zzzzzzzz\r\n"
+#define IS_SECRET 'z'
+
+/* Feeds |text|, and keeps the block. */
+static struct block *feed_kept(struct icap_engine *e, struct span text)
+{
+    struct block *b = block_new();
+    struct seen seen = {0};
+    size_t used = 1;
+
+    assert_non_null(b);
+    memcpy(b->data, text.p, text.n);
+    b->used = (uint32_t)text.n;
+    struct slice s = {b, 0, b->used};
+
+    while (s.len && used) {
+        (void)!icap_feed(e, s, &used);
+        s = slice_sub(s, (uint32_t)used, s.len - (uint32_t)used);
+        drain(e, &seen);
+    }
+    assert_int_equal(seen.request, 0);
+    return b;
+}
+
+static void assert_nothing_is_left(struct block *b)
+{
+    assert_null(memchr(b->data, IS_SECRET, b->used));
+    assert_int_equal(b->refs, 1);
+    block_unref(b);
+}
+
+/* Wherever it is cut, and also when it is not told to its end. */
+static void a_head_that_is_refused_leaves_no_password(void **state)
+{
+    static const char *const heads[] = {
+        "OPTIONS icap://h/s ICAP/1.0\r\n" SECRET "no colon\r\n\r\n",
+        "OPTIONS icap://h/s ICAP/1.0\r\nno colon\r\n" SECRET "\r\n",
+        "OPTIONS icap://h/s ICAP/1.0\r\nX: a\nY: b\r\n" SECRET "\r\n",
+        "no request-line\r\n" SECRET "\r\n",
+        "\rOPTIONS icap://h/s ICAP/1.0\r\n" SECRET "\r\n",
+        "BREW icap://h/s ICAP/1.0\r\n" SECRET "\r\n",
+        "OPTIONS icap://h/s ICAP/3.0\r\n" SECRET "\r\n",
+        "OPTIONS nowhere ICAP/1.0\r\n" SECRET "\r\n",
+        "RESPMOD icap://h/s ICAP/1.0\r\nEncapsulated: odd\r\n" SECRET "\r\n",
+        "RESPMOD icap://h/s ICAP/1.0\r\nEncapsulated: res-hdr=0, null-body=10\r\n" SECRET
+        "\r\nno status\n",
+        "BREW icap://h/s ICAP/1.0\r\n\r\nOPTIONS icap://h/s ICAP/1.0\r\n" SECRET "\r\n",
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(heads); i++) {
+        struct span text = span_of(heads[i]);
+
+        for (size_t cut = 1; cut <= text.n; cut++) {
+            struct icap_engine *e = engine_new(&icap_limits_default);
+            struct block *first = feed_kept(e, span_sub(text, 0, cut)), *second = NULL;
+
+            if (cut < text.n && cut % 2)
+                second = feed_kept(e, span_sub(text, cut, text.n - cut));
+            icap_engine_free(e);
+            assert_nothing_is_left(first);
+            if (second)
+                assert_nothing_is_left(second);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -724,6 +793,7 @@ int main(void)
         cmocka_unit_test(early_answer_before_100_mb),
         cmocka_unit_test(busy_until_written),
         cmocka_unit_test(a_thousand_requests_on_one_connection),
+        cmocka_unit_test(a_head_that_is_refused_leaves_no_password),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
