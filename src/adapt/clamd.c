@@ -60,6 +60,7 @@ struct clamd {
     struct clamd_settings settings;
     struct clamd_health *health;
     struct record_upstream *way; /* for records: all connections are alike; or NULL */
+    sallyport_why refusal;       /* for records: the last one of its health */
     struct conn *conns;
     struct client_queue queue;
     struct clamd_job *ended;
@@ -98,6 +99,7 @@ static struct record_upstream *way_new(const struct clamd *c, const sallyport_re
     const struct record_upstream_facts f = {
         .name = {"clamd", address_text(&c->settings.address, address)},
         .report = report,
+        .why = a && a->err == ERR_POLICY && c->refusal.code ? &c->refusal : NULL,
         .err = a ? a->err : OK,
         .error_text = a ? a->text : NULL,
     };
@@ -543,6 +545,15 @@ static void queue_fail(struct clamd *c, enum err e, const char *why)
     }
 }
 
+/* What those who wait for one that is down end with. */
+static enum err down_error(struct clamd *c, const struct clamd_health_report *h)
+{
+    if (!h->refused)
+        return ERR_UPSTREAM;
+    c->refusal = h->refusal;
+    return ERR_POLICY;
+}
+
 /* Since they came it may have become one that is not to be asked. */
 static void queue_drop_refused(struct clamd *c)
 {
@@ -552,7 +563,7 @@ static void queue_drop_refused(struct clamd *c)
         return;
     clamd_health_read(c->health, &r);
     if (r.refused)
-        queue_fail(c, ERR_POLICY, r.why);
+        queue_fail(c, down_error(c, &r), r.why);
 }
 
 static void dispatch(struct clamd *c)
@@ -588,7 +599,7 @@ static void on_retry(struct timer *t)
     c->retry.at_ms = UINT64_MAX;
     clamd_health_read(c->health, &r);
     if (clamd_health_is_down(&r))
-        queue_fail(c, ERR_UPSTREAM, r.why);
+        queue_fail(c, down_error(c, &r), r.why);
     dispatch(c);
 }
 
@@ -670,7 +681,7 @@ static bool job_end_early(struct clamd_job *j, const struct clamd_health_report 
     if (h->scan_max > 0 && h->scan_max < max)
         max = h->scan_max;
     if (clamd_health_is_down(h))
-        job_fail(j, h->refused ? ERR_POLICY : ERR_UPSTREAM, h->why);
+        job_fail(j, down_error(j->owner, h), h->why);
     else if (j->len > max)
         job_end_with(j, CLAMD_LIMIT, OK, "larger than the daemon looks into");
     else

@@ -12,8 +12,17 @@
 #include "net/address.h"
 #include "net/loop.h"
 #include "net/spool.h"
+#include "sallyport/report.h"
 
 enum clamd_transport { CLAMD_AUTO, CLAMD_FILDES, CLAMD_INSTREAM };
+
+#define CLAMD_WHY_MAX 160
+
+/* A policy forbids to ask it. */
+struct clamd_refusal {
+    const char *text;  /* for people */
+    sallyport_why why; /* its strings are static */
+};
 
 struct clamd_settings {
     struct address address;         /* unix:/path or an IP address */
@@ -24,7 +33,8 @@ struct clamd_settings {
     bool trust_silent;              /* believe an OK of a daemon with silent_limits, too */
     uint64_t check_ms;              /* how often VERSION is asked */
     uint64_t self_test_ms;          /* deadline of each question of the monitor */
-    const char *refused;            /* the monitor begins with clamd_monitor_refuse(); or NULL */
+    /* The monitor begins with clamd_monitor_refuse(); or NULL. */
+    const struct clamd_refusal *refused;
 };
 
 struct record_upstream;
@@ -45,9 +55,10 @@ struct clamd_health_report {
     enum clamd_transport transport;  /* FILDES or INSTREAM */
     uint64_t scan_max;               /* what it really looks into, at most settings.scan_max */
     char version[CLAMD_VERSION_MAX]; /* "ClamAV 1.4.6/27400/Sat ..."; "" before it answered */
-    char why[160];                   /* what is wrong; "" when up, or not known yet */
+    char why[CLAMD_WHY_MAX];         /* what is wrong; "" when up, or not known yet */
     bool unmeasured; /* it has ended, and nobody knows yet what the one that is there looks into */
     bool refused;    /* it is not asked: clamd_monitor_refuse(). Then not up */
+    sallyport_why refusal;  /* where |refused| */
     uint64_t since_wall_ms; /* of the present state */
     uint32_t
         lives; /* grows whenever the daemon was seen to end: what it knows may be other since */
@@ -73,10 +84,10 @@ NODISCARD enum err clamd_monitor_new(struct loop *l, const struct clamd_settings
                                      struct clamd_health *h, void (*changed)(void *arg), void *arg,
                                      struct clamd_monitor **ret);
 void clamd_monitor_free(struct clamd_monitor *m); /* NULL is fine */
-/* |why|, copied: it must not be asked, so that it counts as down, for that reason, without a
+/* |r|, copied: it must not be asked, so that it counts as down, for that reason, without a
  * connection to it; files that wait are not sent, those on their way end as they began. NULL: it
  * may be. */
-void clamd_monitor_refuse(struct clamd_monitor *m, const char *why);
+void clamd_monitor_refuse(struct clamd_monitor *m, const struct clamd_refusal *r);
 
 struct clamd;
 /* Copies |s|, refs |h|. */

@@ -46,10 +46,11 @@ struct clamd_monitor {
     bool suspected;                 /* look again when this look is over */
     bool full;                      /* this look measures limits, too */
     bool asked;                     /* the question of this step was sent */
-    bool kept;         /* |session| is left from the last look, and so tells of an end */
-    uint32_t lives;    /* see clamd.h */
-    bool reborn;       /* it ended: measure it anew */
-    char refused[160]; /* why nobody may ask it; "": it may be */
+    bool kept;                   /* |session| is left from the last look, and so tells of an end */
+    uint32_t lives;              /* see clamd.h */
+    bool reborn;                 /* it ended: measure it anew */
+    char refused[CLAMD_WHY_MAX]; /* why nobody may ask it; "": it may be */
+    sallyport_why refusal;
     uint64_t probe;
     struct clamd_health_report now, next; /* as told to all; as this look finds it */
     struct task tell;
@@ -121,6 +122,7 @@ static void publish(struct clamd_monitor *m)
 {
     m->next.lives = m->lives;
     m->next.refused = m->refused[0] != '\0';
+    m->next.refusal = m->refusal;
 
     bool first = m->now.since_wall_ms == 0, turned = first || m->now.up != m->next.up;
 
@@ -472,12 +474,13 @@ static void look_no_more(struct clamd_monitor *m)
         log_down(m); /* for another reason than the log has */
 }
 
-void clamd_monitor_refuse(struct clamd_monitor *m, const char *why)
+void clamd_monitor_refuse(struct clamd_monitor *m, const struct clamd_refusal *r)
 {
     char before[sizeof m->refused];
 
     memcpy(before, m->refused, sizeof before);
-    (void)span_copy(span_of(why ? why : ""), m->refused, sizeof m->refused);
+    (void)span_copy(span_of(r ? r->text : ""), m->refused, sizeof m->refused);
+    m->refusal = r ? r->why : (sallyport_why){0};
     if (strcmp(before, m->refused) == 0)
         return; /* no news, and nothing for the log */
     if (m->refused[0])

@@ -185,6 +185,11 @@ INLINE void put_protection(struct json *j, const sallyport_report *report,
     add_why(j, report, first);
 }
 
+void record_put_why(struct json *j, const sallyport_why *why)
+{
+    add_first_why(j, why);
+}
+
 void record_put_protection(struct json *j, const sallyport_report *report, const sallyport_why *why)
 {
     put_protection(j, report, why);

@@ -21,6 +21,8 @@ static void put(struct json *j, const struct record_upstream_facts *f)
     json_text(j, "address", f->name.address);
     if (f->report)
         record_put_protection(j, f->report, f->why);
+    else if (f->why)
+        record_put_why(j, f->why);
     if (f->err) {
         json_text(j, "error", err_code(f->err));
         json_text(j, "error_text", f->error_text);

@@ -19,7 +19,7 @@ struct record_upstream_name {
 };
 struct record_upstream_facts {
     struct record_upstream_name name;
-    const sallyport_report *report; /* HOW, WHO, WHY; NULL: there is none */
+    const sallyport_report *report; /* HOW, WHO, WHY; NULL: there is none, and was no connection */
     const sallyport_why *why;       /* what a policy refused it for; NULL: what |report| has */
     enum err err;                   /* OK: it was used */
     const char *error_text;         /* with |err| */

@@ -144,30 +144,34 @@ void policy_forget_verdicts(struct gateway_core *g)
         policy_refresh(g);
 }
 
-#define REFUSED_MAX (sizeof "not asked: " + PROTECT_WHY_MAX)
+struct refused {
+    struct clamd_refusal as;
+    char text[sizeof "not asked: " + PROTECT_WHY_MAX];
+};
 
 /* NULL: it may be asked. Through its own socket nothing leaves the machine; over TCP all is clear
  * text, so that it is known before anything is sent which lines of the policy hold. */
-static const char *refusal(const struct gateway_core *g, char dst[REFUSED_MAX])
+static const struct clamd_refusal *refusal(const struct gateway_core *g, struct refused *dst)
 {
     const struct address *a = &g->policy.clamd_settings.address;
     const struct protect_system system = {.file = g->config->policy, .service = "clamd"};
     char text[PROTECT_WHY_MAX];
-    sallyport_why why;
+    sallyport_why *why = &dst->as.why;
 
     if (a->ss.ss_family == AF_UNIX ||
-        protect_system_check(&system, NULL, (const struct sockaddr *)&a->ss, NULL, &why) == OK)
+        protect_system_check(&system, NULL, (const struct sockaddr *)&a->ss, NULL, why) == OK)
         return NULL;
-    (void)snprintf(dst, REFUSED_MAX, "not asked: %s", protect_why_text(&why, text));
-    return dst;
+    (void)snprintf(dst->text, sizeof dst->text, "not asked: %s", protect_why_text(why, text));
+    dst->as.text = dst->text;
+    return &dst->as;
 }
 
 void policy_clamd_configured(struct gateway_core *g)
 {
-    char text[REFUSED_MAX];
+    struct refused why;
 
     if (g->policy.clamd_monitor)
-        clamd_monitor_refuse(g->policy.clamd_monitor, refusal(g, text));
+        clamd_monitor_refuse(g->policy.clamd_monitor, refusal(g, &why));
 }
 
 enum err policy_clamd_start(struct gateway_core *g)
@@ -178,9 +182,9 @@ enum err policy_clamd_start(struct gateway_core *g)
     if (!p->clamd_health)
         return OK;
     struct clamd_settings set = p->clamd_settings;
-    char text[REFUSED_MAX];
+    struct refused why;
 
-    set.refused = refusal(g, text);
+    set.refused = refusal(g, &why);
     TRY(clamd_monitor_new(l, &set, p->clamd_health, on_changed, g, &p->clamd_monitor));
     uint64_t end = loop_now_ms(l) + FIRST_WORD_MS;
 

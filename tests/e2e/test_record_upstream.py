@@ -167,5 +167,7 @@ class TestClamd:
         policy.chmod(0o600)
         gateway = self.start(start_sallyport, f"127.0.0.1:{clamd.port}", f"policy: {policy}\n")
         found, = self.ask(gateway, b"a file")["upstream"]
-        assert (found["to"], found["error"]) == ("clamd", "policy") and "how" not in found
+        assert (found["to"], found["error"]) == ("clamd", "policy") and "how" not in found  # there was no connection
+        assert (found["why"], found["why_side"], found["why_certain"]) == ("level-too-low", "local", True)
+        assert (found["why_source"], found["why_raw"]) == ("policy", 2)
         assert found["error_text"].startswith("not asked: ") and "(line 2 of this machine's policy)" in found["error_text"]

@@ -809,6 +809,11 @@ static void test_it_must_not_be_asked_any_more(void **state)
     clamd_health_read(f->health, &r);
     r.up = false;
     r.refused = true;
+    r.refusal = (sallyport_why){.code = "level-too-low",
+                                .side = SALLYPORT_SIDE_LOCAL,
+                                .flags = SALLYPORT_WHY_CERTAIN,
+                                .source = "policy",
+                                .raw = 3};
     (void)snprintf(r.why, sizeof r.why, "not asked: line 3");
     clamd_health_write(f->health, &r);
     assert_int_equal(submit(f, "x", 60000), OK);
@@ -817,12 +822,18 @@ static void test_it_must_not_be_asked_any_more(void **state)
         assert_int_equal(f->files[i].calls, 1);
         assert_int_equal(f->files[i].answer.verdict, CLAMD_ERROR);
         assert_string_equal(f->files[i].answer.text, "not asked: line 3");
+        assert_non_null(strstr(f->files[i].upstream,
+                               "\"why\":\"level-too-low\",\"why_side\":\"local\","
+                               "\"why_certain\":true,\"why_source\":\"policy\",\"why_raw\":3,"
+                               "\"error\":\"policy\",\"error_text\":\"not asked: line 3\""));
+        assert_null(strstr(f->files[i].upstream, "\"how\"")); /* there was no connection */
     }
     f->daemon.hold = false;
     for (unsigned i = 0; i < 2; i++)
         daemon_answer(&f->daemon, "fd[10]: OK");
     STEP_UNTIL(f, f->files[0].calls && f->files[1].calls);
     assert_int_equal(f->files[0].answer.verdict, CLAMD_CLEAN);
+    assert_null(strstr(f->files[0].upstream, "\"why\""));
     assert_int_equal(f->daemon.n_files, 2);
 }
 

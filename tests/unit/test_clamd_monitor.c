@@ -355,12 +355,24 @@ static void test_it_goes_and_comes(void **state)
     assert_true(health(f).since_wall_ms > since);
 }
 
+static void refuse(struct fixture *f, const char *text)
+{
+    const struct clamd_refusal r = {
+        text, {.code = "level-too-low", .text = "static"}
+    };
+
+    clamd_monitor_refuse(f->monitor, text ? &r : NULL);
+}
+
 /* The policy of the machine may come before the daemon, and while it is up. */
 static void test_it_must_not_be_asked(void **state)
 {
+    static const struct clamd_refusal from_the_start = {
+        "not asked: line 3", {.code = "level-too-low", .text = "static"}
+    };
     struct fixture *f = *state;
 
-    f->settings.refused = "not asked: line 3";
+    f->settings.refused = &from_the_start;
     start(f);
     STEP_UNTIL(f, f->n_changes == 1);
     f->settings.refused = NULL;
@@ -370,22 +382,23 @@ static void test_it_must_not_be_asked(void **state)
         assert_false(r.up);
         assert_true(r.refused);
         assert_string_equal(r.why, "not asked: line 3");
+        assert_string_equal(r.refusal.code, "level-too-low");
         clamd_health_suspect(f->health);
         pass(f, 30000);
         assert_int_equal(daemon_open_peers(&f->daemon), 0);
         assert_int_equal(f->daemon.n_versions, i);
         assert_int_equal(f->n_changes, 1 + 2 * i);
-        clamd_monitor_refuse(f->monitor, "not asked: line 3"); /* the same again */
+        refuse(f, "not asked: line 3"); /* the same again */
         steps(f);
         assert_int_equal(f->n_changes, 1 + 2 * i);
-        clamd_monitor_refuse(f->monitor, NULL);
+        refuse(f, NULL);
         STEP_UNTIL(f, f->n_changes == 2 + 2 * i);
         r = health(f);
         assert_true(r.up);
         assert_false(r.refused);
         assert_int_equal(f->daemon.n_versions, i + 1);
-        clamd_monitor_refuse(f->monitor, NULL); /* nothing new */
-        clamd_monitor_refuse(f->monitor, "not asked: line 3");
+        refuse(f, NULL); /* nothing new */
+        refuse(f, "not asked: line 3");
         STEP_UNTIL(f, f->n_changes == 3 + 2 * i);
     }
 }
@@ -398,22 +411,22 @@ static void test_it_must_not_be_asked_any_more(void **state)
     f->daemon.mute = true;
     start(f);
     STEP_UNTIL(f, daemon_open_peers(&f->daemon) == 1);
-    clamd_monitor_refuse(f->monitor, "x");
+    refuse(f, "x");
     STEP_UNTIL(f, daemon_open_peers(&f->daemon) == 0);
     assert_true(health(f).refused);
-    clamd_monitor_refuse(f->monitor, NULL);
+    refuse(f, NULL);
     daemon_die(&f->daemon);
     f->daemon.n_peers = 0;
     pass(f, 3000);
     assert_false(health(f).refused);
     assert_false(health(f).up);
-    clamd_monitor_refuse(f->monitor, "y");
+    refuse(f, "y");
     assert_string_equal(health(f).why, "y");
     f->daemon.mute = false;
     daemon_listen(&f->daemon);
     pass(f, 10000);
     assert_int_equal(daemon_open_peers(&f->daemon), 0);
-    clamd_monitor_refuse(f->monitor, NULL);
+    refuse(f, NULL);
     STEP_UNTIL(f, health(f).up);
 }
 
