@@ -10,6 +10,11 @@ static long long number(const json_t *o, const char *key)
     return (long long)ask_number(o, key);
 }
 
+static double milliseconds(const json_t *o, const char *key_us)
+{
+    return (double)ask_number(o, key_us) / 1000;
+}
+
 static bool is_true(const json_t *o, const char *key)
 {
     return json_is_true(json_object_get(o, key));
@@ -249,10 +254,12 @@ static void add_loops(const json_t *root, struct buf *out)
         buf_fmt(
             out,
             "thread    %-12zu connections %lld, open transactions %lld, done %lld; workers %lld "
-            "(%lld busy), files waiting %lld, workers lost %lld\n",
+            "(%lld busy), files waiting %lld, workers lost %lld; turns %lld/s, on average %.3f ms, "
+            "longest %.3f ms\n",
             i, number(l, "connections"), number(l, "open_transactions"), number(l, "transactions"),
             number(l, "workers"), number(l, "workers_busy"), number(l, "files_waiting"),
-            number(l, "workers_crashed") + number(l, "workers_killed"));
+            number(l, "workers_crashed") + number(l, "workers_killed"), number(l, "turns_per_s"),
+            milliseconds(l, "turn_mean_us"), milliseconds(l, "turn_longest_us"));
     }
 }
 

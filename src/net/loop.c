@@ -16,6 +16,7 @@
 #include "net/edge.h"
 #include "net/fair_queue.h"
 #include "net/loop_int.h"
+#include "net/loop_load.h"
 #include "net/wheel.h"
 
 /* With a test's clock waiting only paces the look at that clock. */
@@ -44,6 +45,7 @@ struct task_queue {
  * (handles that close). */
 struct loop {
     struct edges *edges;
+    struct loop_load load;
     uint64_t now_ms;
     uint64_t pool_aged_ms;
     uint64_t timer_at_ms;          /* when the wheel wants to be looked at; UINT64_MAX: never */
@@ -259,13 +261,21 @@ static void run_uv(struct loop *l)
     uv_unref((uv_handle_t *)&l->keep);
 }
 
+static uint64_t read_clock(struct loop *l)
+{
+    uint64_t us = clock_mono_us(l->clock);
+
+    l->now_ms = us / 1000;
+    return us;
+}
+
 /* Mail and libuv come last: a descriptor that they close has been told of all that was found. */
 static void look(struct loop *l, int timeout_ms)
 {
     bool due = uv_is_due(l);
 
     edges_wait(l->edges, due ? 0 : timeout_ms);
-    l->now_ms = clock_mono_ms(l->clock);
+    loop_load_begin(&l->load, read_clock(l));
     edges_tell(l->edges);
     if (l->has_mail) {
         l->has_mail = false;
@@ -292,7 +302,7 @@ static void turn(struct loop *l, bool may_wait)
     bool waits = may_wait && !has_tasks(l) && is_alive(l);
 
     if (waits) /* what ran since the last look may have taken its time */
-        l->now_ms = clock_mono_ms(l->clock);
+        loop_load_end(&l->load, read_clock(l));
     look(l, waits ? timer_wait_ms(l) : 0);
     if (loop_now_ms(l) >= l->timer_at_ms)
         fire_timers(l);
@@ -307,7 +317,7 @@ static void turn(struct loop *l, bool may_wait)
 void loop_run(struct loop *l)
 {
     l->running = true;
-    l->now_ms = clock_mono_ms(l->clock);
+    loop_load_begin(&l->load, read_clock(l));
     while (!atomic_load_explicit(&l->stop, memory_order_acquire))
         turn(l, true);
     atomic_store_explicit(&l->stop, false, memory_order_release);
@@ -316,7 +326,7 @@ void loop_run(struct loop *l)
 
 bool loop_turn(struct loop *l, bool wait)
 {
-    l->now_ms = clock_mono_ms(l->clock);
+    loop_load_begin(&l->load, read_clock(l));
     if (has_own_clock(l))
         fire_timers(l);
     turn(l, wait && !has_tasks(l));
@@ -325,6 +335,7 @@ bool loop_turn(struct loop *l, bool wait)
         fire_timers(l);
     if (has_tasks(l))
         run_all(l);
+    loop_load_end(&l->load, clock_mono_us(l->clock)); /* who knows when the next one is */
     return is_alive(l) || atomic_load_explicit(&l->posted, memory_order_relaxed) != NULL;
 }
 
@@ -454,6 +465,11 @@ const struct clock *loop_clock(const struct loop *l)
 uint64_t loop_now_ms(const struct loop *l)
 {
     return has_own_clock(l) ? clock_mono_ms(l->clock) : l->now_ms;
+}
+
+void loop_figures(const struct loop *l, struct loop_load_figures *ret)
+{
+    loop_load_read(&l->load, clock_mono_us(l->clock), ret);
 }
 
 uint64_t loop_now_us(const struct loop *l)

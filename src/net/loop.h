@@ -3,7 +3,8 @@
  * watching; this header is all that the rest of the tree sees of it. Nothing may block on a loop
  * thread.
  *
- * Threads: everything here belongs to the loop's own thread, except loop_post() and loop_stop(). */
+ * Threads: everything here belongs to the loop's own thread, except loop_post(), loop_stop() and
+ * loop_figures(). */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
 
@@ -12,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "net/loop_load.h"
 
 struct loop;
 
@@ -40,6 +42,8 @@ const struct clock *loop_clock(const struct loop *l);
 uint64_t loop_now_ms(const struct loop *l);
 /* Fresh, for timings. */
 uint64_t loop_now_us(const struct loop *l);
+/* Any thread: how long its turns are. */
+void loop_figures(const struct loop *l, struct loop_load_figures *ret);
 /* IMF-fixdate of this second, cached. Valid for this turn. */
 const char *loop_http_date(struct loop *l);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Gauges, and totals that others count: read on the scraping thread, which is loop 0's. */
+#include <stdio.h>
+
 #include "proc/gateway_int.h"
 
 static double gauge_connections(void *arg)
@@ -191,6 +193,34 @@ static double total_troubles(void *arg)
     return (double)troubles_count(g->troubles);
 }
 
+#define LOOP_READ(function, value)    \
+    static double function(void *arg) \
+    {                                 \
+        struct loop_load_figures t;   \
+                                      \
+        loop_figures(arg, &t);        \
+        return (double)(value);       \
+    }
+LOOP_READ(total_turns, t.turns)
+LOOP_READ(total_busy, (double)t.busy_us / 1e6)
+LOOP_READ(gauge_longest, (double)t.longest_us / 1e6)
+
+static void add_loop_readings(const struct gateway_core *g, unsigned i)
+{
+    char label[32];
+
+    (void)snprintf(label, sizeof label, "thread=\"%u\"", i);
+    (void)metrics_total(g->metrics, "sallyport_loop_turns_total", label,
+                        "Turns of a thread's loop: looks at what has happened.", total_turns,
+                        g->loops[i].loop);
+    (void)metrics_total(g->metrics, "sallyport_loop_busy_seconds_total", label,
+                        "Time of a thread's loop in its turns, without waiting.", total_busy,
+                        g->loops[i].loop);
+    (void)metrics_gauge(g->metrics, "sallyport_loop_longest_turn_seconds", label,
+                        "The longest turn of the last 10 s, for which everybody else waited.",
+                        gauge_longest, g->loops[i].loop);
+}
+
 struct reading {
     bool total;
     const char *name, *help;
@@ -262,6 +292,8 @@ void gateway_status_metrics(struct gateway_core *g)
     if (g->records_chained)
         (void)metrics_total(m, "sallyport_record_seals_total", "",
                             "Seals of batches of records (records.chain).", total_record_seals, g);
+    for (unsigned i = 0; i < g->n_loops; i++)
+        add_loop_readings(g, i);
     add_readings(g, policy_readings, ARRAY_LEN(policy_readings));
     gateway_files_metrics(g);
     gateway_store_metrics(g);

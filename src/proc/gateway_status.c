@@ -230,9 +230,11 @@ static void status_loops(struct json *j, const struct gateway_core *g)
 {
     json_open(j, "loops", '[');
     for (unsigned i = 0; i < g->n_loops; i++) {
+        struct loop_load_figures t;
         struct icap_server_counts c;
         struct workers_counts w;
 
+        loop_figures(g->loops[i].loop, &t);
         icap_server_count(g->loops[i].icap, &c);
         workers_counts(g->loops[i].workers, &w);
         json_open(j, NULL, '{');
@@ -248,6 +250,10 @@ static void status_loops(struct json *j, const struct gateway_core *g)
         json_u64(j, "workers_killed", w.killed);
         json_u64(j, "files_waiting", w.queued);
         json_u64(j, "files", w.jobs);
+        json_u64(j, "turns", t.turns);
+        json_u64(j, "turns_per_s", t.turns_per_s);
+        json_u64(j, "turn_mean_us", t.mean_us);
+        json_u64(j, "turn_longest_us", t.longest_us);
         json_close(j, '}');
     }
     json_close(j, ']');

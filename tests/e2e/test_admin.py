@@ -124,6 +124,18 @@ class TestMetrics:
             t.join()
         assert sallyport.metrics()[sample] == before + 100
 
+    def test_turns_of_each_loop(self, sallyport):
+        before = sallyport.metrics()
+        for _ in range(20):
+            Way(sallyport, "clear").ask("RESPMOD", "echo", b"x")
+        after = sallyport.metrics()
+        names = [f'{name}{{thread="{i}"}}' for name in ("sallyport_loop_turns_total", "sallyport_loop_busy_seconds_total") for i in (0, 1)]
+        assert all(after[name] > before[name] for name in (names[0], names[2]))  # of the thread that is asked
+        assert sum(after[name] - before[name] for name in names[:2]) >= 20
+        for i in (0, 1):
+            assert 0 <= after[f'sallyport_loop_longest_turn_seconds{{thread="{i}"}}'] < 10
+        assert after['sallyport_loop_longest_turn_seconds{thread="0"}'] > 0
+
     def test_refused_connections(self, sallyport):
         sample = 'sallyport_connections_refused_total{error="plaintext"}'
         before = sallyport.metrics()[sample]

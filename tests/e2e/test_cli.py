@@ -433,7 +433,8 @@ class TestStatus:
                       r"^engines   yara ",
                       r"^tls       server .* CN=server, until \S+Z \(\d days\), serial \w+, reloads 0$",
                       r"^listener  clear +127\.0\.0\.1:\d+ +clear$", r"^listener  tls .* TLS$",
-                      r"^service   inspect +/inspect .* blocked [1-9]", r"^thread    1 ", r"^budget    spool ",
+                      r"^service   inspect +/inspect .* blocked [1-9]", r"^thread    1 .*; turns \d+/s, on average \d+\.\d{3} ms, longest \d+\.\d{3} ms$",
+                      r"^budget    spool ",
                       r"^records   written \d+, lost 0, write errors 0$"):
             assert re.search(words, done.stdout, re.M), (words, done.stdout)
 
@@ -445,6 +446,9 @@ class TestStatus:
         assert {name["name"] for name in status["listeners"]} == {"clear", "tls", "admin", "control"}
         assert {s["name"] for s in status["services"]} == {"echo", "inspect"}
         assert len(status["loops"]) == 2
+        for loop in status["loops"]:
+            assert loop["turns"] > 0
+            assert loop["turn_mean_us"] <= loop["turn_longest_us"]
         assert set(status["budgets"]) == {"memory", "spool", "scans"}
 
     def test_by_configuration(self, sallyport):

@@ -592,6 +592,54 @@ static void test_free_runs_what_is_left(void **state)
     assert_string_equal(order, "ab");
 }
 
+/* ---- figures ---- */
+
+static struct test_clock figures_clock;
+
+static void take_30_ms(struct task *t)
+{
+    (void)t;
+    figures_clock.now_ms += 30;
+}
+
+/* What a turn runs is its length; that nothing happens is none. */
+static void test_figures(void **state)
+{
+    struct task deferred = {.run = take_30_ms}, posted = {.run = take_30_ms};
+    struct loop_load_figures f;
+    struct loop *l;
+    uint64_t turns;
+
+    (void)state;
+    test_clock_init(&figures_clock, 1000000);
+    l = test_loop(&figures_clock.clock);
+    loop_figures(l, &f);
+    assert_int_equal(f.turns + f.busy_us + f.longest_us + f.turns_per_s, 0);
+    (void)loop_turn(l, false);
+    loop_figures(l, &f);
+    assert_true(f.turns > 0);
+    assert_int_equal(f.busy_us, 0);
+    turns = f.turns;
+    loop_defer(l, &deferred);
+    (void)loop_turn(l, false);
+    loop_figures(l, &f);
+    assert_true(f.turns > turns);
+    assert_int_equal(f.busy_us, 30000);
+    assert_int_equal(f.longest_us, 30000);
+    figures_clock.now_ms += 1000;
+    loop_post(l, &posted);
+    (void)loop_turn(l, false);
+    loop_figures(l, &f);
+    assert_int_equal(f.busy_us, 60000);
+    assert_int_equal(f.longest_us, 30000);
+    assert_int_equal(f.mean_us, 60000 / f.turns);
+    figures_clock.now_ms += 20000;
+    loop_figures(l, &f);
+    assert_int_equal(f.busy_us, 60000);
+    assert_int_equal(f.longest_us + f.mean_us + f.turns_per_s, 0);
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_a_watch_in_error),
         cmocka_unit_test(test_what_cannot_be_watched),
         cmocka_unit_test(test_free_runs_what_is_left),
+        cmocka_unit_test(test_figures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
