@@ -1,36 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/reader.h"
-#include "base/utf8.h"
 #include "ipp/ipp_translate_int.h"
-
-#define TEXT_MAX 255u /* RFC 8011 4.1.6.2, 5.1.3 */
-
-/* ---- text ---- */
-
-/* Text is what people sent and engines found: whole characters of it, as many as there is room
- * for, and "?" for what is none and for what a terminal would obey. */
-static void write_clean(struct writer *w, struct span text)
-{
-    while (text.n) {
-        size_t n = utf8_len(text);
-        bool is_text = n > 1 || (n == 1 && text.p[0] >= ' ' && text.p[0] != 0x7f);
-        struct span next = is_text ? span_sub(text, 0, n) : SPAN("?");
-
-        if (next.n > w->cap - w->n)
-            return;
-        write_span(w, next);
-        text = span_sub(text, n ? n : 1, SIZE_MAX);
-    }
-}
-
-static void write_text_value(struct ipp_writer *w, uint8_t tag, struct span name, struct span text)
-{
-    char room[TEXT_MAX];
-    struct writer clean = writer_of(room, sizeof room);
-
-    write_clean(&clean, text);
-    ipp_write_string(w, tag, name, writer_span(&clean));
-}
 
 /* ---- any answer ---- */
 
@@ -45,7 +15,7 @@ static void begin(struct ipp_writer *w, const struct ipp_own_answer *a, struct b
     ipp_write_string(w, IPP_VALUE_CHARSET, SPAN("attributes-charset"), SPAN("utf-8"));
     ipp_write_string(w, IPP_VALUE_LANGUAGE, SPAN("attributes-natural-language"), SPAN("en"));
     if (a->message.n)
-        write_text_value(w, IPP_VALUE_TEXT, SPAN("status-message"), a->message);
+        ipp_write_clean(w, IPP_VALUE_TEXT, SPAN("status-message"), a->message);
 }
 
 /* RFC 8011 4.1.7: what is not known comes back by its name. */
@@ -136,19 +106,19 @@ static void reasons(struct ipp_writer *w, struct span name, const struct own_job
 static void message(struct ipp_writer *w, struct span name, const struct own_job *o)
 {
     if (o->job->why[0])
-        write_text_value(w, IPP_VALUE_TEXT, name, span_of(o->job->why));
+        ipp_write_clean(w, IPP_VALUE_TEXT, name, span_of(o->job->why));
 }
 
 static void job_name(struct ipp_writer *w, struct span name, const struct own_job *o)
 {
-    write_text_value(w, IPP_VALUE_NAME, name,
-                     o->job->name[0] ? span_of(o->job->name) : SPAN("Untitled"));
+    ipp_write_clean(w, IPP_VALUE_NAME, name,
+                    o->job->name[0] ? span_of(o->job->name) : SPAN("Untitled"));
 }
 
 static void user_name(struct ipp_writer *w, struct span name, const struct own_job *o)
 {
-    write_text_value(w, IPP_VALUE_NAME, name,
-                     o->job->user[0] ? span_of(o->job->user) : SPAN("anonymous"));
+    ipp_write_clean(w, IPP_VALUE_NAME, name,
+                    o->job->user[0] ? span_of(o->job->user) : SPAN("anonymous"));
 }
 
 static int32_t clamp(uint64_t v)

@@ -104,7 +104,7 @@ static void uuid(struct answer *a, struct ipp_writer *w)
 
 static void state_message(struct answer *a, struct ipp_writer *w)
 {
-    ipp_write_string(w, IPP_VALUE_TEXT, SPAN("printer-state-message"), a->set->state_message);
+    ipp_write_clean(w, IPP_VALUE_TEXT, SPAN("printer-state-message"), a->set->state_message);
 }
 
 /* ---- values ---- */

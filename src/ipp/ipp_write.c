@@ -2,7 +2,10 @@
 #include "ipp/ipp_write.h"
 
 #include "base/reader.h"
+#include "base/utf8.h"
 #include "ipp/ipp_scan.h"
+
+#define CLEAN_MAX 255u /* RFC 8011 4.1.6.2, 5.1.3 */
 
 static void fail(struct ipp_writer *w, enum err e)
 {
@@ -148,6 +151,38 @@ void ipp_write_string(struct ipp_writer *w, uint8_t tag, struct span name, struc
     if (!ipp_tag_is_string(tag))
         fail(w, ERR_BUG);
     ipp_write_value(w, tag, name, text);
+}
+
+/* C1 controls are characters of two octets. */
+static bool is_control(struct span c)
+{
+    unsigned char first = (unsigned char)c.p[0];
+
+    return first < ' ' || first == 0x7f || (first == 0xc2 && (unsigned char)c.p[1] < 0xa0);
+}
+
+static void write_whole(struct writer *w, struct span text)
+{
+    while (text.n) {
+        size_t n = utf8_len(text);
+        struct span next = span_sub(text, 0, n);
+
+        if (n == 0 || is_control(next))
+            next = SPAN("?");
+        if (next.n > w->cap - w->n)
+            return;
+        write_span(w, next);
+        text = span_sub(text, n ? n : 1, SIZE_MAX);
+    }
+}
+
+void ipp_write_clean(struct ipp_writer *w, uint8_t tag, struct span name, struct span text)
+{
+    char room[CLEAN_MAX];
+    struct writer clean = writer_of(room, sizeof room);
+
+    write_whole(&clean, text);
+    ipp_write_string(w, tag, name, writer_span(&clean));
 }
 
 void ipp_write_language(struct ipp_writer *w, uint8_t tag, struct span name, struct span language,

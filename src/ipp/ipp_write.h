@@ -38,6 +38,9 @@ void ipp_write_value(struct ipp_writer *w, uint8_t tag, struct span name, struct
 /* text, name, keyword, uri, uriScheme, charset, naturalLanguage, mimeMediaType: as
  * ipp_write_value(), other tags are ERR_BUG. */
 void ipp_write_string(struct ipp_writer *w, uint8_t tag, struct span name, struct span text);
+/* The same for what people sent and engines found: whole characters of it, at most 255 octets, and
+ * "?" for what is none and for what a terminal would obey. */
+void ipp_write_clean(struct ipp_writer *w, uint8_t tag, struct span name, struct span text);
 /* IPP_VALUE_TEXT_LANGUAGE or IPP_VALUE_NAME_LANGUAGE (RFC 8010 3.9). */
 void ipp_write_language(struct ipp_writer *w, uint8_t tag, struct span name, struct span language,
                         struct span text);

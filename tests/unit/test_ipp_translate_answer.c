@@ -363,6 +363,11 @@ static void state_is_told(void **state)
     t.state_message = SPAN("infected");
     translate_answer("another one", "@4 Printer-State-Message=tidle +tx x=i1",
                      "@4 printer-state-message=tinfected x=i1", &t);
+    t.state_message = SPAN("a\x1b[2Jb\xc2\x9b"
+                           "c\xc3");
+    translate_answer("nothing for a terminal", "@4 printer-state-message=tidle",
+                     "@4 printer-state-message=ta?[2Jb?c?", &t);
+    t.state_message = SPAN("infected");
     translate_answer("for none", "@4 printer-state-message=?", "@4 printer-state-message=tinfected",
                      &t);
     translate_answer("not there", "@4 x=i1", "@4 x=i1", &t);
