@@ -41,3 +41,12 @@ bool utf8_is_valid(struct span s)
     }
     return true;
 }
+
+struct span utf8_whole(struct span s, size_t max)
+{
+    size_t n = 0, len;
+
+    while ((len = utf8_len(span_sub(s, n, SIZE_MAX))) != 0 && n + len <= max)
+        n += len;
+    return span_sub(s, 0, n);
+}

@@ -8,5 +8,8 @@
 /* Bytes of the well-formed character at the start of |s|, or 0 (also at the end of |s|). */
 size_t utf8_len(struct span s);
 bool utf8_is_valid(struct span s);
+/* The beginning of |s|, at most |max| bytes: whole characters up to the first that is none, or does
+ * not fit. */
+struct span utf8_whole(struct span s, size_t max);
 
 #endif

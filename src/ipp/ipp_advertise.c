@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipp/ipp_advertise.h"
 
+#include "base/utf8.h"
 #include "ipp/ipp_translate_int.h"
 
 #define LINE_MAX 255u /* RFC 6763 6.1 */
 
 const char *const ipp_advertise_attributes[] = {
-    "printer-make-and-model", "printer-location",  "document-format-supported",
-    "urf-supported",          "color-supported",   "sides-supported",
-    "printer-kind",           "printer-more-info",
+    "printer-make-and-model", "printer-location", "document-format-supported",
+    "urf-supported",          "color-supported",  "sides-supported",
+    "printer-kind",           "media-supported",  "mopria-certified",
 };
 const size_t ipp_advertise_n_attributes = ARRAY_LEN(ipp_advertise_attributes);
 
@@ -54,13 +55,9 @@ static bool has_keyword(const struct ipp_attribute *a, struct span prefix)
 /* Control characters would end a line here, or in whatever reads it. */
 static void add_line(struct buf *out, const char *key, struct span value)
 {
-    size_t room = LINE_MAX - span_of(key).n - 1;
-
+    value = utf8_whole(value, LINE_MAX - span_of(key).n - 1);
     if (value.n == 0 || out->err)
         return;
-    value = span_sub(value, 0, room);
-    while (value.n == room && room > 0 && ((unsigned char)value.p[value.n - 1] & 0x80))
-        value.n--; /* no half of a character */
     buf_fmt(out, "%s=", key);
     for (size_t i = 0; i < value.n; i++)
         buf_char(out, (unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f ? ' ' : value.p[i]);
@@ -103,6 +100,77 @@ static void add_bool(const struct ipp_advertisement *a, struct buf *out, const c
         add_line(out, key, is ? SPAN("T") : SPAN("F"));
 }
 
+/* ---- paper ---- */
+
+/* "8.5" of units of |unit| hundredths of a millimetre each; false: no such number. */
+static bool read_length(struct span text, uint64_t unit, uint64_t *ret)
+{
+    struct span whole = span_cut(&text, '.');
+    uint64_t n = 0, part = 0, scale = 1;
+
+    if (span_u64(whole, 100000, &n) != OK)
+        return false;
+    for (size_t i = 0; i < text.n && i < 6; i++)
+        scale *= 10;
+    if (text.n && span_u64(span_sub(text, 0, 6), scale - 1, &part) != OK)
+        return false;
+    *ret = n * unit + part * unit / scale;
+    return true;
+}
+
+struct paper {
+    uint64_t width, length; /* hundredths of a millimetre; the shorter side first */
+};
+
+/* PWG 5101.1: "iso_a4_210x297mm", "na_letter_8.5x11in", also for what is custom. */
+static bool read_paper(struct span name, struct paper *ret)
+{
+    uint64_t unit = span_ends(name, SPAN("mm")) ? 100 : span_ends(name, SPAN("in")) ? 2540 : 0;
+    struct span sides = SPAN_NONE;
+    uint64_t x, y;
+
+    if (!unit)
+        return false;
+    for (struct span rest = span_sub(name, 0, name.n - 2); rest.n;)
+        sides = span_cut(&rest, '_');
+    struct span first = span_cut(&sides, 'x');
+
+    if (!read_length(first, unit, &x) || !read_length(sides, unit, &y))
+        return false;
+    *ret = x < y ? (struct paper){x, y} : (struct paper){y, x};
+    return true;
+}
+
+/* Bonjour Printing 9.2.17 has five words for the largest paper. */
+static struct span paper_max(const struct ipp_attribute *media)
+{
+    static const struct {
+        struct paper at_least;
+        const char *word;
+    } words[] = {
+        {{0, 0},         "<legal-A4" },
+        {{21000, 29700}, "legal-A4"  },
+        {{27940, 42000}, "tabloid-A3"},
+        {{42000, 55880}, "isoC-A2"   },
+        {{43181, 59401}, ">isoC-A2"  },
+    };
+    size_t most = 0;
+    bool any = false;
+    struct ipp_value v;
+    struct span name;
+    struct paper p;
+
+    for (struct span rest = media->values; ipp_value_next(&rest, &v);) {
+        if (!ipp_value_text(&v, &name) || !read_paper(name, &p))
+            continue;
+        any = true;
+        for (size_t i = most + 1; i < ARRAY_LEN(words); i++)
+            if (p.width >= words[i].at_least.width && p.length >= words[i].at_least.length)
+                most = i;
+    }
+    return any ? span_of(words[most].word) : SPAN_NONE;
+}
+
 /* ---- how one comes in ---- */
 
 void ipp_advertise_ports(const struct ipp_advertisement *a, unsigned *ret_port,
@@ -137,6 +205,19 @@ static struct span name_of(const struct ipp_advertisement *a)
     return name.n ? name : span_of(a->printer->set->name);
 }
 
+/* In parentheses, as in the PPD files for which the key was made. */
+static void add_product(struct buf *out, struct span name)
+{
+    struct buf product;
+
+    buf_init(&product, 0);
+    buf_char(&product, '(');
+    buf_add(&product, utf8_whole(name, LINE_MAX - (sizeof "product=()" - 1)));
+    buf_char(&product, ')');
+    add_line(out, "product", buf_span(&product));
+    buf_done(&product);
+}
+
 void ipp_advertise_txt(const struct ipp_advertisement *a, struct buf *out)
 {
     const struct ipp_printer_settings *set = a->printer->set;
@@ -146,6 +227,7 @@ void ipp_advertise_txt(const struct ipp_advertisement *a, struct buf *out)
     add_line(out, "qtotal", SPAN("1"));
     add_line(out, "rp", span_sub(span_of(set->path), 1, SIZE_MAX));
     add_line(out, "ty", name_of(a));
+    add_product(out, name_of(a));
     add_line(out, "note", text_of(a, "printer-location"));
     add_line(out, "priority", SPAN("0"));
     if (find(a, "document-format-supported", &found))
@@ -157,6 +239,9 @@ void ipp_advertise_txt(const struct ipp_advertisement *a, struct buf *out)
         add_line(out, "Duplex", has_keyword(&found, SPAN("two-sided")) ? SPAN("T") : SPAN("F"));
     if (find(a, "printer-kind", &found))
         add_list(out, "kind", &found, NULL);
+    if (find(a, "media-supported", &found))
+        add_line(out, "PaperMax", paper_max(&found));
+    add_line(out, "mopria-certified", text_of(a, "mopria-certified"));
     if (span_starts(span_of(a->printer->uuid), SPAN("urn:uuid:")))
         add_line(out, "UUID", span_sub(span_of(a->printer->uuid), 9, SIZE_MAX));
     add_line(out, "air", air_of(a));

@@ -8,26 +8,10 @@
 
 /* ---- writing ---- */
 
-/* At most so many octets, and no half character. */
-static struct span cut(struct span text, size_t max)
-{
-    size_t n = 0;
-
-    if (text.n <= max)
-        return text;
-    for (;;) {
-        size_t len = utf8_len(span_sub(text, n, SIZE_MAX));
-
-        if (len == 0 || n + len > max)
-            return span_sub(text, 0, n);
-        n += len;
-    }
-}
-
 static void put_text(struct ipp_writer *w, uint8_t tag, const char *name, const char *text)
 {
     if (text)
-        ipp_write_string(w, tag, span_of(name), cut(span_of(text), NAME_OCTETS_MAX));
+        ipp_write_string(w, tag, span_of(name), utf8_whole(span_of(text), NAME_OCTETS_MAX));
 }
 
 static void write_target(struct ipp_writer *w, const struct ipp_client_message *m,

@@ -14,6 +14,8 @@ TELLS = [("printer-make-and-model", ipp.TEXT, "Fake 9000"), ("printer-location",
          ("document-format-supported", ipp.MIME, *FORMATS), ("color-supported", ipp.BOOLEAN, True),
          ("sides-supported", ipp.KEYWORD, "one-sided", "two-sided-long-edge"),
          ("urf-supported", ipp.KEYWORD, "V1.4", "W8"), ("printer-kind", ipp.KEYWORD, "document", "photo"),
+         ("media-supported", ipp.KEYWORD, "na_letter_8.5x11in", "iso_a3_297x420mm", "iso_a6_105x148mm"),
+         ("mopria-certified", ipp.TEXT, "1.3"),
          ("printer-uuid", ipp.URI, f"urn:uuid:{UUID}"), ("printer-type", ipp.ENUM, 4),
          ("device-uri", ipp.URI, "socket://10.1.2.3/"), ("printer-more-info", ipp.URI, "http://10.1.2.3/")]
 # Rows of the printer; does it need TLS; what one is asked for.
@@ -121,6 +123,7 @@ class TestAnnounced:
         formats = FORMATS[1:3] if name == "picky" else FORMATS[1:]
         assert (txt["ty"], txt["note"], txt["pdl"]) == ("Fake 9000", "Cellar  air=none", ",".join(formats))
         assert (txt["Color"], txt["Duplex"], txt["URF"], txt["kind"]) == ("T", "T", "V1.4,W8", "document,photo")
+        assert (txt["product"], txt["PaperMax"], txt["mopria-certified"]) == ("(Fake 9000)", "tabloid-A3", "1.3")
         assert txt["UUID"] != UUID
         assert not {"printer-type", "printer-state", "adminurl"} & set(txt)
         said = " ".join(txt.values())

@@ -126,9 +126,12 @@ class TestScheduler:
             assert client.job_state(front.sent[queue]) == ENDING[status]
         after = client.print_job(f"after {queue}".encode(), "application/octet-stream").message.get("job-id")
         wait.until(lambda: client.job_state(after) == ipp.COMPLETED, f"the next job of {queue}", 60)
-        told = [r["print"]["status"] for r in gateway.print_records()
-                if r["print"].get("printer") == queue and r.get("action") == "block"]
-        assert told == [NAMES[status]]
+
+        def told():
+            return [r["print"]["status"] for r in gateway.print_records()
+                    if r["print"].get("printer") == queue and r.get("action") == "block"]
+        wait.until(told, f"the record of the refusal at {queue}")
+        assert told() == [NAMES[status]]
 
 
 CHECK = """\

@@ -111,9 +111,40 @@ static void test_texts(void **state)
     assert_false(utf8_is_valid(SPAN("cut \xe2\x82")));
 }
 
+static void test_whole(void **state)
+{
+    static const struct {
+        struct span text;
+        size_t max, n;
+    } cases[] = {
+        {SPAN(""),                         5,        0},
+        {SPAN("abc"),                      0,        0},
+        {SPAN("abc"),                      2,        2},
+        {SPAN("abc"),                      3,        3},
+        {SPAN("abc"),                      SIZE_MAX, 3},
+        {SPAN("a\xc3\xbc"
+              "b"),
+         2,                                          1},
+        {SPAN("a\xc3\xbc"
+              "b"),
+         3,                                          3},
+        {SPAN("\xe2\x82\xac\xe2\x82\xac"), 5,        3},
+        {SPAN("\xe2\x82\xac\xe2\x82\xac"), 6,        6},
+        {SPAN("a\xff"
+              "b"),
+         3,                                          1}, /* what is none ends it */
+        {SPAN("a\xe2\x82"),                3,        1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(utf8_whole(cases[i].text, cases[i].max).n, cases[i].n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole),
         cmocka_unit_test(test_len),
         cmocka_unit_test(test_every_code_point),
         cmocka_unit_test(test_no_other_three_bytes),
