@@ -191,6 +191,15 @@ static void on_server_open(void *arg, unsigned events)
     block_unref(b);
 }
 
+/* Reads on; has |raw| its ticket and, if one is to come, the answer? */
+static bool has_all(SSL *raw, bool answer)
+{
+    char got[16];
+    int n = SSL_read(raw, got, sizeof got);
+
+    return answer ? n == 6 : SSL_SESSION_is_resumable(SSL_get0_session(raw)) == 1;
+}
+
 /* The client's request comes with the end of its handshake. Returns the segments that it gets from
  * then on until it has its ticket and, if there is one, the answer. */
 static uint32_t segments_behind_handshake(bool answers)
@@ -198,7 +207,6 @@ static uint32_t segments_behind_handshake(bool answers)
     struct tls_context *tls = ticket_server();
     struct early e = {.answers = answers};
     int fds[2];
-    char got[16];
     SSL *raw = tls_context_open(client_tls, "localhost");
 
     e.ends.l = test_loop(&clock_system);
@@ -219,9 +227,7 @@ static uint32_t segments_behind_handshake(bool answers)
 
     assert_int_equal(setsockopt(fds[0], IPPROTO_TCP, TCP_CORK, &(int){0}, sizeof(int)), 0);
     TURN_UNTIL(e.ends.l, e.open);
-    while (answers
-               ? SSL_read(raw, got, sizeof got) != 6
-               : (SSL_read(raw, got, sizeof got), !SSL_SESSION_is_resumable(SSL_get0_session(raw))))
+    while (!has_all(raw, answers))
         (void)loop_turn(e.ends.l, false);
     assert_int_equal(SSL_SESSION_is_resumable(SSL_get0_session(raw)), 1);
     uint32_t all = segments_in(&client) - before;
