@@ -146,21 +146,6 @@ static void test_one_segment(void **state)
     assert_int_equal(segments_of_end(true, true, stream_write), 2);
 }
 
-/* A server whose tickets go out by themselves. */
-static struct tls_context *ticket_server(void)
-{
-    struct tls_settings set = {.role = TLS_SERVER};
-    struct tls_context *c = NULL;
-    struct buf why;
-
-    set.certificate = span_of(leaf.cert_pem);
-    set.key = span_of(leaf.key_pem);
-    buf_init(&why, 0);
-    assert_int_equal(tls_context_new(&set, &c, &why), OK);
-    buf_done(&why);
-    return c;
-}
-
 struct early {
     struct ends ends;
     bool answers; /* in the turn in which it hears that the handshake is over */
@@ -204,7 +189,7 @@ static bool has_all(SSL *raw, bool answer)
  * then on until it has its ticket and, if there is one, the answer. */
 static uint32_t segments_behind_handshake(bool answers)
 {
-    struct tls_context *tls = ticket_server();
+    struct tls_context *tls = test_tls_server(&leaf, NULL, false); /* sends tickets by itself */
     struct early e = {.answers = answers};
     int fds[2];
     SSL *raw = tls_context_open(client_tls, "localhost");
