@@ -257,6 +257,11 @@ bool stream_has_pending(const struct stream *s)
     return s->state == STREAM_TLS && !s->starved && SSL_has_pending(s->ssl) == 1;
 }
 
+bool stream_tls_holds(const struct stream *s)
+{
+    return s->ssl && SSL_has_pending(s->ssl) == 1;
+}
+
 /* One record at a time is all that OpenSSL hands out: go on while it holds more, so that the block
  * is filled and no read(2) is made for nothing. */
 enum err stream_tls_read(struct stream *s, uint8_t *dst, uint32_t max, uint32_t *ret_n)
@@ -277,9 +282,12 @@ enum err stream_tls_read(struct stream *s, uint8_t *dst, uint32_t max, uint32_t 
     s->starved = e == ERR_AGAIN;
     if (e && e != ERR_AGAIN)
         s->in_err = e;
-    /* An answer to a key update. */
-    if (UNLIKELY(s->out.len > 0) && !s->held && stream_tls_flush(s) == ERR_AGAIN)
-        stream_update(s);
+    /* An answer to a key update, or what found no room until now. */
+    if (UNLIKELY(s->out.len > 0) && !s->held) {
+        if (stream_tls_flush(s) == ERR_AGAIN)
+            stream_update(s);
+        stream_shut_if_due(s);
+    }
     if (n == 0)
         return e;
     *ret_n = n;

@@ -279,12 +279,61 @@ static void test_more_than_fits(void **state)
     ends_close(&e);
 }
 
+/* What was in the way of the end goes out when somebody reads: the end is right behind it. */
+static void test_end_behind_a_read(void **state)
+{
+    struct ends e;
+    struct chain c;
+    struct block *full = block_new(), *b = block_new();
+    enum err in = OK;
+    uint64_t n, sent = 0, got = 0;
+    uint32_t piece;
+
+    (void)state;
+    ends_open(&e, true);
+    memset(full->data, 'x', BLOCK_SIZE);
+    full->used = BLOCK_SIZE;
+    while (!stream_has_unsent(e.server)) {
+        chain_init(&c, 0);
+        assert_int_equal(chain_append_slice(&c, (struct slice){full, 0, BLOCK_SIZE}), OK);
+        (void)!stream_write(e.server, &c, &n);
+        sent += n;
+        chain_done(&c);
+    }
+    stream_shutdown(e.server);
+    assert_false(e.server->shut);
+    /* No loop turns: nothing but these reads moves a byte. */
+    for (unsigned i = 0; i < 100 && !e.server->shut; i++) {
+        stream_ask_again(e.client);
+        do {
+            b->used = 0;
+            in = stream_read(e.client, b, BLOCK_SIZE, &piece);
+            got += in == OK ? piece : 0;
+        } while (in == OK);
+        full->used = 0;
+        assert_int_equal(stream_read(e.server, full, BLOCK_SIZE, &piece), ERR_AGAIN);
+    }
+    assert_false(stream_has_unsent(e.server));
+    assert_true(e.server->shut);
+    while (in != ERR_EOF) {
+        stream_ask_again(e.client);
+        b->used = 0;
+        in = stream_read(e.client, b, BLOCK_SIZE, &piece);
+        got += in == OK ? piece : 0;
+    }
+    assert_int_equal(got, sent);
+    block_unref(full);
+    block_unref(b);
+    ends_close(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_segment),
         cmocka_unit_test(test_ticket_and_answer),
         cmocka_unit_test(test_more_than_fits),
+        cmocka_unit_test(test_end_behind_a_read),
     };
 
     return cmocka_run_group_tests(tests, make_certs, drop_certs);
