@@ -129,6 +129,8 @@ unsigned http_client_wants(const struct http_client_engine *e); /* HTTP_WANT_* *
 /* The driver stops reading on purpose, or reads again; deadlines of the answer stand still (not
  * exchange_ms). Only while an exchange is open, and ends with it. */
 void http_client_pause(struct http_client_engine *e, bool paused);
+/* So many bytes of the answer must come before it is whole; 0: nobody knows. */
+uint64_t http_client_expects(const struct http_client_engine *e);
 uint64_t http_client_deadline(const struct http_client_engine *e);
 void http_client_tick(struct http_client_engine *e, uint64_t now_ms);
 /* Drop everything: HTTP_WANT_CLOSE at once. */

@@ -71,6 +71,11 @@ static uint64_t rest_deadline(const struct http_client_engine *e)
     return http_client_is_idle(e) && !e->resting ? deadline_after(e->t_idle, REST_MS) : UINT64_MAX;
 }
 
+uint64_t http_client_expects(const struct http_client_engine *e)
+{
+    return e->cr == CR_LENGTH ? e->left : 0;
+}
+
 uint64_t http_client_deadline(const struct http_client_engine *e)
 {
     uint64_t open = deadline_earlier(read_deadline(e), exchange_deadline(e));

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/deadline.h"
 #include "observe/record_upstream.h"
 
 #define ROUNDS_MAX  16u
 #define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
 #define SEGMENT_MAX (1u << 20)
+#define EXPECT_MS   200u   /* until what has come of an answer is looked at */
 #define SILENT_MS   60000u /* longer than whoever was kept waiting takes to ask again */
 
 /* ---- the end ---- */
@@ -61,8 +63,10 @@ static void let_go(struct ipp_errand *e, bool reusable)
     e->ticket = NULL;
     if (e->stream && e->answer.sent)
         ipp_errand_note(e, NULL);
-    if (e->stream)
+    if (e->stream) {
+        stream_expect(e->stream, 0);
         upstream_put(e->backend->pool, e->stream, reusable && e->leftover.len == 0);
+    }
     e->stream = NULL;
     http_client_engine_free(e->engine);
     e->engine = NULL;
@@ -302,6 +306,21 @@ static void begin_greeted(struct ipp_errand *e)
         ipp_errand_end(e, ERR_NOMEM, "no memory for a request to the printer");
 }
 
+/* Answers are read whole before anything is done with them. cupsd writes one of 9 KB in six pieces,
+ * each of which would wake us; but it shall be seen that a slow printer sends some. */
+static void expect_rest(struct ipp_errand *e)
+{
+    struct loop *l = e->backend->set.loop;
+    uint64_t left = http_client_expects(e->engine);
+    uint64_t rest = left > e->leftover.len ? left - e->leftover.len : 0;
+    uint64_t at = http_client_deadline(e->engine);
+
+    stream_expect(e->stream, rest);
+    if (rest)
+        at = deadline_earlier(at, loop_now_ms(l) + EXPECT_MS);
+    timer_set(l, &e->timer, at);
+}
+
 static void pump(struct ipp_errand *e)
 {
     struct loop *l = e->backend->set.loop;
@@ -326,7 +345,7 @@ static void pump(struct ipp_errand *e)
                                                      stream_has_unsent(e->stream)
                                                  ? STREAM_WRITABLE
                                                  : 0u));
-    timer_set(l, &e->timer, http_client_deadline(e->engine));
+    expect_rest(e);
     if (moved || stream_has_pending(e->stream))
         queue(e);
 }
@@ -349,7 +368,11 @@ static void on_stream(void *arg, unsigned events)
 
 static void on_timer(struct timer *t)
 {
-    queue(CONTAINER_OF(t, struct ipp_errand, timer));
+    struct ipp_errand *e = CONTAINER_OF(t, struct ipp_errand, timer);
+
+    if (e->stream)
+        stream_ask_again(e->stream);
+    queue(e);
 }
 
 /* One for which there was no connection says nothing of the printer. */

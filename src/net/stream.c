@@ -18,7 +18,9 @@
 
 #define IOV_MAX_HERE  64u
 #define WRITE_MAX     (1u << 20) /* bytes of one sendmsg(2) */
-#define LINGER_ROUNDS 16u        /* reads per turn of a lingering stream */
+#define EXPECT_MIN    2048u      /* bytes: fewer come together anyway */
+#define EXPECT_MAX    (64u << 10)
+#define LINGER_ROUNDS 16u /* reads per turn of a lingering stream */
 
 uint8_t *stream_scratch(void)
 {
@@ -613,6 +615,18 @@ void stream_arm(struct stream *s, unsigned events)
 {
     s->armed = events;
     stream_update(s);
+}
+
+/* Each waking costs as much as reading 10 KiB. */
+void stream_expect(struct stream *s, uint64_t n)
+{
+    bool known = s->state == STREAM_CLEAR || !stream_tls_holds(s); /* else part of it is here */
+    int low = n < EXPECT_MIN || !known ? 0 : n < EXPECT_MAX ? (int)n : (int)EXPECT_MAX;
+    const int value = low ? low : 1;
+
+    if (low != s->low_water &&
+        setsockopt(s->fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0)
+        s->low_water = low;
 }
 
 /* Questions. */

@@ -39,6 +39,7 @@ struct stream {
     /* Encrypted bytes that are not with the kernel yet. The BIO takes whatever OpenSSL writes, so
      * that OpenSSL never wants to write: reading and writing cannot cross. */
     struct chain out;
+    int low_water;            /* SO_RCVLOWAT; 0: as it was made */
     bool held;                /* |out| is a ticket that waits for the driver's turn */
     bool direct;              /* the record being written is the only one: no need to collect */
     bool starved;             /* OpenSSL holds at most a part of a record */
@@ -103,6 +104,8 @@ enum err stream_tls_read(struct stream *s, uint8_t *dst, uint32_t max, uint32_t 
 enum err stream_tls_write(struct stream *s, struct chain *c, uint64_t *ret_n);
 /* Sends |out|. OK, ERR_AGAIN, or why the output half is dead. */
 enum err stream_tls_flush(struct stream *s);
+/* Does OpenSSL have bytes that were read, be it part of a record? */
+bool stream_tls_holds(const struct stream *s);
 void stream_tls_handshake(struct stream *s);
 void stream_tls_close_notify(struct stream *s);
 void stream_tls_free(struct stream *s);

@@ -5,6 +5,9 @@
 
 #include "test_ipp_client_world.h"
 
+#include "ipp/ipp_backend_int.h"
+#include "net/stream_int.h"
+
 #define REQUEST_ID 77u
 #define TIMEOUT_MS 5000u
 #define DOCUMENT   "%PDF-1.7 or so"
@@ -267,6 +270,94 @@ static void test_cut_anywhere(void **state)
     buf_done(&all);
 }
 
+static void answer_once(struct fixture *f)
+{
+    hear_all(f, "");
+    say_answer(f, FINE, GOOD);
+    finish_as(f, OK, "");
+}
+
+/* Long enough for the rest to be waited for in one piece. */
+static void make_long_answer(struct buf *b)
+{
+    char text[1000];
+    struct buf body;
+
+    memset(text, 'x', sizeof text);
+    buf_init(&body, 0);
+    add_answer(&body, IPP_SUCCESSFUL_OK, REQUEST_ID);
+    body.n--; /* its end: a group follows */
+    buf_char(&body, IPP_GROUP_PRINTER);
+    for (unsigned i = 0; i < 9; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "text-%u", i);
+        ipp_record_add(&body, IPP_VALUE_TEXT, span_of(name), (struct span){text, sizeof text});
+    }
+    buf_char(&body, IPP_GROUP_END);
+    buf_fmt(b, FINE "Content-Length: %zu\r\n\r\n", body.n);
+    buf_add(b, buf_span(&body));
+    buf_done(&body);
+}
+
+/* A few bytes now and then: none of the pauses is as long as the limit, all together are. What
+ * comes is seen in time, and of those who then stop, too, and the next answer, a short one, does
+ * not wait. */
+static void test_slow_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct buf all;
+
+    use_backend(f, "", NULL, 1);
+    buf_init(&all, 0);
+    make_long_answer(&all);
+    ask_printer(f);
+    accept_one(f);
+    hear_all(f, "");
+    for (size_t at = 0; at < all.n; at += 500) {
+        assert_int_equal(told.n, 0);
+        say_span(f, span_sub(buf_span(&all), at, 500));
+        pass(f, TIMEOUT_MS / 4);
+    }
+    finish_as(f, OK, "");
+    ask_printer(f);
+    answer_once(f);
+    ask_printer(f);
+    hear_all(f, "");
+    say_span(f, span_sub(buf_span(&all), 0, 5000));
+    pass(f, TIMEOUT_MS - 1);
+    assert_int_equal(told.n, 0);
+    pass(f, 2 * 200); /* in which it is seen what has come, and then that nothing comes */
+    finish_as(f, ERR_TIMEOUT, "does not answer");
+    assert_int_equal(f->n_accepted, 1);
+    buf_done(&all);
+}
+
+/* Behind a long answer, too, it is seen at once that a connection that waits is no good any more.
+ */
+static void test_long_answer_and_more(void **state)
+{
+    struct fixture *f = *state;
+    struct buf all;
+
+    use_backend(f, "", NULL, 1);
+    buf_init(&all, 0);
+    make_long_answer(&all);
+    ask_printer(f);
+    accept_one(f);
+    hear_all(f, "");
+    say_span(f, span_sub(buf_span(&all), 0, 3000));
+    settle(f);
+    assert_int_equal(errand->stream->low_water, all.n - 3000); /* the rest wakes us once */
+    say_span(f, span_sub(buf_span(&all), 3000, SIZE_MAX));
+    finish_as(f, OK, "");
+    settle(f);
+    assert_false(f->eof);
+    say_span(f, SPAN("x"));
+    UNTIL(f, f->eof);
+    buf_done(&all);
+}
+
 /* What does not come whole is no answer, and is not asked for again. */
 static void test_ends_anywhere(void **state)
 {
@@ -292,13 +383,6 @@ static void test_ends_anywhere(void **state)
 }
 
 /* ---- connections ---- */
-
-static void answer_once(struct fixture *f)
-{
-    hear_all(f, "");
-    say_answer(f, FINE, GOOD);
-    finish_as(f, OK, "");
-}
 
 static void test_kept(void **state)
 {
@@ -696,6 +780,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_answers),
         TEST(test_cut_anywhere),
+        TEST(test_slow_answer),
+        TEST(test_long_answer_and_more),
         TEST(test_ends_anywhere),
         TEST(test_kept),
         TEST(test_again),
