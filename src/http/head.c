@@ -227,21 +227,24 @@ static inline const char *strict_field(const char *p, const char *end, struct fi
     return stop + 2;
 }
 
+bool field_line_next(struct span *lines, struct field *ret)
+{
+    const char *next =
+        span_ends(*lines, SPAN("\r\n")) ? strict_field(lines->p, lines->p + lines->n, ret) : NULL;
+
+    if (!next)
+        return false;
+    *lines = span_sub(*lines, (size_t)(next - lines->p), SIZE_MAX);
+    return true;
+}
+
 bool field_lines_are_valid(struct span lines)
 {
-    const char *p = lines.p, *end;
+    struct field ignored;
 
-    if (lines.n == 0) /* perhaps nowhere */
-        return true;
-    if (!span_ends(lines, SPAN("\r\n")))
-        return false;
-    end = p + lines.n;
-    while (p && p < end) {
-        struct field ignored;
-
-        p = strict_field(p, end, &ignored);
-    }
-    return p == end;
+    while (lines.n && field_line_next(&lines, &ignored))
+        ;
+    return lines.n == 0;
 }
 
 /* Nearly every head: strict field-lines to the end, and not too many of them. False: one that has
@@ -505,6 +508,20 @@ enum err head_content_length(const struct head *h, uint64_t *ret)
     return OK;
 }
 
+/* A list is what a proxy makes of two fields; of user information, a path or a blank some readers
+ * take one side and some the other. */
+static bool names_one_host(struct span value)
+{
+    static const bool bad[256] = {
+        [0 ... ' '] = 1, [','] = 1, ['@'] = 1, ['/'] = 1, ['\\'] = 1, ['?'] = 1, ['#'] = 1,
+    };
+
+    for (size_t i = 0; i < value.n; i++)
+        if (bad[(unsigned char)value.p[i]])
+            return false;
+    return true;
+}
+
 const char *head_host_conflict(const struct head *h)
 {
     const struct span name = SPAN("Host");
@@ -514,15 +531,7 @@ const char *head_host_conflict(const struct head *h)
         return NULL;
     if (head_find(h, name, first + 1) < h->n_fields)
         return "repeated Host";
-    /* A list is what a proxy makes of two fields; of user information, a path or a blank some
-     * readers take one side and some the other. */
-    for (size_t i = 0; i < h->fields[first].value.n; i++) {
-        char c = h->fields[first].value.p[i];
-
-        if ((unsigned char)c <= 0x20 || strchr(",@/\\?#", c))
-            return "malformed Host";
-    }
-    return NULL;
+    return names_one_host(h->fields[first].value) ? NULL : "malformed Host";
 }
 
 const char *head_smuggling(const struct head *h)

@@ -64,6 +64,8 @@ NODISCARD enum err head_parse(enum head_kind kind, struct span text, const struc
 /* Splits one field-line (without CRLF) by the strict grammar of RFC 9110 5.1 and 5.5: token name,
  * no white space before the colon, no control byte in the value. False when it is anything else. */
 bool field_line_parse(struct span line, struct field *ret);
+/* Takes the strict field-line, with its CRLF, that |*lines| begins with. False: there is none. */
+bool field_line_next(struct span *lines, struct field *ret);
 /* Is |lines| a run of strict field-lines, each with its CRLF (the empty run, too)? What callers
  * hand over as "further fields" is checked with this, so that no text from a peer can split a
  * message. */

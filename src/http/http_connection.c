@@ -86,11 +86,50 @@ static void on_event(struct http_connection *c, const struct http_event *ev)
     }
 }
 
+static void lose(struct http_connection *c, enum err err, const char *why)
+{
+    const struct fault f = {.err = err, .why = why};
+
+    if (c->aborted)
+        return;
+    c->aborted = true;
+    http_abort(c->engine);
+    tell_failed(c, &f);
+}
+
+/* ---- output ---- */
+
+static bool output(struct http_connection *c)
+{
+    struct chain *out = http_output(c->engine);
+    uint64_t n = 0;
+    enum err e;
+
+    if (c->upgrade == UPGRADE_HANDSHAKE || (out->len == 0 && !stream_has_unsent(c->stream)))
+        return false;
+    e = http_output_is_last(c->engine) ? stream_write_last(c->stream, out, &n)
+                                       : stream_write(c->stream, out, &n);
+    if (n) {
+        http_sent(c->engine, 0); /* the stream has taken them off the chain already */
+        c->unsent_ms = loop_now_ms(c->set.loop);
+    }
+    if (e != OK && e != ERR_AGAIN)
+        lose(c, ERR_ABORTED, "the client went away before it had taken its answer");
+    return n > 0;
+}
+
+/* ---- what the engine says ---- */
+
 /* Both halves are over, and the next bytes belong to another request. Before the engine is asked
- * for anything more, for then the memory goes that the record is made of. */
+ * for anything more, for then the memory goes that the record is made of. The client need not wait
+ * for that; answers to pipelined requests leave together. */
 static void settle(struct http_connection *c)
 {
     if (!is_open(c) || !http_is_over(c->engine))
+        return;
+    if (c->leftover.len == 0)
+        (void)output(c);
+    if (!is_open(c)) /* the client has gone, and the handler knows it */
         return;
     c->open = false;
     c->set.handler->over(c->set.arg);
@@ -108,17 +147,6 @@ static bool take_events(struct http_connection *c)
         any = true;
         on_event(c, &ev);
     }
-}
-
-static void lose(struct http_connection *c, enum err err, const char *why)
-{
-    const struct fault f = {.err = err, .why = why};
-
-    if (c->aborted)
-        return;
-    c->aborted = true;
-    http_abort(c->engine);
-    tell_failed(c, &f);
 }
 
 /* Here nothing of the handler's is on the stack, and it may free what it likes. */
@@ -214,27 +242,6 @@ static bool input(struct http_connection *c)
     if (c->leftover.len > 0 && (http_wants(c->engine) & HTTP_WANT_READ) && !is_held_back(c))
         return feed(c);
     return stream_may_read(c->stream) && wants_read(c) && read_once(c);
-}
-
-/* ---- output ---- */
-
-static bool output(struct http_connection *c)
-{
-    struct chain *out = http_output(c->engine);
-    uint64_t n = 0;
-    enum err e;
-
-    if (c->upgrade == UPGRADE_HANDSHAKE || (out->len == 0 && !stream_has_unsent(c->stream)))
-        return false;
-    e = http_output_is_last(c->engine) ? stream_write_last(c->stream, out, &n)
-                                       : stream_write(c->stream, out, &n);
-    if (n) {
-        http_sent(c->engine, 0); /* the stream has taken them off the chain already */
-        c->unsent_ms = loop_now_ms(c->set.loop);
-    }
-    if (e != OK && e != ERR_AGAIN)
-        lose(c, ERR_ABORTED, "the client went away before it had taken its answer");
-    return n > 0;
 }
 
 /* TLS holds the last records back until the peer takes them; the engine thinks that they are out.

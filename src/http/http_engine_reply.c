@@ -93,17 +93,14 @@ static bool is_method(const struct http_engine *e, struct span method)
  * code, so what is wrong here is a bug, but one that could split the message. */
 static enum err check_fields(struct span fields, bool *ret_upgrade)
 {
-    *ret_upgrade = false;
-    if (!field_lines_are_valid(fields))
-        return ERR_BUG;
-    while (fields.n) {
-        struct span line = span_cut(&fields, '\n');
-        struct span name = span_cut(&line, ':');
+    struct field f;
 
-        if (span_ieq(name, SPAN("Connection")) || span_ieq(name, SPAN("Content-Length")) ||
-            span_ieq(name, SPAN("Transfer-Encoding")))
+    *ret_upgrade = false;
+    while (fields.n) {
+        if (!field_line_next(&fields, &f) || span_ieq(f.name, SPAN("Connection")) ||
+            span_ieq(f.name, SPAN("Content-Length")) || span_ieq(f.name, SPAN("Transfer-Encoding")))
             return ERR_BUG;
-        *ret_upgrade |= span_ieq(name, SPAN("Upgrade"));
+        *ret_upgrade |= span_ieq(f.name, SPAN("Upgrade"));
     }
     return OK;
 }

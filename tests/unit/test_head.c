@@ -556,6 +556,23 @@ static void field_lines(void **state)
     assert_false(field_lines_are_valid(SPAN("A: b\0\r\n")));
 }
 
+/* One after the other; what is no field-line stays where it is. */
+static void field_lines_one_by_one(void **state)
+{
+    struct span lines = SPAN("A: b \r\nLong-Name-Of-A-Field:c\r\nbad\r\n");
+    struct field f;
+
+    (void)state;
+    assert_true(field_line_next(&lines, &f));
+    assert_true(span_eq(f.name, SPAN("A")) && span_eq(f.value, SPAN("b")) && !f.odd);
+    assert_true(field_line_next(&lines, &f));
+    assert_true(span_eq(f.name, SPAN("Long-Name-Of-A-Field")) && span_eq(f.value, SPAN("c")));
+    assert_false(field_line_next(&lines, &f));
+    assert_true(span_eq(lines, SPAN("bad\r\n")));
+    lines = SPAN_NONE;
+    assert_false(field_line_next(&lines, &f));
+}
+
 static void no_memory_is_said(void **state)
 {
     struct arena mem;
@@ -590,6 +607,7 @@ int main(void)
         cmocka_unit_test(host_rows),
         cmocka_unit_test(host_of_a_response_is_no_matter),
         cmocka_unit_test(field_lines),
+        cmocka_unit_test(field_lines_one_by_one),
         cmocka_unit_test(no_memory_is_said),
     };
 

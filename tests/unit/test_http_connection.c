@@ -35,6 +35,7 @@ struct fixture {
     struct buf body; /* the piece of it that is not in |log| yet */
     uint64_t n_body;
     unsigned n_requests, n_over, n_failed, n_closed;
+    unsigned n_answered; /* times when its peer had bytes to read as OVER came */
     bool open;
     bool keeps_silent; /* else END is answered by "ok" */
     bool goes_on;      /* REQUEST is answered by 100 Continue */
@@ -160,6 +161,7 @@ static void on_over(void *arg)
     assert_true(f->open);
     f->open = false;
     f->n_over++;
+    f->n_answered += recv(f->fd, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
     buf_text(&f->log, "OVER;");
 }
 
@@ -550,6 +552,37 @@ static void test_half_closed(void **state)
     assert_true(heard(f, OK_END));
 }
 
+/* What comes behind an answer, records for example, does not keep its client waiting; answers to
+ * requests that came together leave together. */
+static void test_answer_before_over(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    say(f, "GET /1 HTTP/1.1\r\n" H "\r\n");
+    expect_log(f, "GET /1;END;OVER;");
+    assert_int_equal(f->n_answered, 1);
+    say(f, "GET /2 HTTP/1.1\r\n" H "\r\nGET /3 HTTP/1.1\r\n" H "\r\nGET /4 HTTP/1.1\r\n" H "\r\n");
+    expect_log(f, "GET /1;END;OVER;GET /2;END;OVER;GET /3;END;OVER;GET /4;END;OVER;");
+    assert_int_equal(f->n_answered, 2);
+}
+
+/* Nobody is there to take the answer: that is how the request ended. */
+static void test_gone_before_its_answer(void **state)
+{
+    const struct linger reset = {.l_onoff = 1};
+    struct fixture *f = *state;
+
+    f->keeps_silent = true;
+    begin(f);
+    say(f, "GET / HTTP/1.1\r\n" H "\r\n");
+    expect_log(f, "GET /;END;");
+    assert_int_equal(setsockopt(f->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    hang_up(f);
+    reply(f); /* before it is seen */
+    expect_log(f, "GET /;END;FAILED client-gone 0;CLOSED;");
+}
+
 static void test_memory(void **state)
 {
     struct fixture *f = *state;
@@ -784,13 +817,22 @@ static void test_handshake_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_cut_anywhere), TEST(test_ends_anywhere),
-        TEST(test_behind),       TEST(test_goes_away_meanwhile),
-        TEST(test_half_closed),  TEST(test_memory),
-        TEST(test_silence),      TEST(test_takes_nothing),
-        TEST(test_lose),         TEST(test_end),
-        TEST(test_drain),        TEST(test_switch),
-        TEST(test_no_switch),    TEST(test_handshake_fails),
+        TEST(test_cut_anywhere),
+        TEST(test_ends_anywhere),
+        TEST(test_behind),
+        TEST(test_goes_away_meanwhile),
+        TEST(test_half_closed),
+        TEST(test_answer_before_over),
+        TEST(test_gone_before_its_answer),
+        TEST(test_memory),
+        TEST(test_silence),
+        TEST(test_takes_nothing),
+        TEST(test_lose),
+        TEST(test_end),
+        TEST(test_drain),
+        TEST(test_switch),
+        TEST(test_no_switch),
+        TEST(test_handshake_fails),
     };
 
     return cmocka_run_group_tests(tests, make_certs, drop_certs);
