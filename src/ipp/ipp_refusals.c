@@ -70,7 +70,7 @@ static struct refusal *oldest(struct ipp_refusals *r)
     return found;
 }
 
-static bool is_empty(struct ipp_refusals *r, uint64_t now_ms)
+bool ipp_refusals_are_none(const struct ipp_refusals *r, uint64_t now_ms)
 {
     return atomic_load_explicit(&r->until_ms, memory_order_relaxed) <= now_ms;
 }
@@ -93,7 +93,7 @@ void ipp_refusals_note(struct ipp_refusals *r, const struct ipp_refusal_key *k, 
 
 void ipp_refusals_forget(struct ipp_refusals *r, const struct ipp_refusal_key *k, uint64_t now_ms)
 {
-    if (is_empty(r, now_ms))
+    if (ipp_refusals_are_none(r, now_ms))
         return;
     (void)pthread_mutex_lock(&r->lock);
     struct refusal *e = find(r, k);
@@ -106,7 +106,7 @@ void ipp_refusals_forget(struct ipp_refusals *r, const struct ipp_refusal_key *k
 bool ipp_refusals_find(struct ipp_refusals *r, const struct ipp_refusal_key *k, uint64_t now_ms,
                        char ret[IPP_REFUSAL_MAX + 1])
 {
-    if (is_empty(r, now_ms))
+    if (ipp_refusals_are_none(r, now_ms))
         return false;
     (void)pthread_mutex_lock(&r->lock);
     const struct refusal *e = find(r, k);

@@ -28,6 +28,8 @@ struct ipp_refusals;
 struct ipp_refusals *ipp_refusals_new(void);    /* NULL: out of memory */
 void ipp_refusals_free(struct ipp_refusals *r); /* NULL is fine */
 
+/* Most of the time there are none; then no key need be made. */
+bool ipp_refusals_are_none(const struct ipp_refusals *r, uint64_t now_ms);
 /* |why| is cut to IPP_REFUSAL_MAX octets. One of before with that key is forgotten. */
 void ipp_refusals_note(struct ipp_refusals *r, const struct ipp_refusal_key *k, struct span why,
                        uint64_t now_ms);

@@ -101,10 +101,14 @@ static void note_refusal(const struct ipp_exchange *ex, uint16_t status)
 
 bool ipp_refused_lately(const struct ipp_exchange *ex, char ret[IPP_REFUSAL_MAX + 1])
 {
+    struct ipp_refusals *refusals = ex->server->env.refusals;
+    uint64_t now = loop_now_ms(ex->server->env.loop);
+
+    if (ipp_refusals_are_none(refusals, now) || !is_cups(ex))
+        return false;
     const struct ipp_refusal_key k = key_of(ex);
 
-    return is_cups(ex) &&
-           ipp_refusals_find(ex->server->env.refusals, &k, loop_now_ms(ex->server->env.loop), ret);
+    return ipp_refusals_find(refusals, &k, now, ret);
 }
 
 /* ---- answers that wait ---- */
@@ -131,6 +135,7 @@ static bool begin_pause(struct ipp_exchange *ex)
     buf_add(&ex->paused, buf_span(&ex->out));
     if (ex->paused.err)
         return false;
+    ipp_document_drop(ex);
     ex->state = EX_PAUSE;
     timer_set(l, &ex->timer, loop_now_ms(l) + PAUSE_MS);
     return true;

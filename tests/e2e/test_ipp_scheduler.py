@@ -471,6 +471,22 @@ class TestPause:
         wait.until(lambda: len(self.refused(gateway)) == 2, "their records")
         assert sorted(r["timing_ms"]["total"] >= PAUSE_MS for r in self.refused(gateway)) == [False, True]
 
+    def test_document_is_dropped(self, paused, device):
+        """Its memory is not kept for an answer that is known; a block for each head is."""
+        gateway, _, client = paused
+
+        def held():
+            return sum(gateway.status()["budgets"][kind]["used"] for kind in ("memory", "spool"))
+
+        with ipp.IppConnection(gateway.address("print")) as another:
+            asked = client.request(ipp.SEND_DOCUMENT, ("last-document", ipp.BOOLEAN, True), job_id=client.create_job(),
+                                   data=bytes(250_000))
+            another.send(asked, client.path, fields=client.fields)
+            wait.until(lambda: device.operations().count(ipp.SEND_DOCUMENT) == 2, "the document at the printer")
+            wait.until(lambda: held() < 150_000, "the memory", PAUSE_MS / 2000)
+            assert not self.refused(gateway)  # they wait still
+            assert another.read().code == ipp.BUSY
+
     def test_client_leaves(self, paused):
         gateway, wire, client = paused
         pid = gateway.gateway_pid()

@@ -49,6 +49,8 @@ static void test_who_is_told(void **state)
     struct ipp_refusals *r = refusals_with(&ann, "infected");
 
     (void)state;
+    assert_false(ipp_refusals_are_none(r, NOW + IPP_REFUSAL_MS - 1));
+    assert_true(ipp_refusals_are_none(r, NOW + IPP_REFUSAL_MS));
     assert_string_equal(told(r, &ann, NOW), "infected");
     assert_string_equal(told(r, &ann, NOW + IPP_REFUSAL_MS - 1), "infected"); /* not once only */
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
