@@ -122,7 +122,8 @@ static bool output(struct http_connection *c)
 
 /* Both halves are over, and the next bytes belong to another request. Before the engine is asked
  * for anything more, for then the memory goes that the record is made of. The client need not wait
- * for that; answers to pipelined requests leave together. */
+ * for that, but where the answer is the last one, which leaves with the FIN; answers to pipelined
+ * requests leave together. */
 static void settle(struct http_connection *c)
 {
     if (!is_open(c) || !http_is_over(c->engine))
@@ -406,6 +407,7 @@ static void pump(struct http_connection *c)
     uint64_t until = 0;
     bool moved = true;
 
+    http_now(c->engine, loop_now_ms(c->set.loop));
     settle(c);
     tick(c);
     for (unsigned i = 0; i < ROUNDS_MAX && moved; i++) {
@@ -488,8 +490,10 @@ enum err http_connection_new(const struct http_connection_settings *s, const str
     return OK;
 }
 
+/* Whoever answers may have taken his time. */
 struct http_engine *http_connection_engine(struct http_connection *c)
 {
+    http_now(c->engine, loop_now_ms(c->set.loop));
     return c->engine;
 }
 

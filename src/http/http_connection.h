@@ -22,7 +22,8 @@ struct http_handler {
     void (*end)(void *arg);                  /* the request is over; its answer need not be */
     /* Nothing more is put into the answer: the peer broke the protocol, a deadline or the
      * connection, or has gone. |f->status|: what the engine has answered by itself, 0: nothing. May
-     * come without a request. */
+     * come without a request, and in place of |over| where the answer was whole and nobody there
+     * to take it. */
     void (*failed)(void *arg, const struct fault *f);
     /* Moves bytes of an answer to the engine, while its output is short; true when some moved. */
     bool (*drive)(void *arg);

@@ -187,6 +187,8 @@ uint64_t http_deadline(
 /* Tells the time, before feed/sent of the same turn: progress is stamped with it, passed deadlines
  * are events. */
 void http_tick(struct http_engine *e, uint64_t now_ms);
+/* Tells the time and no more: for answers that begin, or go out, before the turn's http_tick(). */
+void http_now(struct http_engine *e, uint64_t now_ms);
 /* Wire bytes of the open or last exchange: in of its request and of what was dropped behind it, out
  * of its reply. */
 void http_counts(const struct http_engine *e, uint64_t *ret_in, uint64_t *ret_out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http_engine_time.c - deadlines of the server-role engine. Time comes in through http_tick() only.
- */
+/* http_engine_time.c - deadlines of the server-role engine. Time comes in through http_now() and
+ * http_tick() only. */
 #include "base/deadline.h"
 #include "http/http_engine_int.h"
 
@@ -84,12 +84,17 @@ static void exchange_expired(struct http_engine *e)
         http_engine_expire(e, &f);
 }
 
+void http_now(struct http_engine *e, uint64_t now_ms)
+{
+    if (now_ms > e->now)
+        e->now = now_ms;
+}
+
 void http_tick(struct http_engine *e, uint64_t now_ms)
 {
     struct fault f;
 
-    if (now_ms > e->now)
-        e->now = now_ms;
+    http_now(e, now_ms);
     http_engine_release(e);
     if (write_deadline(e) <= e->now) {
         (void)fault_set(&f, ERR_TIMEOUT, 0, 0, "the peer takes no output");

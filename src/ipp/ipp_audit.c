@@ -171,14 +171,15 @@ static void tell_trouble(struct ipp_exchange *ex, const char *why)
 static void count(struct ipp_exchange *ex, uint64_t total_us)
 {
     struct ipp_server *s = ex->server;
+    bool left = ex->err == ERR_ABORTED && ex->http_status; /* before it had its answer */
 
-    if (ex->err)
+    if (ex->err && !left)
         atomic_fetch_add_explicit(&s->n_refused, 1, memory_order_relaxed);
     if (!ex->printer)
         return;
     metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.requests, 1);
     metrics_observe(s->env.metrics, s->loop_index, ex->printer->metrics.total_time, total_us);
-    if (ex->err)
+    if (ex->err && !left)
         metrics_add(s->env.metrics, s->loop_index, ex->printer->metrics.refused, 1);
 }
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/deadline.h"
 #include "observe/record_upstream.h"
 
 #define ROUNDS_MAX  16u
@@ -64,7 +63,7 @@ static void let_go(struct ipp_errand *e, bool reusable)
     if (e->stream && e->answer.sent)
         ipp_errand_note(e, NULL);
     if (e->stream) {
-        stream_expect(e->stream, 0);
+        (void)stream_expect(e->stream, 0);
         upstream_put(e->backend->pool, e->stream, reusable && e->leftover.len == 0);
     }
     e->stream = NULL;
@@ -314,11 +313,10 @@ static void expect_rest(struct ipp_errand *e)
     uint64_t left = http_client_expects(e->engine);
     uint64_t rest = left > e->leftover.len ? left - e->leftover.len : 0;
     uint64_t at = http_client_deadline(e->engine);
+    uint64_t look = loop_now_ms(l) + EXPECT_MS;
+    bool waits = stream_expect(e->stream, look < at ? rest : 0);
 
-    stream_expect(e->stream, rest);
-    if (rest)
-        at = deadline_earlier(at, loop_now_ms(l) + EXPECT_MS);
-    timer_set(l, &e->timer, at);
+    timer_set(l, &e->timer, waits ? look : at);
 }
 
 static void pump(struct ipp_errand *e)

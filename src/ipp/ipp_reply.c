@@ -136,6 +136,7 @@ static bool begin_pause(struct ipp_exchange *ex)
     if (ex->paused.err)
         return false;
     ipp_document_drop(ex);
+    chain_done(&ex->early);
     ex->state = EX_PAUSE;
     timer_set(l, &ex->timer, loop_now_ms(l) + PAUSE_MS);
     return true;

@@ -618,7 +618,7 @@ void stream_arm(struct stream *s, unsigned events)
 }
 
 /* Each waking costs as much as reading 10 KiB. */
-void stream_expect(struct stream *s, uint64_t n)
+bool stream_expect(struct stream *s, uint64_t n)
 {
     bool known = s->state == STREAM_CLEAR || !stream_tls_holds(s); /* else part of it is here */
     int low = n < EXPECT_MIN || !known ? 0 : n < EXPECT_MAX ? (int)n : (int)EXPECT_MAX;
@@ -627,6 +627,7 @@ void stream_expect(struct stream *s, uint64_t n)
     if (low != s->low_water &&
         setsockopt(s->fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0)
         s->low_water = low;
+    return s->low_water > 0;
 }
 
 /* Questions. */

@@ -84,9 +84,10 @@ void stream_arm(struct stream *s, unsigned events);
 /* The driver has no use yet for fewer than |n| bytes: READABLE comes when so many are with the
  * kernel, at most 64 KiB of them, or when the connection ends. 0: any are welcome, as is the case
  * before the first call, and again to be said by who is done. Reads themselves take what there is.
- * Nothing else ends the wait, so a driver that knows no better sets a timer. Few bytes are not
- * worth the system call. */
-void stream_expect(struct stream *s, uint64_t n);
+ * Nothing else ends the wait, so a driver that knows no better sets a timer. False: any byte is
+ * told of; few are not worth the system call, and what OpenSSL holds of a record cannot be counted.
+ */
+bool stream_expect(struct stream *s, uint64_t n);
 
 /* close_notify, then shutdown(SHUT_WR), after what is unsent. Best effort, never waits; reading
  * goes on. */

@@ -567,6 +567,23 @@ static void test_answer_before_over(void **state)
     assert_int_equal(f->n_answered, 2);
 }
 
+/* An answer that takes longer than a connection may be idle: that time begins behind it. */
+static void test_late_answer(void **state)
+{
+    struct fixture *f = *state;
+
+    f->keeps_silent = true;
+    begin(f);
+    say(f, "GET / HTTP/1.1\r\n" H "\r\n");
+    expect_log(f, "GET /;END;");
+    f->clock.now_ms += 2 * f->limits.idle_ms;
+    reply(f);
+    expect_log(f, "GET /;END;OVER;");
+    pass(f, f->limits.idle_ms - 100);
+    say(f, "GET / HTTP/1.1\r\n" H "\r\n");
+    expect_log(f, "GET /;END;OVER;GET /;END;");
+}
+
 /* Nobody is there to take the answer: that is how the request ended. */
 static void test_gone_before_its_answer(void **state)
 {
@@ -823,6 +840,7 @@ int main(void)
         TEST(test_goes_away_meanwhile),
         TEST(test_half_closed),
         TEST(test_answer_before_over),
+        TEST(test_late_answer),
         TEST(test_gone_before_its_answer),
         TEST(test_memory),
         TEST(test_silence),

@@ -91,7 +91,7 @@ static void test_once(void **state)
 
     (void)state;
     told_open(&t);
-    stream_expect(t.s, SIZE);
+    assert_true(stream_expect(t.s, SIZE));
     for (size_t i = 0; i < 7; i++) {
         say(&t, SIZE / 8);
         assert_int_equal(times_told(&t), 0);
@@ -100,7 +100,7 @@ static void test_once(void **state)
     assert_int_equal(times_told(&t), 1);
     assert_int_equal(read_all(&t), SIZE);
     /* So that this means something. */
-    stream_expect(t.s, 0);
+    assert_false(stream_expect(t.s, 0));
     for (size_t i = 0; i < 8; i++) {
         say(&t, SIZE / 8);
         assert_int_equal(times_told(&t), 1);
@@ -116,7 +116,7 @@ static void test_read_before(void **state)
 
     (void)state;
     told_open(&t);
-    stream_expect(t.s, SIZE);
+    assert_true(stream_expect(t.s, SIZE));
     say(&t, 100);
     assert_int_equal(times_told(&t), 0);
     stream_ask_again(t.s);
@@ -131,12 +131,12 @@ static void test_less(void **state)
 
     (void)state;
     told_open(&t);
-    stream_expect(t.s, SIZE);
+    assert_true(stream_expect(t.s, SIZE));
     say(&t, 5000);
     assert_int_equal(times_told(&t), 0);
-    stream_expect(t.s, 5001);
+    assert_true(stream_expect(t.s, 5001));
     assert_int_equal(times_told(&t), 0);
-    stream_expect(t.s, 5000);
+    assert_true(stream_expect(t.s, 5000));
     assert_int_equal(times_told(&t), 1);
     told_close(&t);
 }
@@ -150,11 +150,11 @@ static void test_bounds(void **state)
 
     (void)state;
     told_open(&t);
-    stream_expect(t.s, 1000);
+    assert_false(stream_expect(t.s, 1000));
     say(&t, 1);
     assert_int_equal(times_told(&t), 1);
     assert_int_equal(read_all(&t), 1);
-    stream_expect(t.s, UINT64_MAX);
+    assert_true(stream_expect(t.s, UINT64_MAX));
     for (size_t i = 0; i < 4; i++)
         say(&t, SIZE);
     while (all < 2 * SIZE) {
@@ -179,7 +179,7 @@ static void test_end(void **state)
         struct told t;
 
         told_open(&t);
-        stream_expect(t.s, SIZE);
+        assert_true(stream_expect(t.s, SIZE));
         say(&t, 100);
         assert_int_equal(times_told(&t), 0);
         if (how == 0) {
@@ -224,12 +224,12 @@ static void test_part_of_a_record(void **state)
     assert_int_equal(send(t.peer, record, 5000, 0), 5000);
     assert_int_equal(times_told(&t), 1);
     assert_int_equal(read_all(&t), 0);
-    stream_expect(t.s, 8000);
+    assert_false(stream_expect(t.s, 8000));
     assert_int_equal(send(t.peer, record + 5000, (size_t)n - 5000, 0), n - 5000);
     assert_int_equal(times_told(&t), 1);
     assert_int_equal(read_all(&t), 8000);
     /* A whole record behind it is waited for. */
-    stream_expect(t.s, 8000);
+    assert_true(stream_expect(t.s, 8000));
     assert_int_equal(BIO_reset(wire), 1);
     assert_int_equal(SSL_write(raw, bytes, 8000), 8000);
     n = BIO_get_mem_data(wire, &record);
