@@ -19,6 +19,8 @@ for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_pro
     os.environ.pop(proxy, None)  # everything here is on loopback
 
 from testenv import CIcap, Certificates, Origin, Sallyport, Squid, Way  # noqa: E402
+from testenv.cups import Cupsd, IppEvePrinter  # noqa: E402
+from testenv.fake_printer import FakePrinter  # noqa: E402
 from testenv.worker_wire import Zygote  # noqa: E402
 
 
@@ -42,6 +44,27 @@ def certificates(tmp_path_factory):
     made = Certificates(tmp_path_factory.mktemp("certificates"))
     made.server = made.issue("server")
     return made
+
+
+@pytest.fixture(scope="module")
+def cupsd(tmp_path_factory):
+    """A scheduler of CUPS with the queue acct."""
+    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def eve(tmp_path_factory):
+    """A printer that shows what came."""
+    with IppEvePrinter(tmp_path_factory.mktemp("eve")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def backend():
+    """A printer that the tests play."""
+    with FakePrinter() as fake:
+        yield fake
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ printer that wants a password of the gateway."""
 import pytest
 
 from testenv import ipp, samples, wait
-from testenv.cups import Cupsd, IppEvePrinter, client_environment, ipptool, run
+from testenv.cups import IppEvePrinter, client_environment, ipptool, run
 from testenv.peers import need
 from testenv.printing import PrintGateway, printer
 from test_ipp_documents import JPEG, pdf
@@ -16,18 +16,6 @@ TYPES = {"pdf": "application/pdf", "jpeg": "image/jpeg", "text": "text/plain"}
 # Program and options; how it comes.
 PROGRAMS = {"lp": ((), "clear"), "lp -E": (("-E",), "upgraded"), "ipptool -I": (("-I",), "clear"),
             "ipptool -E": (("-E",), "upgraded"), "ipptool -S": (("-S",), "implicit"), "sallyport": ((), "implicit")}
-
-
-@pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def eve(tmp_path_factory):
-    with IppEvePrinter(tmp_path_factory.mktemp("eve")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from test_ipp_login import (CONFIG, PASSWORDS, PDF, ask_for, backend, begin, connect, connect_to, gateway,  # noqa: F401
-                            start)
+from test_ipp_login import (CONFIG, PASSWORDS, PDF, ask_for, begin, connect, connect_to, gateway, start)  # noqa: F401
 from testenv import ipp
 from testenv.ipp import PRINT_JOB, VALIDATE_JOB, request
 from testenv.print_wire import add_user, basic, challenges, post

@@ -15,7 +15,7 @@ import pytest
 
 from testenv import build_dir, free_port, ipp, need, wait
 from testenv.connect_proxy import ConnectProxy
-from testenv.cups import IppEvePrinter
+
 from testenv.cups_tls import TlsCupsd
 from testenv.print_wire import add_user
 from testenv.printing import PrintGateway, printer
@@ -50,12 +50,6 @@ def run_json(*arguments, **more):
 @pytest.fixture(scope="module")
 def cupsd(tmp_path_factory, certificates):
     with TlsCupsd(tmp_path_factory.mktemp("cupsd"), certificates.server) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def eve(tmp_path_factory):
-    with IppEvePrinter(tmp_path_factory.mktemp("eve")) as server:
         yield server
 
 

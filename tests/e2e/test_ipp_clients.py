@@ -18,12 +18,6 @@ PRINTED = re.compile(r"request id is (\S+)-(\d+) \(1 file\(s\)\)")
 
 
 @pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def gateway(tmp_path_factory, certificates, cupsd):
     uri, one_request = cupsd.uri(), "[Create-Job, Send-Document]"
     printers = [printer("acct", uri, require="[]", aliases="[/printers/acct]"),

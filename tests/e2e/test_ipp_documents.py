@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from testenv import ipp, samples, wait
-from testenv.cups import Cupsd, client_environment, ipptool, run
+from testenv.cups import client_environment, ipptool, run
 from testenv.peers import need
 from testenv.print_wire import Wire
 from testenv.printing import PrintGateway, printer
@@ -43,12 +43,6 @@ def docm():
 
 EMBEDDED = b"9 0 obj\n<< /Type /EmbeddedFile /Length 68 >>\nstream\n" + samples.EICAR + b"\nendstream\nendobj\n"
 EICAR_PDF = pdf(more=EMBEDDED)
-
-
-@pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,25 +7,13 @@ import time
 import pytest
 
 from testenv import ipp, wait
-from testenv.cups import Cupsd, IppEvePrinter, client_environment, counts, ipptool
+from testenv.cups import Cupsd, client_environment, counts, ipptool
 from testenv.peers import free_port
 from testenv.print_wire import tenant
 from testenv.printing import PrintGateway, printer
 
 PDF = (b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
        b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n")
-
-
-@pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def eve(tmp_path_factory):
-    with IppEvePrinter(tmp_path_factory.mktemp("ippeveprinter")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

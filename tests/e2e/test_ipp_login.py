@@ -13,7 +13,7 @@ import pytest
 
 from testenv import ipp, wait
 from testenv.cups import client_environment, ipptool
-from testenv.fake_printer import FakePrinter
+
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
 from testenv.moved_clock import MovedClock
 from testenv.peers import need
@@ -61,12 +61,6 @@ def start(folder, certificates, backend, digest="", users=tuple(PASSWORDS), conf
     for user in users:
         add_user(gateway, "other" if user == "eve" else "acme", user, PASSWORDS[user])
     return gateway
-
-
-@pytest.fixture(scope="module")
-def backend():
-    with FakePrinter() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="module")

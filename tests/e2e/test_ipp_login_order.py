@@ -4,7 +4,7 @@ answer tells something, and what is refused early uses nothing up."""
 import pytest
 
 from testenv import ipp
-from testenv.fake_printer import FakePrinter
+
 from testenv.ipp import PRINT_JOB, VALIDATE_JOB, request
 from testenv.print_wire import Digest, Wire, add_user, authorization, challenges, get_challenge
 from testenv.printing import PrintGateway, printer
@@ -12,12 +12,6 @@ from testenv.printing import PrintGateway, printer
 PASSWORD = "a password of Ann's"
 CONFIG = "login: {rounds: 100000, failures: 1000, user-failures: 1000}\ntenants:\n  - {name: acme}\n"
 STALE = "stale"
-
-
-@pytest.fixture(scope="module")
-def backend():
-    with FakePrinter() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from testenv import build_dir, ipp, samples
-from testenv.fake_printer import FakePrinter
+
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, KEYWORD, PRINT_JOB, VALIDATE_JOB, request
 from testenv.print_wire import MEGABYTE, OPTIONS, Wire, chunk, context, post, post_in_chunks, send_until_answered
 from testenv.printing import PrintGateway, printer
@@ -20,12 +20,6 @@ LISTENERS = """\
   - {name: letter, protocol: ipp, address: "127.0.0.1:0", tls: print, upgrade: any, upgrade-without-connection: true}
 """
 DOCUMENT = b"%PDF-1.4\n%%EOF\n"
-
-
-@pytest.fixture(scope="module")
-def backend():
-    with FakePrinter() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,13 @@ import pytest
 
 from testenv import ipp, wait
 from testenv.certs import Certificates
-from testenv.cups import Cupsd, client_environment, ipptool
+from testenv.cups import client_environment, ipptool
 from testenv.fake_printer import FakePrinter, http
 from testenv.printing import PrintGateway, printer
 from testenv.samples import EICAR
 from testenv.wrong_printer import WrongPrinter
 from testenv.wrong_server import Stub
 from test_ipp_gateway import PDF
-
-
-@pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,6 @@ UNAVAILABLE, TEMPORARY, FORMAT_NOT_SUPPORTED = 0x0502, 0x0505, 0x040a
 
 
 @pytest.fixture(scope="module")
-def backend():
-    with FakePrinter() as fake:
-        yield fake
-
-
-@pytest.fixture(scope="module")
 def little():
     """Its connections hold little that was not read."""
     with FakePrinter() as fake:

@@ -34,12 +34,6 @@ SOME = rows({"agent": "Windows", "operation": "Print-Job", "status": NAMES[FORMA
 
 
 @pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def gateway(tmp_path_factory, certificates, cupsd):
     uri, lax = cupsd.uri(), "{engine-down: error, infected: error}"
     printers = [printer("usual", uri, require="[]"), printer("some", uri, require="[]", reject_status=SOME),

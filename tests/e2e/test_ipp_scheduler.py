@@ -8,7 +8,7 @@ import re
 import pytest
 
 from testenv import ipp, samples, wait
-from testenv.cups import Cupsd, IppEvePrinter, client_environment, run
+from testenv.cups import Cupsd, client_environment, run
 from testenv.fake_printer import FakePrinter, Heard, answer, http, reset
 from testenv.peers import free_port, need
 from testenv.print_wire import MEGABYTE
@@ -103,18 +103,6 @@ BAD = {
 def unpacked(octets):
     """What cupsd keeps is as it came."""
     return gzip.decompress(octets) if octets[:2] == b"\x1f\x8b" else octets
-
-
-@pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def eve(tmp_path_factory):
-    with IppEvePrinter(tmp_path_factory.mktemp("eve")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from testenv import build_dir, ipp, samples, store_lock, wait
-from testenv.cups import Cupsd, client_environment
+from testenv.cups import client_environment
 from testenv.fake_printer import FakePrinter, answer as answer_of, http
 from testenv.peers import free_port, missing
 from testenv.printing import PrintGateway, printer
@@ -28,12 +28,6 @@ CLIENTS = {"CUPS prints": ("Print-Job", "CUPS/2.4.2 (Linux 6.1; x86_64) IPP/2.0"
 
 CANCEL_MY_JOBS = 0x0039
 NOT_FROM_HERE = '[{name: not-from-here, client: ["127.0.0.0/8"], then: block}]'
-
-
-@pytest.fixture(scope="module")
-def cupsd(tmp_path_factory):
-    with Cupsd(tmp_path_factory.mktemp("cupsd")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from testenv import ipp
 from testenv.cups import client_environment, ipptool, run
-from testenv.fake_printer import FakePrinter
+
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
 from testenv.peers import need
 from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
@@ -29,12 +29,6 @@ ADVERTISED = "TLS/1.2, HTTP/1.1"
 SERVER_HELLO, NEW_SESSION_TICKET = 2, 4  # RFC 8446 4
 DOCUMENT = b"%PDF-1.4\nthe words of a secret document\n%%EOF\n"
 IMPLICIT, UPGRADING = ("print", "off", "any", "at-once", "hasty"), ("print", "any", "by-upgrade", "hasty")
-
-
-@pytest.fixture(scope="module")
-def backend():
-    with FakePrinter() as fake:
-        yield fake
 
 
 @pytest.fixture(scope="module")
