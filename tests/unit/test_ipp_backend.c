@@ -300,20 +300,25 @@ static void make_long_answer(struct buf *b)
     buf_done(&body);
 }
 
-/* A few bytes now and then: none of the pauses is as long as the limit, all together are. What
- * comes is seen in time, and of those who then stop, too, and the next answer, a short one, does
- * not wait. */
+/* The printer has been asked, and has said nothing of |all| yet. */
+static void begin_long_answer(struct fixture *f, struct buf *all)
+{
+    use_backend(f, "", NULL, 1);
+    buf_init(all, 0);
+    make_long_answer(all);
+    ask_printer(f);
+    accept_one(f);
+    hear_all(f, "");
+}
+
+/* A few bytes now and then: no pause is as long as the limit, all together are, and what comes is
+ * seen in time. A short answer behind it does not wait. Of one that stops it is seen, too. */
 static void test_slow_answer(void **state)
 {
     struct fixture *f = *state;
     struct buf all;
 
-    use_backend(f, "", NULL, 1);
-    buf_init(&all, 0);
-    make_long_answer(&all);
-    ask_printer(f);
-    accept_one(f);
-    hear_all(f, "");
+    begin_long_answer(f, &all);
     for (size_t at = 0; at < all.n; at += 500) {
         assert_int_equal(told.n, 0);
         say_span(f, span_sub(buf_span(&all), at, 500));
@@ -342,12 +347,7 @@ static void test_long_answer_and_more(void **state)
     struct fixture *f = *state;
     struct buf all;
 
-    use_backend(f, "", NULL, 1);
-    buf_init(&all, 0);
-    make_long_answer(&all);
-    ask_printer(f);
-    accept_one(f);
-    hear_all(f, "");
+    begin_long_answer(f, &all);
     say_span(f, span_sub(buf_span(&all), 0, 3000));
     settle(f);
     assert_int_equal(errand->stream->low_water, all.n - 3000); /* the rest wakes us once */
