@@ -135,10 +135,10 @@ void ipp_audit_detach(struct ipp_exchange *ex)
     (void)span_copy(p.offered, ex->came.offered, sizeof ex->came.offered);
 }
 
-static void describe_past_way(const struct ipp_exchange *ex, struct record *r,
-                              struct record_print *p)
+static void describe_past_way(const struct ipp_exchange *ex, char client[ADDRESS_TEXT_MAX],
+                              struct record *r, struct record_print *p)
 {
-    r->client = span_of(ex->job.client);
+    r->client = span_of(ex->has_job ? ex->job.client : address_text(&ex->peer, client));
     if (!ex->came.settings)
         return;
     r->listener = ex->came.settings->name;
@@ -251,7 +251,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
     if (ex->conn)
         describe_way(ex, client, &r, &p);
     else
-        describe_past_way(ex, &r, &p);
+        describe_past_way(ex, client, &r, &p);
     append_line(s, &r);
     count(ex, r.total_us);
     tell_trouble(ex, why);

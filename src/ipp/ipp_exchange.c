@@ -408,7 +408,10 @@ static void on_failed(void *arg, const struct fault *f)
     }
     if (f->status)
         ex->http_status = f->status;
-    ipp_exchange_finish(ex);
+    if (ex->settles && ex->state != EX_DONE)
+        ipp_exchange_detach(ex);
+    else
+        ipp_exchange_finish(ex);
 }
 
 /* Answers are small, and are in the engine whole. */

@@ -167,6 +167,7 @@ static void keep_printed(struct ipp_exchange *ex, int32_t printer_id)
     j.stage = IPP_JOB_PRINTER;
     j.printer_id = ex->took_id = printer_id;
     j.saved = SPAN_NONE;
+    ex->settles = true;
     ex->state = EX_BOOK;
     ipp_job_keep(ex, &j, on_job_kept);
 }

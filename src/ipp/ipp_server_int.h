@@ -205,6 +205,8 @@ struct ipp_exchange {
     struct ipp_message answer_message;
     int32_t number;   /* of the job to be, taken before the printer is asked; 0: none */
     int32_t took_id;  /* the printer's number of the job, before the book has it */
+    bool settles;     /* the printer has done what was asked, and the rest is done without a client,
+                         too: the book is told, or the printer, to cancel it */
     enum err unkept;  /* the book's: the printer's job is canceled for it */
     bool not_stopped; /* it was to be canceled there, and may not be */
     bool creating;    /* the errand is the Create-Job of a job whose document has come now */

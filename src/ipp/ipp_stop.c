@@ -93,6 +93,7 @@ void ipp_stop_incomplete(struct ipp_exchange *ex)
 void ipp_stop_unkept(struct ipp_exchange *ex, enum err err)
 {
     ex->unkept = err;
+    ex->settles = true;
     stop(ex);
 }
 
@@ -151,6 +152,7 @@ static void on_seen(void *arg, enum err err, const struct ipp_job *job)
 void ipp_stop_conflict(struct ipp_exchange *ex, int32_t printer_id)
 {
     ex->took_id = printer_id;
+    ex->settles = true;
     ex->state = EX_BOOK;
     ipp_job_reread(ex, on_seen);
 }

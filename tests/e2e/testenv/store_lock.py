@@ -40,6 +40,17 @@ def writing(folder):
             lmdb.mdb_txn_abort(transaction)
 
 
+@contextlib.contextmanager
+def taking(folder, space, key):
+    """The same, and behind it there is an entry that the gateway cannot read."""
+    with opened(folder) as (lmdb, _, transaction):
+        items, name, value = ctypes.c_uint(), Value(space + b"\0" + key), Value(b"\0" * 7 + b"\1" + b"\0" * 8)
+        assert lmdb.mdb_dbi_open(transaction, b"items", 0, ctypes.byref(items)) == 0
+        assert lmdb.mdb_put(transaction, items, ctypes.byref(name), ctypes.byref(value), 0) == 0
+        yield
+        assert lmdb.mdb_txn_commit(transaction) == 0
+
+
 def fill(folder, octets):
     """Entries of so many octets, which never end, beside those of the gateway."""
     with opened(folder) as (lmdb, _, transaction):
