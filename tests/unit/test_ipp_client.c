@@ -720,18 +720,6 @@ static void test_ssl3(void **state)
     check_implicit(*state, "ipp://127.0.0.1:%u/q;AUTH=SSL3");
 }
 
-/* An answer to somebody else's request, which was sent before our handshake. */
-static void test_early_answer(void **state)
-{
-    struct fixture *f = *state;
-
-    ask_at(f, "ipps://127.0.0.1:%u/q");
-    assert_int_equal(chain_append_copy(&f->out, SPAN(FINAL)), OK);
-    assert_int_equal(stream_start_tls(f->server, server_implicit, NULL), OK);
-    finish_with(f, IPP_CLIENT_NETWORK, "");
-    assert_int_equal(f->status, 0xffff);
-}
-
 static void test_clear_text_for_ipps(void **state)
 {
     struct fixture *f = *state;
@@ -803,7 +791,6 @@ static const struct CMUnitTest plain[] = {
     CASE(test_426_without_upgrade),
     CASE(test_ipps),
     CASE(test_ssl3),
-    CASE(test_early_answer),
     CASE(test_clear_text_for_ipps),
     CASE(test_second_way),
 };

@@ -348,20 +348,28 @@ static inline void add_answer(struct buf *b, uint16_t status, uint32_t id)
     assert_int_equal(ipp_write_end(&w), OK);
 }
 
-/* |fields|: further field-lines. */
+/* Appends an answer; |fields|: further field-lines. */
+static inline void write_answer(struct buf *b, uint16_t status, uint32_t id, const char *fields,
+                                const char *type)
+{
+    struct buf message;
+
+    buf_init(&message, 0);
+    add_answer(&message, status, id);
+    buf_fmt(b, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\n\r\n", type, fields,
+            message.n);
+    buf_add(b, buf_span(&message));
+    buf_done(&message);
+}
+
 static inline void answer_with(struct fixture *f, uint16_t status, uint32_t id, const char *fields,
                                const char *type)
 {
-    struct buf message, all;
+    struct buf all;
 
-    buf_init(&message, 0);
     buf_init(&all, 0);
-    add_answer(&message, status, id);
-    buf_fmt(&all, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%sContent-Length: %zu\r\n\r\n", type,
-            fields, message.n);
-    buf_add(&all, buf_span(&message));
+    write_answer(&all, status, id, fields, type);
     say_span(f, buf_span(&all));
-    buf_done(&message);
     buf_done(&all);
 }
 
