@@ -404,6 +404,19 @@ static enum err texts_make(struct ipp_client *c)
     return OK;
 }
 
+/* Numbers go to 2^31-1 (RFC 8011 4.1.1); the first one is of the lower half. Whoever asked in our
+ * place, and then joined our handshake to his connection, has an answer waiting there: it is taken
+ * for ours if he knows what number we give. */
+static enum err number_begin(struct ipp_client *c)
+{
+    uint32_t number;
+
+    if (!c->set.random->fill(c->set.random->arg, &number, sizeof number))
+        return ERR_IO;
+    c->request_id = number >> 2;
+    return OK;
+}
+
 enum err ipp_client_new(struct loop *l, const struct ipp_client_settings *s,
                         struct ipp_client **ret)
 {
@@ -422,6 +435,8 @@ enum err ipp_client_new(struct loop *l, const struct ipp_client_settings *s,
         c->set.connect_ms = CONNECT_MS_DEFAULT;
     if (!c->set.answer_ms)
         c->set.answer_ms = ANSWER_MS_DEFAULT;
+    if (!c->set.random)
+        c->set.random = &digest_random_system;
     c->http.body_idle_ms = c->http.write_idle_ms = c->set.answer_ms;
     c->http.idle_ms = 0;
     buf_init(&c->message, IPP_LIMITS_DEFAULT.size_max);
@@ -433,6 +448,8 @@ enum err ipp_client_new(struct loop *l, const struct ipp_client_settings *s,
     ipp_client_login_init(c);
     enum err e = texts_make(c);
 
+    if (e == OK)
+        e = number_begin(c);
     if (e) {
         ipp_client_free(c);
         return e;

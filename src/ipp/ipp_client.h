@@ -16,6 +16,7 @@
 #include "net/loop.h"
 #include "protect/tls_context.h"
 
+struct digest_random;
 struct ipp_client;
 
 /* Names of what is spoken inside TLS (RFC 7301), for the contexts below: a server that was joined
@@ -48,6 +49,7 @@ struct ipp_client_settings {
     bool lenient;        /* a 101 that does not say to what */
     uint64_t connect_ms; /* each step until requests can go out; 0: 10 s */
     uint64_t answer_ms;  /* between two signs of life of the printer; 0: 5 min */
+    const struct digest_random *random; /* NULL: the system's */
     /* Something that a person should know, a sentence; valid inside the call. May be NULL. */
     void (*warn)(void *arg, const char *text);
     void *warn_arg;
@@ -101,7 +103,7 @@ struct ipp_client_request {
     void *arg;
 };
 
-/* ERR_NOMEM; ERR_LIMIT: a URI, host or user that is too long. */
+/* ERR_NOMEM; ERR_LIMIT: a URI, host or user that is too long; ERR_IO: no randomness. */
 NODISCARD enum err ipp_client_new(struct loop *l, const struct ipp_client_settings *s,
                                   struct ipp_client **ret);
 /* Without a call of |done|. NULL is fine. */

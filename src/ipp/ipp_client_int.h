@@ -70,7 +70,7 @@ struct ipp_client {
     struct ipp_level level;
     /* the request */
     struct ipp_client_request r;
-    uint32_t request_id;
+    uint32_t request_id; /* of the last request */
     uint8_t major;
     struct file_ref *document;
     struct buf message; /* as it was written */

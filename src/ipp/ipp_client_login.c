@@ -81,7 +81,7 @@ bool ipp_client_credentials(struct ipp_client *c, struct ipp_client_door *d, str
 
     buf_text(fields, is_proxy(c, d) ? "Proxy-Authorization: " : "Authorization: ");
     enum digest_err e =
-        digest_client_format(&d->digest, &d->attempt, &user, &to, &digest_random_system, fields);
+        digest_client_format(&d->digest, &d->attempt, &user, &to, c->set.random, fields);
 
     if (e == DIGEST_OK) {
         buf_text(fields, "\r\n");

@@ -164,10 +164,108 @@ static void test_in_time(void **state)
     }
 }
 
+/* ---- numbers ---- */
+
+/* Of a client's first request; the client is there no more. */
+static uint32_t first_number(struct fixture *f)
+{
+    ask_at(f, "ipp://127.0.0.1:%u/q");
+    hear_request(f);
+    answer(f, IPP_SUCCESSFUL_OK, "Connection: close\r\n");
+    finish(f, IPP_CLIENT_ANSWERED);
+    ipp_client_free(f->client);
+    f->client = NULL;
+    return f->header.request_id;
+}
+
+static void test_numbers(void **state)
+{
+    struct fixture *f = *state;
+
+    f->next_random = 0;
+    assert_int_equal(first_number(f), 1);
+    f->next_random = 0x12;
+    assert_int_equal(first_number(f), (0x12121212 >> 2) + 1);
+    f->next_random = 0xff;
+    assert_int_equal(first_number(f), 1u << 30);
+    /* The system's: once in 2^30 they are the same. */
+    f->set.random = NULL;
+    uint32_t a = first_number(f), b = first_number(f);
+
+    assert_in_range(a, 1, 1u << 30);
+    assert_in_range(b, 1, 1u << 30);
+    assert_int_not_equal(a, b);
+}
+
+/* One after the other, and the same one when a request is sent again. */
+static void test_next_number(void **state)
+{
+    struct fixture *f = *state;
+
+    f->next_random = 0xff;
+    ask_at(f, "ipp://127.0.0.1:%u/q");
+    hear_request(f);
+    answer(f, IPP_SERVER_ERROR_VERSION_NOT_SUPPORTED, "");
+    accept_one(f);
+    hear_request(f);
+    assert_int_equal(f->header.request_id, 1u << 30);
+    answer(f, IPP_SUCCESSFUL_OK, "");
+    finish(f, IPP_CLIENT_ANSWERED);
+    ask(f);
+    hear_request(f);
+    assert_int_equal(f->header.request_id, (1u << 30) + 1);
+    answer(f, IPP_SUCCESSFUL_OK, "");
+    finish(f, IPP_CLIENT_ANSWERED);
+}
+
+static bool fill_nothing(void *arg, void *dst, size_t n)
+{
+    (void)arg;
+    (void)dst;
+    (void)n;
+    return false;
+}
+
+static void test_no_randomness(void **state)
+{
+    static const struct digest_random none = {fill_nothing, NULL};
+    struct fixture *f = *state;
+    struct ipp_client *c = NULL;
+
+    use(f, "ipp://127.0.0.1:%u/q");
+    f->set.random = &none;
+    assert_int_equal(ipp_client_new(f->loop, &f->set, &c), ERR_IO);
+    assert_null(c);
+}
+
+/* What a server owes to somebody in between may come when we have asked: then it is the number that
+ * tells. Whoever has to say it in advance says the first one. */
+static void test_guessed_number(void **state)
+{
+    struct fixture *f = *state;
+    struct hasty h;
+    struct buf text;
+    size_t n;
+
+    buf_init(&text, 0);
+    write_answer(&text, IPP_SUCCESSFUL_OK, 1, "", "application/ipp");
+    f->next_random = 0x55;
+    use(f, "ipps://127.0.0.1:%u/q");
+    ask(f);
+    hasty_accept(f, &h, TLS1_3_VERSION);
+    UNTIL(f, SSL_accept(h.ssl) == 1);
+    assert_int_equal(SSL_write_ex(h.ssl, text.p, text.n, &n), 1);
+    finish_with(f, IPP_CLIENT_NETWORK, "answered request 1 instead of 357913942");
+    assert_int_equal(f->status, 0xffff);
+    hasty_close(&h);
+    buf_done(&text);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static const struct CMUnitTest plain[] = {
-    CASE(test_in_time),
+    CASE(test_in_time),       CASE(test_numbers),        CASE(test_next_number),
+    CASE(test_no_randomness), CASE(test_guessed_number),
 };
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "http/digest_hash.h"
 #include "ipp/ipp_client_message.h"
 #include "ipp/ipp_names.h"
 #include "ipp/ipp_write.h"
@@ -42,6 +43,8 @@ struct fixture {
     /* the client */
     char text[256]; /* of the URI */
     struct ipp_client_settings set;
+    struct digest_random random;
+    uint8_t next_random; /* every call another value; 0: requests are numbered from 1 on */
     struct ipp_client *client;
     struct ipp_client_message message;
     int fd;
@@ -100,6 +103,12 @@ static inline void no_fire(struct timer *t)
     (void)t;
 }
 
+static inline bool fill_random(void *arg, void *dst, size_t n)
+{
+    memset(dst, ((struct fixture *)arg)->next_random++, n);
+    return true;
+}
+
 static inline int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -118,6 +127,8 @@ static inline int setup(void **state)
     chain_init(&f->out, 0);
     buf_init(&f->in, 0);
     f->status = 0xffff;
+    f->random = (struct digest_random){fill_random, f};
+    f->set.random = &f->random;
     f->message = (struct ipp_client_message){.operation = IPP_OPERATION_GET_PRINTER_ATTRIBUTES};
     *state = f;
     return 0;
