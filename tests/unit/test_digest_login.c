@@ -11,6 +11,7 @@
 
 #include "http/digest_client.h"
 #include "http/digest_server.h"
+#include "test_hash_work.h"
 
 #define T0 UINT64_C(1800000000)
 
@@ -208,6 +209,7 @@ struct world {
     char room[DIGEST_TEXT_MAX];
     struct writer scratch;
     struct buf out;
+    struct hash_work work; /* of the last one who tried */
 };
 
 static int setup(void **state)
@@ -291,9 +293,11 @@ static enum digest_err try(struct world *w, const struct made *m)
     struct span value = buf_span(&w->out);
 
     w->scratch = writer_of(w->room, sizeof w->room);
+    hash_work = (struct hash_work){0};
     enum digest_err e =
         digest_authorize(&w->server, &w->request, &value, 1, &w->users, &w->scratch, &who);
 
+    w->work = hash_work;
     if (!e) {
         assert_true(span_eq(who.credentials.user, SPAN("ann")));
         digest_accepted_done(&who);
@@ -447,6 +451,59 @@ static void test_nobody_has_the_dummy(void **state)
 
     w->users.arg = NULL;
     assert_int_equal(digest_verify(&w->server, &w->request, &c, &w->users, &who), DIGEST_ELOGIN);
+}
+
+/* Nobody learns from the time who exists: the same is hashed and compared for a user whom nobody
+ * knows, for one who has nothing for that algorithm, and for a wrong password. */
+static void check_work(struct world *w, const struct made *m)
+{
+    const struct digest_ha1s nothing = {0};
+    const void *const users[] = {NULL, &nothing};
+    size_t hash = digest_alg_len(m->alg);
+
+    w->users.arg = &w->ann;
+    assert_int_equal(try(w, m), DIGEST_ELOGIN);
+    const struct hash_work known = w->work;
+
+    assert_int_equal(known.hashes, digest_alg_is_sess(m->alg) ? 3 : 2);
+    assert_true(known.octets > hash * known.hashes);
+    assert_int_equal(known.comparisons, 2); /* of the nonce, and of the response */
+    assert_true(known.octets_compared > hash);
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        w->users.arg = (void *)(uintptr_t)users[i];
+        assert_int_equal(try(w, m), DIGEST_ELOGIN);
+        assert_same_hash_work(&w->work, &known);
+    }
+}
+
+static void test_nobody_costs_as_much(void **state)
+{
+    struct world *w = *state;
+    struct digest_hex body;
+    char nonce[DIGEST_NONCE_LEN + 1];
+
+    w->server.algs = DIGEST_BIT(DIGEST_ALGS) - 1;
+    w->server.qops = DIGEST_BIT(DIGEST_QOP_AUTH) | DIGEST_BIT(DIGEST_QOP_AUTH_INT);
+    w->server.rfc2069 = DIGEST_RFC2069_SINGLE_USE;
+    for (unsigned a = 0; a < DIGEST_ALGS; a++)
+        for (unsigned q = DIGEST_QOP_NONE; q < DIGEST_QOPS; q++) {
+            const struct made wrong = {.alg = (enum digest_alg)a,
+                                       .qop = (enum digest_qop)q,
+                                       .count = 1,
+                                       .password = "wrong",
+                                       .nonce = nonce_of(w, nonce)};
+
+            if (q == DIGEST_QOP_NONE && a != DIGEST_MD5)
+                continue;
+            print_message("%s %s\n", digest_alg_name(wrong.alg), digest_qop_name(wrong.qop));
+            assert_int_equal(digest_body_hash(wrong.alg, SPAN("job"), &body), DIGEST_OK);
+            w->request.body_hash = digest_hex_span(&body);
+            check_work(w, &wrong);
+            /* Nor where his nonce is over: there the right password is told. */
+            w->request.now_s = T0 + 301;
+            check_work(w, &wrong);
+            w->request.now_s = T0;
+        }
 }
 
 static void test_stale_is_for_the_right_password(void **state)
@@ -878,6 +935,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nobody_has_the_dummy, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_costs_as_much, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_is_for_the_right_password, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_connections, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rfc2069_once, setup, teardown),
