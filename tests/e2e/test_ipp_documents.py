@@ -76,19 +76,25 @@ def untouched(cupsd):
 
 class TestArrival:
     """What was sent, byte for byte."""
-    KINDS = {"text": ("text/plain", b"words\n" * 2000), "pdf": ("application/pdf", pdf()), "jpeg": ("image/jpeg", JPEG),
-             "anything": ("application/octet-stream", samples.noise(70_000))}
+    ANYTHING = "application/octet-stream"
+    # What it is said to be, what it looks like, and what it is.
+    KINDS = {"text": ("text/plain", "text/plain", b"words\n" * 2000),
+             "pdf": ("application/pdf", "application/pdf", pdf()), "jpeg": ("image/jpeg", "image/jpeg", JPEG),
+             "anything": (ANYTHING, ANYTHING, samples.noise(70_000)), "pdf as anything": (ANYTHING, "application/pdf", pdf()),
+             "pdf of no type": (None, "application/pdf", pdf())}
 
     @pytest.mark.parametrize("way", ["clear", "upgrade", "tls"])
     @pytest.mark.parametrize("kind", KINDS)
     def test_kinds(self, gateway, cupsd, kind, way):
-        name, (media_type, document) = f"{kind} {way}", self.KINDS[kind]
-        answer = gateway.client("plain", way).print_job(document, media_type, name=name)
+        name, (said, looks, document) = f"{kind} {way}", self.KINDS[kind]
+        answer = gateway.client("plain", way, agent="Test/1.0").print_job(document, said, name=name)
         assert answer.code == ipp.OK, answer
         assert cupsd.printed(name) == [document]
         record = gateway.record_of(answer)
         assert (record["verdict"], record["action"], record["body_len"]) == ("pass", "pass", len(document)), record
         assert record["sha256"] == samples.digest(document)
+        assert (record.get("type"), record["sniffed"]) == (said, looks), record
+        assert (record["client"], record["user"], record["print"]["agent"]) == (answer.client, "ann", "Test/1.0"), record
 
     @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
     @pytest.mark.parametrize("size", [1, 65536, 5_000_000])
@@ -217,17 +223,19 @@ class TestArrival:
 
 
 class Refusal:
-    """|cause| of the record, |finding| that is one of it, and |words| that people are told."""
+    """|cause| of the record, |finding| that is one of it, and |words| that people are told. |looks|: the type that it
+    looks like, where that is another one than |kind|, which it is said to be."""
 
-    def __init__(self, at, document, kind, cause, finding, words, compression=None, rule="pipeline"):
+    def __init__(self, at, document, kind, cause, finding, words, compression=None, rule="pipeline", looks=None):
         self.printer, self.document, self.kind, self.compression = at, document, kind, compression
+        self.looks = looks or kind
         self.cause, self.finding, self.words, self.rule = cause, finding, words, rule
 
 
 FILE, CONTAINED = "EICAR-Test-File", "EICAR-Test-File.Contained"
 REFUSALS = {
     "eicar": Refusal("plain", samples.EICAR, "text/plain", "infected", FILE, "the document is infected: EICAR-Test-File"),
-    "eicar of no type": Refusal("plain", samples.EICAR, None, "infected", FILE, "infected"),
+    "eicar of no type": Refusal("plain", samples.EICAR, None, "infected", FILE, "infected", looks="text/plain"),
     "eicar in gzip": Refusal("plain", gzip.compress(samples.EICAR), "text/plain", "infected", FILE, "infected", "gzip"),
     "eicar in deflate": Refusal("plain", zlib.compress(samples.EICAR), "text/plain", "infected", FILE, "infected",
                                 "deflate"),
@@ -240,21 +248,23 @@ REFUSALS = {
     "eicar in pdf by a rule": Refusal("strict", EICAR_PDF, "application/pdf", "denied", "no-test-files",
                                       "the document is not allowed: no test files", rule="no-test-files"),
     "program as pdf": Refusal("strict", samples.portable_executable(), "application/pdf", "infected",
-                              "Executable.Disguised", "infected: Executable.Disguised"),
+                              "Executable.Disguised", "infected: Executable.Disguised", looks=EXE),
     "macros": Refusal("strict", docm(), "application/octet-stream", "denied", f"Type.Denied.{MACROS}",
-                      "the document is not allowed: Type.Denied"),
+                      "the document is not allowed: Type.Denied", looks=MACROS),
     "commands for the printer": Refusal("strict", PJL, "application/octet-stream", "infected", "pjl-fsdelete",
-                                        "infected: pjl-fsdelete"),
+                                        "infected: pjl-fsdelete", looks="text/plain"),
     "program for the printer": Refusal("strict", POSTSCRIPT, "application/postscript", "infected", "ps-file", "infected"),
     "encrypted pdf": Refusal("strict", pdf().replace(b"/Root 1 0 R", b"/Root 1 0 R /Encrypt 4 0 R"), "application/pdf",
                              "not-inspected", None, "nobody could look into the document"),
-    "bomb": Refusal("plain", gzip.compress(bytes(1 << 28)), "text/plain", "not-inspected", None, "nobody could look", "gzip"),
+    "bomb": Refusal("plain", gzip.compress(bytes(1 << 28)), "text/plain", "not-inspected", None, "nobody could look", "gzip",
+                    looks="application/octet-stream"),
     "many pages": Refusal("strict", pdf(3), "application/pdf", "denied", None,
                           "the document is not allowed: the document has more pages than are printed here"),
     "not what it says": Refusal("plain", b"no gzip", "text/plain", "not-inspected", None,
                                 "nobody could look into the document", "gzip"),
     "unnamed type": Refusal("picky", b"plain words\n", "application/octet-stream", "denied", None,
-                            "the document is not allowed: documents of this type are not printed here"),
+                            "the document is not allowed: documents of this type are not printed here",
+                            looks="text/plain"),
 }
 LONG_CONTACT = "x" * 250  # more than a sentence of IPP has room for
 CLIENTS = {"CUPS prints": ("Print-Job", CUPS, ipp.FORMAT_NOT_SUPPORTED),
@@ -289,11 +299,13 @@ class TestRefused:
             assert ("; ask help@print.test" in said) == (refusal.printer == "plain"), said
             if job:
                 self.check_aborted(client, job, refusal, said)
-            answers.append((operation, answer))
-        for operation, answer in answers:
+            answers.append((operation, agent, answer))
+        for operation, agent, answer in answers:
             record = gateway.record_of(answer)
             self.check_record(record, refusal)
             assert (record["print"]["operation"], record["print"]["printer"]) == (operation, refusal.printer)
+            who = record["client"], record["user"], record["print"].get("agent")
+            assert who == (answer.client, "ann", agent), record
 
     @staticmethod
     def check_record(record, refusal):
@@ -301,6 +313,7 @@ class TestRefused:
         found = [f["name"] for f in record.get("findings", ()) if not f.get("note")]
         assert refusal.finding in found if refusal.finding else not found, record
         assert record["sha256"] == samples.digest(refusal.document)
+        assert (record.get("type"), record["sniffed"]) == (refusal.kind, refusal.looks), record
 
     @staticmethod
     def check_aborted(client, job, refusal, said):

@@ -98,8 +98,8 @@ def connect(gateway, connect_to):
     return lambda way="upgraded", **options: connect_to(gateway, way, **options)
 
 
-def ask_for(name="secure", operation=VALIDATE_JOB, user="claimed", **more):
-    return request(operation, f"ipp://localhost/ipp/{name}", user=user, **more)
+def ask_for(name="secure", operation=VALIDATE_JOB, *attributes, user="claimed", **more):
+    return request(operation, f"ipp://localhost/ipp/{name}", *attributes, user=user, **more)
 
 
 def begin(wire, name="secure", user="ann", password=None, algorithm="SHA-256"):
@@ -187,7 +187,8 @@ class TestRight:
         wire = connect(way)
         digest = begin(wire, name, algorithm=algorithm)
         values = digest.values()
-        reply = wire.ask(ask_for(name, PRINT_JOB, user="root", data=PDF), "/", authorization(values))
+        asked = ask_for(name, PRINT_JOB, ("document-format", ipp.MIME, "application/pdf"), user="root", data=PDF)
+        reply = wire.ask(asked, "/", authorization(values), "User-Agent: Test/1.0")
         assert reply.code == ipp.OK
         info = parameters(reply.get("Authentication-Info"))
         assert info == {"qop": "auth", "nc": values["nc"], "cnonce": values["cnonce"],
@@ -195,8 +196,10 @@ class TestRight:
         assert backend.last(PRINT_JOB).message.all("requesting-user-name") == ["ann"]
         assert b"Authorization" not in backend.last(PRINT_JOB).head
         record = wire.record(gateway, operation="Print-Job")
-        assert (record["user"], record["tenant"]) == ("ann", "acme")
+        assert (record["client"], record["user"], record["tenant"]) == (wire.name, "ann", "acme")
+        assert record["type"] == "application/pdf" and "sniffed" not in record  # nobody looks into it here
         said = record["print"]
+        assert said["agent"] == "Test/1.0"
         assert (said["auth"], said["channel"]) == (f"digest-{algorithm}", way)
         assert said["required"] == ("DAA" if way == "clear" else "TLS,DAA")
         assert said.get("offered") == (OFFERED if way == "upgraded" else None)

@@ -132,9 +132,11 @@ def request(operation, uri, *attributes, job=(), job_id=None, user="ann", data=b
 # ---- connections ----
 
 class Answer:
-    """|status|, |fields|: HTTP's; |message|: None where the body is none; |body|: as it came."""
+    """|status|, |fields|: HTTP's; |message|: None where the body is none; |body|: as it came. |client|: who asked, as
+    records have it."""
 
-    def __init__(self, response):
+    def __init__(self, response, client):
+        self.client = client
         self.status, self.fields, self.body = response.status, response.headers, response.read()
         is_ipp = response.headers.get_content_type() == "application/ipp"
         self.message = Message.decode(self.body) if is_ipp and len(self.body) > 8 else None
@@ -216,7 +218,7 @@ class IppConnection:
     def read(self, method="POST"):
         response = http.client.HTTPResponse(self.sock, method=method)
         response.begin()
-        return Answer(response)
+        return Answer(response, self.local)
 
     def ask(self, message, path="/", **more):
         return self.send(message, path, **more).read()
