@@ -35,6 +35,7 @@ GROUPS = """\
 PDF = b"%PDF-1.4\n%%EOF\n"
 LIFETIME = 300  # of nonces, in seconds
 ELSEWHERE = "another realm"
+TOO_OLD, USED = "the nonce is too old", "the nonce and its count were used before"
 OFFERED = "TLS/1.2,TLS/1.1,TLS/1.0"  # by Wire.upgrade()
 
 
@@ -117,6 +118,13 @@ def is_stale(reply):
     """Does it say that the password was right?"""
     assert reply.status == 401, reply
     return {c.get("stale") for _, c in challenges(reply)} == {"true"}
+
+
+def check_record(gateway, wire, reply, why):
+    """Of a login that was refused: who, and |why|."""
+    record = wire.record(gateway, id=reply.get("X-Request-ID"))
+    said = record["user"], record["error"], record["error_text"], record["http_status"]
+    assert said == ("claimed", "login", why, reply.status) and "auth" not in record["print"], record
 
 
 class TestChallenge:
@@ -310,8 +318,9 @@ class TestWrong:
         assert not is_stale(connect().ask(ask_for(), "/", line))
 
     @pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
-    def test_unknown_user_is_the_same(self, connect, refused, algorithm):
-        """Nothing tells whether there is such a user, nor what is kept of him; not even to who has the password."""
+    def test_unknown_user_is_the_same(self, gateway, connect, refused, algorithm):
+        """Nothing tells whether there is such a user, nor what is kept of him; not even to who has the password.
+        Records say why, and do not take the name for one that was proved."""
         said = {}
         for user, password in refused.values():
             wire = connect()
@@ -319,6 +328,7 @@ class TestWrong:
             fields = [(n, re.sub('nonce="[A-Za-z0-9_-]{40}"', "nonce", v)) for n, v in reply.fields
                       if n not in ("Date", "X-Request-ID")]
             said[user, password] = reply.line, fields, reply.body
+            check_record(gateway, wire, reply, "no such user, or not the password")
         first = said["nobody", "wrong"]
         assert first[0] == "HTTP/1.1 401 Unauthorized" and len(said) == len(refused)
         assert all(s == first for s in said.values()), said
@@ -338,21 +348,17 @@ class TestWrong:
         assert (reply.status, reply.get("WWW-Authenticate")) == (426, None)
         assert wire.ask(ask_for("clear"), "/", digest.field(nc=f"{digest.nc:08x}")).code == ipp.OK  # not used up
 
-    def test_record_says_why(self, gateway, connect):
-        wire = connect()
-        assert wire.ask(ask_for(), "/", begin(wire, password="wrong").field()).status == 401
-        record = wire.record(gateway, error="login")
-        assert record["http_status"] == 401 and "auth" not in record["print"], record
-
 
 class TestReplay:
-    def test_the_same_again(self, connect):
+    def test_the_same_again(self, gateway, connect):
         wire, second = connect(), connect()
         digest = begin(wire)
         values = digest.values()
         assert wire.ask(ask_for(), "/", authorization(values)).code == ipp.OK
         for other in (wire, second):
-            assert is_stale(other.ask(ask_for(), "/", authorization(values)))
+            reply = other.ask(ask_for(), "/", authorization(values))
+            assert is_stale(reply)
+            check_record(gateway, other, reply, USED)
         assert second.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
     def test_wrong_password_hears_no_stale(self, connect):
@@ -428,6 +434,7 @@ class TestTime:
         assert not is_stale(wire.ask(ask_for(), "/", digest.field(response="0" * 64)))
         reply = wire.ask(ask_for(), "/", digest.field())
         assert is_stale(reply)
+        check_record(timed, wire, reply, TOO_OLD)
         digest.challenge, digest.nc = get_challenge(reply), 0
         assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
@@ -443,6 +450,7 @@ class TestTime:
             clock.move(lifetime // 2 + 2)
             reply = wire.ask(ask_for(), "/", digest.field())
             assert is_stale(reply)
+            check_record(own, wire, reply, TOO_OLD)
             digest.challenge, digest.nc = get_challenge(reply), 0
             assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
@@ -468,6 +476,7 @@ class TestTime:
             wire = connect_to(again)
             reply = wire.ask(ask_for(), "/", digest.field())
             assert is_stale(reply)
+            check_record(again, wire, reply, TOO_OLD)
             digest.challenge, digest.nc = get_challenge(reply), 0
             assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
@@ -493,6 +502,7 @@ class TestTime:
         clock.move(-7200)
         reply = wire.ask(ask_for(), "/", digest.field())
         assert is_stale(reply)
+        check_record(timed, wire, reply, TOO_OLD)
         digest.challenge, digest.nc = get_challenge(reply), 0
         assert wire.ask(ask_for(), "/", digest.field()).code == ipp.OK
 
@@ -516,6 +526,7 @@ class TestRFC2069:
         info = parameters(reply.get("Authentication-Info"))
         reply = wire.ask(ask_for(), "/", old.field())
         assert is_stale(reply)
+        check_record(timed, wire, reply, USED)
         old.challenge = {**old.challenge, "nonce": info["nextnonce"]}
         assert wire.ask(ask_for(), "/", old.field()).code == ipp.OK
 
