@@ -403,8 +403,12 @@ class TestEndless:
             return [wires.index(wire) for wire in wires if wire.sock in heard]
         assert any(first() == [1] for _ in range(10))
 
-    @pytest.mark.parametrize("what", ["head", "request-line", "empty lines", "chunk extension", "trailer"])
-    def test_http(self, gateway_pid, backend, connect, what):
+    HTTP = {"head": (431, "limit", "head too long"), "request-line": (414, "limit", "start-line too long"),
+            "empty lines": (400, "protocol", "too many empty lines before a request-line"),
+            "chunk extension": (400, "limit", "chunk-size line too long"), "trailer": (400, "limit", "too many trailer fields")}
+
+    @pytest.mark.parametrize("what", HTTP)
+    def test_http(self, gateway, gateway_pid, backend, connect, what):
         asked, before = ask_for("open", PRINT_JOB, data=PDF).encode(), memory_of(gateway_pid)
         first, stream = {
             "head": (b"POST / HTTP/1.1\r\nHost: localhost\r\n", b"X-Field: value\r\n" * 4000),
@@ -413,7 +417,9 @@ class TestEndless:
             "trailer": (CHUNKED + chunk(asked) + b"0\r\n", b"X-Trailer: value\r\n" * 3000)}[what]
         wire = connect()
         assert send_until_answered(wire, itertools.chain([first], for_ever(stream))) < 16 * MEGABYTE
-        assert wire.reply().status in (400, 413, 414, 431)
+        assert wire.reply().status == self.HTTP[what][0]
+        record = wire.record(gateway)
+        assert (record["http_status"], record["error"], record["error_text"]) == self.HTTP[what], record
         assert memory_of(gateway_pid) - before < 16 * MEGABYTE
         assert backend.heard == []
 

@@ -405,15 +405,21 @@ class TestInBetween:
         reply = wire.reply()
         assert (reply.status, reply.get("Connection")) == (400, "close")
         assert wire.rest() == b""
-        assert wire.record(gateway)["http_status"] == 400
+        self.check_clear_text(wire.record(gateway))
         assert backend.heard == []
 
-    def test_behind_a_question_that_is_an_operation(self, backend, connect):
+    @staticmethod
+    def check_clear_text(record):
+        said = record["error"], record["error_text"], record["http_status"], record["print"]["channel"]
+        assert said == ("protocol", "bytes came in clear text behind a request for TLS", 400, "clear"), record
+
+    def test_behind_a_question_that_is_an_operation(self, gateway, backend, connect):
         asked = post(ask_for("secure"), "/", "Connection: Upgrade", "Upgrade: TLS/1.2")
         wire = connect("any").send(asked + post(ask_for("open", PRINT_JOB, data=DOCUMENT)))
         reply = wire.reply()
         assert (reply.status, reply.get("Connection")) == (400, "close")
         assert wire.rest() == b""
+        self.check_clear_text(wire.record(gateway))
         assert backend.heard == []
 
     def test_clear_text_behind_the_101(self, gateway, backend, connect):
@@ -421,7 +427,15 @@ class TestInBetween:
         assert wire.head().startswith(b"HTTP/1.1 101 ")
         wire.send(post(ask_for("open", PRINT_JOB, data=DOCUMENT)))
         assert b"HTTP" not in wire.rest()
+        self.check_failed(wire.record(gateway), "http request")
         assert backend.heard == []
+
+    @staticmethod
+    def check_failed(record, why):
+        """TLS did not begin, and nothing was answered."""
+        assert (record["error"], record["error_text"]) == ("tls", f"TLS failed: {why}"), record
+        assert record["protection"]["version"] == "none" and "http_status" not in record, record
+        assert record["print"]["channel"] == "clear" and "operation" not in record["print"], record
 
     @pytest.mark.parametrize("way, names, chosen", [
         ("upgraded", (), None), ("upgraded", (UPGRADED,), UPGRADED), ("upgraded", ("http/1.1", UPGRADED), UPGRADED),
@@ -447,7 +461,7 @@ class TestInBetween:
         ("print", OPTIONS), ("any", OPTIONS),
         ("any", post(ask_for("open"), "/", "Connection: Upgrade", "Upgrade: TLS/1.2"))],
         ids=["options", "any", "operation"])
-    def test_joined_to_somebody_else_s_question(self, connect, listener, first):
+    def test_joined_to_somebody_else_s_question(self, gateway, connect, listener, first):
         """A client that begins with TLS is joined to a connection on which somebody else has asked for an upgrade: it
         would read the answer to that one's question as the answer to its own."""
         victim = Joined(connect(listener).send(first), ("http/1.1",))
@@ -456,8 +470,9 @@ class TestInBetween:
         victim.incoming.write(answer)
         with pytest.raises(ssl.SSLError, match="no application protocol"):
             victim.tls.do_handshake()
+        self.check_failed(victim.wire.record(gateway), "no application protocol")
 
-    def test_joined_without_names(self, backend, connect):
+    def test_joined_without_names(self, gateway, connect):
         """libcups names no protocol: all that can be put before its question is the empty answer to OPTIONS."""
         victim = Joined(connect().send(OPTIONS), ())
         victim.until(victim.tls.do_handshake)
@@ -465,6 +480,8 @@ class TestInBetween:
         read = victim.until(lambda: victim.tls.read(65536))
         assert read.startswith(b"HTTP/1.1 200 OK\r\n") and read.partition(b"\r\n\r\n")[0].endswith(b"Content-Length: 0")
         assert b"application/ipp" not in read.partition(b"\r\n\r\n")[0]
+        record = victim.wire.record(gateway, operation=None)
+        assert (record["http_status"], record["print"]["channel"]) == (200, "upgraded") and "error" not in record, record
 
 
 class Joined:
