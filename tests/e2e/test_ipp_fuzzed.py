@@ -5,6 +5,7 @@ What is broken is made of a number, so that a run can be repeated."""
 import os
 import pathlib
 import random
+import re
 import struct
 
 import pytest
@@ -167,7 +168,7 @@ class TestFuzzed:
 
     @pytest.mark.parametrize("seed", range(2))
     def test_heads(self, gateway, seed):
-        rng, whole = random.Random(seed), post(requests()[4])
+        rng, whole, said = random.Random(seed), post(requests()[4]), {}
         end = whole.index(b"\r\n\r\n") + 4
         for _ in range(300):
             head = broken(whole[:end], [whole[:end]], rng)
@@ -176,6 +177,20 @@ class TestFuzzed:
                 wire.sock.shutdown(1)  # else one whose length is larger would be waited for
                 told = wire.rest()
             assert told == b"" or told.startswith(b"HTTP/1.1 "), told[:200]
+            said[wire.name] = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", told)]
+        records = wait.until(lambda: self.of_connections(gateway, said), "their records", 30)
+        answered = {name: [r["http_status"] for r in found if "http_status" in r] for name, found in records.items()}
+        assert answered == said
+        refused = [r for found in records.values() for r in found if r.get("http_status") != 200]
+        assert len(refused) > 200 and all(r["error"] and r["error_text"] for r in refused)
+
+    @staticmethod
+    def of_connections(gateway, said):
+        """Client -> its records, as soon as each has one for each status that it was |said|, and one at least."""
+        found = {name: [] for name in said}
+        for record in gateway.records():
+            found.get(record.get("client"), []).append(record)
+        return found if all(len(found[name]) >= max(len(statuses), 1) for name, statuses in said.items()) else None
 
     @pytest.mark.parametrize("seed", range(4))
     def test_answers(self, gateway, backend, seed):
