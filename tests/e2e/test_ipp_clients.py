@@ -13,7 +13,7 @@ from testenv.cups import Cupsd, client_environment, ipptool, run
 from testenv.fake_printer import FakePrinter, http
 from testenv.peers import need
 from testenv.printing import PrintGateway, printer
-from test_ipp_documents import EXE, MACROS, docm
+from test_ipp_documents import EXE, JPEG, MACROS, docm, pdf
 
 PRINTED = re.compile(r"request id is (\S+)-(\d+) \(1 file\(s\)\)")
 
@@ -490,6 +490,24 @@ class TestScheduler:
         document = self.document(queue)
         assert list(cupsd.files().values()).count(document) == 1
         assert channels(gateway, document) == [self.GOOD[queue][3]]
+
+    KINDS = {"pdf": ("application/pdf", pdf(3)), "jpeg": ("image/jpeg", JPEG)}
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("queue", GOOD)
+    def test_kinds(self, front, gateway, cupsd, commands, queue, kind):
+        """Byte for byte, and named as what the scheduler takes the file for."""
+        media_type, document = self.KINDS[kind]
+        document += f"\n% {queue}\n".encode()  # the other ones are the same
+        done = run(need("lp", "cups-client"), "-h", front.server(), "-U", "ann", "-d", queue, commands.document(document),
+                   env=commands.env)
+        assert done.returncode == 0, done
+        job = int(PRINTED.search(done.stdout)[2])
+        assert self.wait_end(front, queue, job).get("job-state", ipp.JOB) == ipp.COMPLETED
+        assert list(cupsd.files().values()).count(document) == 1
+        record = gateway.wait_record(lambda r: r.get("sha256") == samples.digest(document))
+        assert (record["print"]["channel"], record["user"]) == (self.GOOD[queue][3], "ann"), record
+        assert (record["type"], record["sniffed"]) == (media_type, media_type), record
 
     @pytest.mark.parametrize("queue", REFUSED)
     def test_refused(self, front, gateway, cupsd, commands, queue):
