@@ -175,14 +175,18 @@ class TestRefused:
         for name in names:
             assert any(BAD[name].words in r["error_text"] for r in jobs), name
 
-    def test_gateway_says_why(self, front, gateway):
+    @pytest.mark.parametrize("at", ["acct", "strict", "picky"])
+    def test_gateway_says_why(self, front, gateway, at):
         """Whoever asks there, as the user of the job, sees all of it."""
         host, port = gateway.address("print")
-        listed = run(need("lpstat", "cups-client"), "-h", f"{host}:{port}", "-W", "completed", "-l", "-o", "acct",
+        listed = run(need("lpstat", "cups-client"), "-h", f"{host}:{port}", "-W", "completed", "-l", "-o", at,
                      env=front.env).stdout
-        for name in ("text", "gzip", "pdf", "pdf-gzip"):
-            assert f"\n\tStatus: {BAD[name].words}" in listed, listed
-        assert listed.count("\n\tAlerts: document-security-error\n") == len([b for b in BAD.values() if b.at == "acct"])
+        here = [bad for bad in BAD.values() if bad.at == at]
+        for bad in here:
+            assert f"\n\tStatus: {bad.words}" in listed, listed
+        infected = len([bad for bad in here if "is infected" in bad.words])
+        assert listed.count("\n\tAlerts: document-security-error\n") == infected, listed
+        assert listed.count("\n\tAlerts: document-permission-error\n") == len(here) - infected, listed
 
     @pytest.mark.parametrize("queue", ["text", "gzip", "text-tls", "gzip-single", "deflate", "macros"])
     def test_next_one_prints(self, front, cupsd, eve, queue):
