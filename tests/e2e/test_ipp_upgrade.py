@@ -302,6 +302,7 @@ class TestHandshake:
         alert = wire.send(client_hello(version)).rest()
         assert (alert[0], alert[5]) == (0x15, FATAL) and alert[6] in (HANDSHAKE_FAILURE, PROTOCOL_VERSION), alert
         assert len(alert) == 7  # and no way on in clear text
+        assert wire.record(gateway)["error"] == "tls"
 
     # Of TLS 1.2, for certificates of both kinds.
     WEAK = {
@@ -435,7 +436,7 @@ class TestInBetween:
         """TLS did not begin, and nothing was answered."""
         assert (record["error"], record["error_text"]) == ("tls", f"TLS failed: {why}"), record
         assert record["protection"]["version"] == "none" and "http_status" not in record, record
-        assert record["print"]["channel"] == "clear" and "operation" not in record["print"], record
+        assert record["print"]["channel"] == "clear" and "status" not in record["print"], record
 
     @pytest.mark.parametrize("way, names, chosen", [
         ("upgraded", (), None), ("upgraded", (UPGRADED,), UPGRADED), ("upgraded", ("http/1.1", UPGRADED), UPGRADED),
