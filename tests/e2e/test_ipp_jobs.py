@@ -300,16 +300,24 @@ class TestNames:
         if operation not in (SEND_DOCUMENT, CLOSE_JOB):  # of a job that has its document
             assert owner.ask(message, path).answer == OK
 
-    @pytest.mark.parametrize("operation, attribute", [
-        (CANCEL_MY_JOBS, "job-ids"), (GET_SUBSCRIPTIONS, "notify-job-id"), (CREATE_JOB_SUBSCRIPTIONS, "notify-job-id")],
-        ids=["Cancel-My-Jobs", "Get-Subscriptions", "Create-Job-Subscriptions"])
-    def test_besides_the_target(self, gateway, protected, operation, attribute):
-        """There what may not be touched is not there, for the request as a whole would mean others."""
-        message = request(operation, OPEN, (attribute, INTEGER, protected.id))
+    BESIDES = [(CANCEL_MY_JOBS, "job-ids"), (GET_SUBSCRIPTIONS, "notify-job-id"),
+               (CREATE_JOB_SUBSCRIPTIONS, "notify-job-id")]
+    STRANGERS = [("implicit", OTHER), ("upgraded", NONE), (CLEAR, SHA256), (CLEAR, NONE)]
+
+    @staticmethod
+    def besides(operation, attribute, job):
+        message = request(operation, OPEN, (attribute, INTEGER, job.id))
         if operation == CREATE_JOB_SUBSCRIPTIONS:
             message.groups.append((ipp.SUBSCRIPTION, [("notify-pull-method", KEYWORD, "ippget"),
                                                       ("notify-events", KEYWORD, "job-completed")]))
-        for channel, auth in (("implicit", OTHER), ("upgraded", NONE), (CLEAR, SHA256), (CLEAR, NONE)):
+        return message
+
+    @pytest.mark.parametrize("operation, attribute", BESIDES,
+                             ids=["Cancel-My-Jobs", "Get-Subscriptions", "Create-Job-Subscriptions"])
+    def test_besides_the_target(self, gateway, protected, operation, attribute):
+        """There what may not be touched is not there, for the request as a whole would mean others."""
+        message = self.besides(operation, attribute, protected)
+        for channel, auth in self.STRANGERS:
             reply = Client(gateway, channel, auth).ask(message)
             assert (reply.code, reply.words) == (NOT_FOUND, "there is no such job"), (channel, auth)
         owner = Client(gateway, "upgraded", SHA256)
@@ -622,6 +630,22 @@ class TestAgain:
                 wanted = expected(client, "open", GET_JOB_ATTRIBUTES, job)
                 assert client.about(GET_JOB_ATTRIBUTES, job).answer == wanted, (job, channel, auth)
 
+    @staticmethod
+    def check_names(own, job):
+        """Of a job of Ann's with TLS and her password: who may not, gets at it by none of its names."""
+        for operation, how in itertools.product((GET_JOB_ATTRIBUTES, CANCEL_JOB), TestNames.HOW):
+            message, path = TestNames.named(how, job, operation)
+            for channel, auth, wanted in TestNames.WHO:
+                if wanted != OK or operation == GET_JOB_ATTRIBUTES:
+                    answer = Client(own, channel, auth).ask(message, path).answer
+                    assert answer == wanted, (operation, how, channel, auth)
+        for operation, attribute in TestNames.BESIDES:
+            message = TestNames.besides(operation, attribute, job)
+            for channel, auth in TestNames.STRANGERS:
+                assert Client(own, channel, auth).ask(message).code == NOT_FOUND, (operation, channel, auth)
+        owner = Client(own, "upgraded", SHA256)
+        assert owner.about(GET_JOB_ATTRIBUTES, job).message.get("job-state") == ipp.HELD
+
     def make(self, own):
         return [make(own, *maker) for maker in MAKERS if maker[3] == "open"]
 
@@ -636,6 +660,7 @@ class TestAgain:
         self.forget_challenges(own)
         with start(folder, certificates, cupsd, users=()) as again:
             self.check(again, jobs)
+            self.check_names(again, jobs[5])
             assert Client(again, "upgraded", SHA256).about(CANCEL_JOB, jobs[5]).code == OK
             assert self.make(again)[0].id > jobs[-1].id  # no number twice
 
