@@ -17,8 +17,12 @@ from testenv.moved_clock import MovedClock
 from testenv.print_wire import Digest, Wire, add_user, get_challenge, post
 from testenv.printing import PrintGateway, printer
 
-SET_JOB_ATTRIBUTES, CLOSE_JOB = 0x0014, 0x003B
+SET_JOB_ATTRIBUTES, CLOSE_JOB, RESTART_JOB = 0x0014, 0x003B, 0x000E
 CANCEL_JOBS, CANCEL_MY_JOBS, GET_SUBSCRIPTIONS, CREATE_JOB_SUBSCRIPTIONS = 0x0038, 0x0039, 0x0019, 0x0017
+CREATE_PRINTER_SUBSCRIPTIONS, GET_SUBSCRIPTION_ATTRIBUTES, GET_NOTIFICATIONS = 0x0016, 0x0018, 0x001C
+RENEW_SUBSCRIPTION, CANCEL_SUBSCRIPTION = 0x001A, 0x001B
+CANCEL_DOCUMENT, DELETE_DOCUMENT, GET_DOCUMENTS, GET_DOCUMENT_ATTRIBUTES = 0x0033, 0x0036, 0x0035, 0x0034
+VALIDATE_DOCUMENT = 0x003D
 PASSWORDS = {"ann": "a password of Ann's", "bob": "Bob's own words", "root": "the operator's", "zoe": "Zoe's password"}
 OPEN = "ipp://localhost/ipp/open"
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -307,7 +311,7 @@ class TestNames:
     @staticmethod
     def besides(operation, attribute, job):
         message = request(operation, OPEN, (attribute, INTEGER, job.id))
-        if operation == CREATE_JOB_SUBSCRIPTIONS:
+        if operation in (CREATE_JOB_SUBSCRIPTIONS, CREATE_PRINTER_SUBSCRIPTIONS):
             message.groups.append((ipp.SUBSCRIPTION, [("notify-pull-method", KEYWORD, "ippget"),
                                                       ("notify-events", KEYWORD, "job-completed")]))
         return message
@@ -397,6 +401,53 @@ class TestNames:
         """The path of the request says nothing that the message does not."""
         message = Message(GET_JOB_ATTRIBUTES, [(OPERATION, request(GET_JOB_ATTRIBUTES, "x").groups[0][1][:2])])
         assert Client(gateway).ask(message, f"/jobs/{protected.id}").code == NOT_FOUND
+
+
+class TestLetThrough:
+    """The rest of what is let through and can name a job, at a printer that does all of it: it hears of it from nobody
+    but the job's owner."""
+    DOCUMENT, SUBSCRIPTION = [("document-number", INTEGER, 1)], [("notify-subscription-id", INTEGER, 1)]
+    OF_SUBSCRIPTIONS = {GET_SUBSCRIPTION_ATTRIBUTES: SUBSCRIPTION, RENEW_SUBSCRIPTION: SUBSCRIPTION,
+                        CANCEL_SUBSCRIPTION: SUBSCRIPTION, GET_NOTIFICATIONS: [("notify-subscription-ids", INTEGER, 1)],
+                        GET_SUBSCRIPTIONS: [], CREATE_JOB_SUBSCRIPTIONS: [], CREATE_PRINTER_SUBSCRIPTIONS: []}
+    OPERATIONS = {CANCEL_DOCUMENT: DOCUMENT, DELETE_DOCUMENT: DOCUMENT, GET_DOCUMENT_ATTRIBUTES: DOCUMENT,
+                  GET_DOCUMENTS: [], RESTART_JOB: [], VALIDATE_DOCUMENT: [], CLOSE_JOB: [], **OF_SUBSCRIPTIONS}
+
+    @pytest.fixture(scope="class")
+    def willing(self, tmp_path_factory, certificates):
+        """(a gateway, its printer, a job of Ann's that she made within TLS and with her password)."""
+        with FakePrinter() as fake, start(tmp_path_factory.mktemp("willing"), certificates, fake) as own:
+            yield own, fake, make(own, "upgraded", SHA256, "ann", "open")
+
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=hex)
+    def test_named(self, willing, operation):
+        own, fake, job = willing
+        fake.heard = []
+        for how in TestNames.HOW:
+            message, path = TestNames.named(how, job, operation)
+            message.groups[0][1].extend(self.OPERATIONS[operation])
+            for channel, auth, wanted in TestNames.WHO:
+                if wanted != OK:
+                    assert Client(own, channel, auth).ask(message, path).answer == wanted, (how, channel, auth)
+            assert fake.heard == [], how
+            assert Client(own, "upgraded", SHA256).ask(message, path).code == OK, how
+            assert fake.operations()[-1] == operation
+            assert fake.last(operation).message.get("job-id") == max(fake.jobs)
+            fake.heard = []
+
+    @pytest.mark.parametrize("attribute", ["notify-job-id", "job-ids"])
+    @pytest.mark.parametrize("operation", OF_SUBSCRIPTIONS, ids=hex)
+    def test_besides(self, willing, operation, attribute):
+        own, fake, job = willing
+        fake.heard = []
+        message = TestNames.besides(operation, attribute, job)
+        message.groups[0][1].extend(self.OF_SUBSCRIPTIONS[operation])
+        for channel, auth in TestNames.STRANGERS:
+            reply = Client(own, channel, auth).ask(message)
+            assert (reply.code, reply.words) == (NOT_FOUND, "there is no such job"), (channel, auth)
+        assert fake.heard == []
+        assert Client(own, "implicit", SHA256).ask(message).code == OK
+        assert fake.last(operation).message.get(attribute) == max(fake.jobs)
 
 
 class TestLimit:
