@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to a subscription is done to the job that it is about, which the request does not name."""
+"""What is done to a subscription is done to the job that it is about, which the request does not name; and what is told
+of one, or of its events, is told of that job."""
 import pytest
 
 from testenv import ipp
 from testenv.fake_printer import FakePrinter, answer, http
+from testenv.print_wire import Digest, Wire, add_user, get_challenge
 from testenv.printing import PrintGateway, printer
 
-GET, RENEW, CANCEL = 0x0018, 0x001a, 0x001b
+GET, GET_ALL, RENEW, CANCEL, EVENTS = 0x0018, 0x0019, 0x001a, 0x001b, 0x001c
 NUMBER = "notify-subscription-id"
+PASSWORDS = {"ann": "a password of Ann's", "bob": "Bob's own words"}
+URI = "ipp://localhost/ipp/fake"
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,10 @@ def fake():
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, certificates, fake):
     with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates,
-                      [printer("fake", fake.uri(), require="[]", pipeline="[]")]) as running:
+                      [printer("fake", fake.uri(), require="[]", pipeline="[]")],
+                      more="login: {rounds: 100000}\n") as running:
+        for user, password in PASSWORDS.items():
+            add_user(running, "acme", user, password)
         yield running
 
 
@@ -94,3 +101,51 @@ class TestSubscriptions:
     def test_none_or_several(self, gateway, fake, operation, named, job):
         assert gateway.client("fake").ask(operation, *named, job=job).code == 0x0400
         assert {GET, operation} & set(fake.operations()) == set()
+
+
+def ask_as(gateway, way, user, message):
+    """|user|: who proves it; None: somebody who says that he is ann."""
+    with Wire(gateway.address("print"), way) as wire:
+        if not user:
+            return wire.ask(message)
+        challenge = get_challenge(wire.ask(ipp.request(ipp.VALIDATE_JOB, URI + ";AUTH=DAA")))
+        return wire.ask(message, "/", Digest(user, PASSWORDS[user], challenge).field())
+
+
+class TestTold:
+    """Of a job's subscriptions, and of what happened to it, is told as much as of the job; a printer tells everybody."""
+    STRANGERS = [("clear", None), ("clear", "ann"), ("upgraded", None), ("upgraded", "bob"), ("implicit", "bob")]
+    OF_PRINTER, OF_JOB = "about the printer", "about the letter"
+    ASKED = {"one": (GET, (NUMBER, ipp.INTEGER, 2)), "all": (GET_ALL,),
+             "events": (EVENTS, ("notify-subscription-ids", ipp.INTEGER, 1, 2))}
+
+    @pytest.fixture
+    def job(self, gateway, fake):
+        """Ann's, made within TLS and with her password; subscription 1 is to the printer and 2 to this job."""
+        made = ask_as(gateway, "upgraded", "ann", ipp.request(ipp.PRINT_JOB, URI, data=b"protected")).message
+        assert made.get("job-uri").endswith(";AUTH=TLS,DAA")
+        of_job = [("notify-job-id", ipp.INTEGER, max(fake.jobs)), ("job-state", ipp.ENUM, ipp.COMPLETED)]
+
+        def talk(peer, fake_, head):
+            asked = fake_.hear(peer, head).message
+            tag = ipp.EVENT if asked.code == EVENTS else ipp.SUBSCRIPTION
+            groups = [(tag, [(NUMBER, ipp.INTEGER, n), ("notify-text", ipp.TEXT, text), *more])
+                      for n, text, more in ((1, self.OF_PRINTER, []), (2, self.OF_JOB, of_job))
+                      if asked.get(NUMBER) in (None, n)]
+            return peer.send(http(answer(asked, ipp.OK, *groups))) or True
+
+        fake.talk_now = talk
+        return made.get("job-id")
+
+    @pytest.mark.parametrize("what", ASKED)
+    def test_of_a_protected_job(self, gateway, job, what):
+        operation, *attributes = self.ASKED[what]
+        asked = ipp.request(operation, URI, *attributes)
+        for way in ("upgraded", "implicit"):
+            reply = ask_as(gateway, way, "ann", asked)
+            assert reply.code == ipp.OK and self.OF_JOB in str(reply), way
+            assert reply.message.all("notify-job-id") == [job]
+        for way, user in self.STRANGERS:
+            reply = ask_as(gateway, way, user, asked)
+            assert not reply.message.all("notify-job-id") and self.OF_JOB not in str(reply), (way, user)
+            assert reply.code == ipp.OK and (self.OF_PRINTER in str(reply)) == (what != "one"), (way, user)
