@@ -13,7 +13,8 @@ from testenv.cups import client_environment, ipptool, run
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
 from testenv.peers import need
 from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
-                                Wire, chunk, client_hello, context, post, post_in_chunks)
+                                Digest, Wire, add_user, chunk, client_hello, context, get_challenge, post,
+                                post_in_chunks)
 from testenv.printing import PrintGateway, printer
 from testenv.tap import Tap
 
@@ -27,6 +28,7 @@ LISTENERS = """\
 """
 ADVERTISED = "TLS/1.2, HTTP/1.1"
 SERVER_HELLO, NEW_SESSION_TICKET = 2, 4  # RFC 8446 4
+PASSWORD = "a password of Ann's"
 DOCUMENT = b"%PDF-1.4\nthe words of a secret document\n%%EOF\n"
 IMPLICIT, UPGRADING = ("print", "off", "any", "at-once", "hasty"), ("print", "any", "by-upgrade", "hasty")
 
@@ -36,7 +38,9 @@ def gateway(tmp_path_factory, certificates, backend):
     printers = [printer("open", backend.uri(), require="[]", pipeline="[]"),
                 printer("secure", backend.uri(), require="[tls]", pipeline="[]", aliases="[/printers/secure]"),
                 printer("both", backend.uri(), require="[tls, digest]", pipeline="[]")]
-    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers, listeners=LISTENERS) as running:
+    with PrintGateway(tmp_path_factory.mktemp("gateway"), certificates, printers, listeners=LISTENERS,
+                      more="login: {rounds: 100000}\n") as running:
+        add_user(running, "acme", "ann", PASSWORD)
         yield running
 
 
@@ -175,6 +179,35 @@ class TestOptions:
                                         'Authorization: Digest username="ann"'))
         assert wire.head().startswith(b"HTTP/1.1 101 ")
         assert wire.start_tls().reply().status == 401
+
+    @pytest.mark.parametrize("way, name, asked", [("upgraded", "both", "both"), ("implicit", "both", "both"),
+                                                  ("clear", "open;AUTH=DAA", "both"),
+                                                  ("clear", "open;AUTH=DAA", "open;AUTH=DAA")])
+    def test_nor_do_right_ones(self, gateway, connect, way, name, asked):
+        """Wherever their challenge was made: they were not looked at, so they are not used up where that one counts."""
+        first = connect(way=way)
+        field = Digest("ann", PASSWORD, get_challenge(first.ask(ask_for(name, VALIDATE_JOB)))).field()
+        wire = connect("any").send(post(ask_for(asked, VALIDATE_JOB), "/", "Connection: Upgrade", "Upgrade: TLS/1.2",
+                                        field))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        reply = wire.start_tls().reply()
+        assert reply.status == 401 and "stale" not in str(reply.all("WWW-Authenticate")), reply
+        record = wire.record(gateway, operation="Validate-Job", http_status=401)["print"]
+        assert (record["channel"], record["lacked"], record.get("auth")) == ("upgraded", "DAA", None)
+        where = wire if way != "clear" else first
+        assert where.ask(ask_for(name, VALIDATE_JOB), "/", field).code == ipp.OK
+        assert where.record(gateway, http_status=200, operation="Validate-Job")["print"]["auth"] == "digest-SHA-256"
+        assert where.ask(ask_for(name, VALIDATE_JOB), "/", field).status == 401
+
+    def test_challenges_of_clear_text_do_not_count_inside(self, connect):
+        """Not with the request that asks for TLS, and not behind it."""
+        digest = Digest("ann", PASSWORD, get_challenge(connect().ask(ask_for("open;AUTH=DAA", VALIDATE_JOB))))
+        asked = ask_for("open;AUTH=DAA", VALIDATE_JOB)
+        wire = connect("any").send(post(asked, "/", "Connection: Upgrade", "Upgrade: TLS/1.2", digest.field()))
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().status == 401
+        assert wire.ask(asked, "/", digest.field()).status == 401
+        assert connect().ask(asked, "/", digest.field()).code == ipp.OK
 
 
 class TestDemand:
