@@ -428,6 +428,37 @@ class TestHandshake:
         assert wire.record(gateway)["error"] == "tls"
 
 
+class TestMinimum:
+    """`minimum: "1.3"`, on both ways to TLS."""
+
+    @pytest.fixture(scope="class")
+    def newest(self, tmp_path_factory, certificates, backend):
+        with PrintGateway(tmp_path_factory.mktemp("newest"), certificates,
+                          [printer("secure", backend.uri(), require="[tls]", pipeline="[]")],
+                          tls=', minimum: "1.3"') as running:
+            yield running
+
+    @pytest.mark.parametrize("way", ["implicit", "upgraded"])
+    def test_print_listener(self, newest, backend, way):
+        old, new = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+        backend.forget()
+        with Wire(newest.address("print")) as wire:
+            if way == "upgraded":
+                assert wire.send(OPTIONS).head().startswith(b"HTTP/1.1 101 ")
+            with pytest.raises(ssl.SSLError, match="alert protocol version"):
+                wire.start_tls(context(maximum=old))
+            record = wire.record(newest, error="tls")
+            assert record["error_text"] == "TLS failed: unsupported protocol"
+            assert (record["protection"]["how"], record["protection"]["why"]) == ("none", "no-common-proposal"), record
+        assert backend.heard == []
+        for maximum in (new, None):
+            with Wire(newest.address("print"), way, tls=context(maximum=maximum)) as wire:
+                assert wire.sock.version() == "TLSv1.3"
+                assert wire.ask(ask_for("secure")).code == ipp.OK
+                record = wire.record(newest, operation="Get-Printer-Attributes")
+                assert (record["print"]["channel"], record["protection"]["version"]) == (way, "TLSv1.3"), record
+
+
 class TestInBetween:
     """Who sits on the way and can put in, hold back and join together what he likes."""
 
