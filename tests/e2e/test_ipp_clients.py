@@ -12,9 +12,11 @@ from testenv import ipp, samples, wait
 from testenv.cups import Cupsd, client_environment, ipptool, run
 from testenv.fake_printer import FakePrinter, http
 from testenv.peers import need
+from testenv.print_wire import add_user
 from testenv.printing import PrintGateway, printer
 from test_ipp_documents import EXE, JPEG, MACROS, docm, pdf
 
+PASSWORD = "correct.horse"
 PRINTED = re.compile(r"request id is (\S+)-(\d+) \(1 file\(s\)\)")
 
 
@@ -35,6 +37,16 @@ def lone(tmp_path_factory, certificates, cupsd):
     """A gateway with one printer."""
     printers = [printer("acct", cupsd.uri(), require="[]", aliases="[/printers/acct]")]
     with PrintGateway(tmp_path_factory.mktemp("lone"), certificates, printers) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory, certificates, cupsd):
+    """A gateway with a printer that wants a password within TLS, and one that wants nothing."""
+    printers = [printer("locked", cupsd.uri(), require="[tls, digest]"), printer("acct", cupsd.uri(), require="[]")]
+    with PrintGateway(tmp_path_factory.mktemp("locked"), certificates, printers,
+                      more="login: {rounds: 100000}\n") as running:
+        add_user(running, "acme", "ann", PASSWORD)
         yield running
 
 
@@ -342,16 +354,37 @@ class TestIpptool:
         assert done.returncode == 1
         assert f"status-code = {status} (the document is infected: EICAR-Test-File [" in done.stdout, done.stdout
 
-    def test_job_uris(self, gateway, commands):
-        """What a test of CUPS' own language can say about them."""
-        test = commands.folder / "job-uri.test"
-        test.write_text(JOB_URI_TEST)
-        for flags, end in ((["-E"], ";AUTH=TLS"), (["-S"], "")):
-            scheme = "ipps" if flags == ["-S"] else "ipp"
-            pattern = rf"/^{scheme}:\/\/localhost:{gateway.address('print')[1]}\/jobs\/[0-9]+{end}$/"
-            done = ipptool(gateway.uri("secure"), test, "-t", *flags, "-d", f"pattern={pattern}",
-                           file=commands.document(b"x", "a.txt"), env=commands.env)
-            assert done.returncode == 0, done.stdout
+    @staticmethod
+    def check(text, gateway, commands, name, flags, login="", **patterns):
+        """What a test of CUPS' own language can say about URIs, for a user whose |login| is in his; in |patterns|
+        `ipp:@` is where the gateway is."""
+        host, port = gateway.address("print")
+        values = [f"{k}=" + re.sub(r"(ipps?):@", rf"\1:\/\/localhost:{port}", v) for k, v in patterns.items()]
+        options = [word for value in values for word in ("-d", value)]
+        test = commands.folder / "uris.test"
+        test.write_text(text)
+        done = ipptool(gateway.uri(name, host=login + host), test, "-t", *flags, *options,
+                       file=commands.document(b"x", "a.txt"), env=commands.env)
+        assert done.returncode == 0, done.stdout
+
+    @pytest.mark.parametrize("flags, scheme, job_list", [(["-E"], "ipp", ";AUTH=TLS"), (["-S"], "ipps", "")],
+                             ids=["-E", "-S"])
+    def test_uris(self, gateway, commands, flags, scheme, job_list):
+        self.check(JOB_URI_TEST, gateway, commands, "secure", flags, job=rf"/^{scheme}:@\/jobs\/[0-9]+{job_list}$/")
+        self.check(PRINTER_URI_TEST, gateway, commands, "secure", flags, logins="requesting-user-name",
+                   one=r"/^ipp:@\/ipp\/secure;AUTH=TLS$/", other=r"/^ipps:@\/ipp\/secure$/")
+
+    WITH_PASSWORD = [([], "ipp", ";AUTH=TLS,DAA"), (["-E"], "ipp", ";AUTH=TLS,DAA"), (["-S"], "ipps", ";AUTH=DAA")]
+
+    @pytest.mark.parametrize("flags, scheme, job_list", WITH_PASSWORD, ids=["426", "-E", "-S"])
+    @pytest.mark.parametrize("name", ["locked", "locked;AUTH=TLS,DAA", "acct;AUTH=TLS,DAA", "acct;auth=daa,tls"])
+    def test_uris_with_a_password(self, locked, commands, flags, scheme, job_list, name):
+        """Whether the printer demands it or the URI; what is told of the printer is what the printer does."""
+        login = f"ann:{PASSWORD}@"
+        self.check(JOB_URI_TEST, locked, commands, name, flags, login, job=rf"/^{scheme}:@\/jobs\/[0-9]+{job_list}$/")
+        if name.startswith("locked"):
+            self.check(PRINTER_URI_TEST, locked, commands, name, flags, login, logins="digest",
+                       one=r"/^ipp:@\/ipp\/locked;AUTH=TLS,DAA$/", other=r"/^ipps:@\/ipp\/locked$/")
 
 
 @pytest.mark.usefixtures("untouched")
@@ -413,7 +446,8 @@ JOB_URI_TEST = """\
     FILE $filename
     STATUS successful-ok
     EXPECT job-id OF-TYPE integer IN-GROUP job-attributes-tag COUNT 1 WITH-VALUE >0
-    EXPECT job-uri OF-TYPE uri IN-GROUP job-attributes-tag COUNT 1 WITH-VALUE "$pattern"
+    EXPECT job-uri OF-TYPE uri IN-GROUP job-attributes-tag COUNT 1 WITH-VALUE "$job"
+    EXPECT !device-uri
 }
 {
     NAME "Get-Job-Attributes by job-uri"
@@ -424,9 +458,11 @@ JOB_URI_TEST = """\
     ATTR uri job-uri $job-uri
     ATTR name requesting-user-name ann
     STATUS successful-ok
-    EXPECT job-uri OF-TYPE uri COUNT 1 WITH-VALUE "$pattern"
+    EXPECT job-uri OF-TYPE uri COUNT 1 WITH-VALUE "$job"
     EXPECT !device-uri
 }
+"""
+PRINTER_URI_TEST = """\
 {
     NAME "Get-Printer-Attributes"
     OPERATION Get-Printer-Attributes
@@ -436,9 +472,10 @@ JOB_URI_TEST = """\
     ATTR uri printer-uri $uri
     STATUS successful-ok
     EXPECT !device-uri
-    EXPECT printer-uri-supported COUNT 2
+    EXPECT printer-uri-supported COUNT 2 WITH-VALUE "$one"
+    EXPECT printer-uri-supported COUNT 2 WITH-VALUE "$other"
     EXPECT uri-security-supported COUNT 2 WITH-ALL-VALUES tls
-    EXPECT uri-authentication-supported COUNT 2
+    EXPECT uri-authentication-supported COUNT 2 WITH-ALL-VALUES "$logins"
 }
 """
 
