@@ -113,7 +113,7 @@ def ask_as(gateway, way, user, message):
 
 
 class TestTold:
-    """Of a job's subscriptions, and of what happened to it, is told as much as of the job; a printer tells everybody."""
+    """Of the subscriptions to a job, and of its events, is told as much as of the job; a printer tells everybody."""
     STRANGERS = [("clear", None), ("clear", "ann"), ("upgraded", None), ("upgraded", "bob"), ("implicit", "bob")]
     OF_PRINTER, OF_JOB = "about the printer", "about the letter"
     ASKED = {"one": (GET, (NUMBER, ipp.INTEGER, 2)), "all": (GET_ALL,),
@@ -149,3 +149,14 @@ class TestTold:
             reply = ask_as(gateway, way, user, asked)
             assert not reply.message.all("notify-job-id") and self.OF_JOB not in str(reply), (way, user)
             assert reply.code == ipp.OK and (self.OF_PRINTER in str(reply)) == (what != "one"), (way, user)
+
+    @pytest.mark.usefixtures("job")
+    @pytest.mark.parametrize("operation", [RENEW, CANCEL])
+    def test_done_to_one_of_a_protected_job(self, gateway, fake, operation):
+        asked = ipp.request(operation, URI, (NUMBER, ipp.INTEGER, 2))
+        for way, user in self.STRANGERS:
+            assert ask_as(gateway, way, user, asked).code == ipp.NOT_FOUND, (way, user)
+        assert operation not in fake.operations()
+        for way in ("upgraded", "implicit"):
+            assert ask_as(gateway, way, "ann", asked).code == ipp.OK, way
+        assert fake.operations().count(operation) == 2
