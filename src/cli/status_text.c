@@ -244,6 +244,47 @@ static void add_services(const json_t *root, struct buf *out)
     }
 }
 
+/* What came of the last request to it. */
+static void add_backend(const json_t *p, struct buf *out)
+{
+    buf_fmt(out, "; %s ", ask_text(p, "backend"));
+    if (!json_is_boolean(json_object_get(p, "answers")))
+        buf_text(out, "was not asked yet");
+    else if (is_true(p, "answers"))
+        buf_text(out, "answers");
+    else if (*ask_text(p, "answered"))
+        buf_fmt(out, "DOES NOT ANSWER, and did at %s last", ask_text(p, "answered"));
+    else
+        buf_text(out, "DOES NOT ANSWER");
+}
+
+static void add_printers(const json_t *root, struct buf *out)
+{
+    size_t i;
+    const json_t *p;
+
+    json_array_foreach(json_object_get(root, "printers"), i, p)
+    {
+        const json_t *a = json_object_get(p, "actions"), *engines = json_object_get(p, "engines");
+        const json_t *require = json_object_get(p, "require");
+
+        buf_fmt(out,
+                "printer   %-12s %-28s jobs %lld; documents passed %lld, blocked %lld, errors "
+                "%lld; requests %lld, refused %lld, failed %lld",
+                ask_text(p, "name"), ask_text(p, "path"), number(p, "jobs"), number(a, "pass"),
+                number(a, "block"), number(a, "error"), number(p, "requests"), number(p, "refused"),
+                number(p, "errors"));
+        buf_text(out, json_array_size(require) ? "; requires " : "; requires nothing");
+        add_list(require, out);
+        if (json_array_size(engines) > 0) {
+            buf_text(out, "; engines ");
+            add_list(engines, out);
+        }
+        add_backend(p, out);
+        buf_char(out, '\n');
+    }
+}
+
 static void add_loops(const json_t *root, struct buf *out)
 {
     size_t i;
@@ -253,11 +294,13 @@ static void add_loops(const json_t *root, struct buf *out)
     {
         buf_fmt(
             out,
-            "thread    %-12zu connections %lld, open transactions %lld, done %lld; workers %lld "
-            "(%lld busy), files waiting %lld, workers lost %lld; turns %lld/s, on average %.3f ms, "
-            "longest %.3f ms\n",
+            "thread    %-12zu connections %lld, open transactions %lld, done %lld; print "
+            "connections %lld, requests %lld; workers %lld (%lld busy), files waiting %lld, "
+            "workers "
+            "lost %lld; turns %lld/s, on average %.3f ms, longest %.3f ms\n",
             i, number(l, "connections"), number(l, "open_transactions"), number(l, "transactions"),
-            number(l, "workers"), number(l, "workers_busy"), number(l, "files_waiting"),
+            number(l, "print_connections"), number(l, "print_requests"), number(l, "workers"),
+            number(l, "workers_busy"), number(l, "files_waiting"),
             number(l, "workers_crashed") + number(l, "workers_killed"), number(l, "turns_per_s"),
             milliseconds(l, "turn_mean_us"), milliseconds(l, "turn_longest_us"));
     }
@@ -322,6 +365,7 @@ void status_text(const json_t *root, struct buf *out)
     add_listeners(root, out);
     add_certificates(root, out);
     add_services(root, out);
+    add_printers(root, out);
     add_loops(root, out);
     add_budgets(root, out);
     buf_fmt(out, "records   written %lld, lost %lld, write errors %lld", number(records, "written"),

@@ -91,6 +91,36 @@ static void queue(struct ipp_errand *e)
     e->queued = true;
 }
 
+/* Does it say something of the printer? Whoever is in a hurry has not waited as long as others
+ * would. */
+static bool is_failure(const struct ipp_errand *e, enum err err)
+{
+    switch (err) {
+    case ERR_TIMEOUT: return !e->r.hurried;
+    case ERR_UPSTREAM:
+    case ERR_TLS:
+    case ERR_POLICY:
+    case ERR_PROTO:
+    case ERR_LIMIT: return true;
+    default: return false;
+    }
+}
+
+static void note_end(const struct ipp_errand *e, enum err err)
+{
+    struct ipp_backend_known *k = e->backend->set.known;
+    const struct loop *l = e->backend->set.loop;
+    bool answers = err == OK;
+
+    if (!answers && !is_failure(e, err))
+        return;
+    atomic_store_explicit(&k->answers, answers, memory_order_relaxed);
+    atomic_store_explicit(answers ? &k->answered_wall_ms : &k->failed_wall_ms,
+                          clock_wall_ms(loop_clock(l)), memory_order_relaxed);
+    if (answers || err == ERR_TIMEOUT)
+        atomic_store(&k->silent_until_ms, answers ? 0 : loop_now_ms(l) + SILENT_MS);
+}
+
 /* Told on a turn of its own. |why| is copied. */
 void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why)
 {
@@ -101,9 +131,7 @@ void ipp_errand_end(struct ipp_errand *e, enum err err, const char *why)
     (void)span_copy(span_of(why), e->why, sizeof e->why);
     e->answer.why = e->why;
     e->answer.detail = e->detail;
-    if ((err == ERR_TIMEOUT && !e->r.hurried) || err == OK)
-        atomic_store(&e->backend->set.known->silent_until_ms,
-                     err ? loop_now_ms(e->backend->set.loop) + SILENT_MS : 0);
+    note_end(e, err);
     if (err)
         let_go(e, false); /* else take_events() does, once the engine has said all */
     queue(e);
@@ -484,6 +512,15 @@ void ipp_backend_known_unref(struct ipp_backend_known *k)
 {
     if (k && atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) == 1)
         free(k);
+}
+
+void ipp_backend_known_read(const struct ipp_backend_known *k, struct ipp_backend_report *ret)
+{
+    *ret = (struct ipp_backend_report){
+        .answers = atomic_load_explicit(&k->answers, memory_order_relaxed),
+        .answered_wall_ms = atomic_load_explicit(&k->answered_wall_ms, memory_order_relaxed),
+        .failed_wall_ms = atomic_load_explicit(&k->failed_wall_ms, memory_order_relaxed),
+    };
 }
 
 bool ipp_backend_is_silent(const struct ipp_backend *b)

@@ -23,6 +23,14 @@ NODISCARD struct ipp_backend_known *ipp_backend_known_new(void); /* NULL: out of
 struct ipp_backend_known *ipp_backend_known_ref(struct ipp_backend_known *k);
 void ipp_backend_known_unref(struct ipp_backend_known *k); /* NULL is fine */
 
+struct ipp_backend_report {
+    bool answers;              /* to the last request that says something of it */
+    uint64_t answered_wall_ms; /* its last answer; 0: none */
+    uint64_t failed_wall_ms;   /* the same: it could not be reached, was not who it should be, or
+                                  said nothing legal */
+};
+void ipp_backend_known_read(const struct ipp_backend_known *k, struct ipp_backend_report *ret);
+
 struct ipp_backend_settings {
     struct loop *loop;
     struct ipp_uri uri; /* where it is; its texts outlive the backend */

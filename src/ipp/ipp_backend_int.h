@@ -14,6 +14,8 @@ struct ipp_backend_known {
     _Atomic unsigned refs;
     _Atomic bool upgrades; /* connections begin in clear text and become TLS */
     _Atomic uint64_t silent_until_ms;
+    _Atomic bool answers;
+    _Atomic uint64_t answered_wall_ms, failed_wall_ms;
 };
 
 struct ipp_backend {

@@ -136,6 +136,16 @@ static void register_metrics(struct metrics *m, struct ipp_printer *p)
                              time_bounds_us, ARRAY_LEN(time_bounds_us));
 }
 
+/* What was learned of a printer is true until it is reached in another way. */
+static struct ipp_backend_known *known_of(const struct ipp_snapshot *before,
+                                          const struct ipp_printer_settings *set)
+{
+    const struct ipp_printer *p = before ? ipp_snapshot_named(before, span_of(set->name)) : NULL;
+
+    return p && strcmp(p->set->backend, set->backend) == 0 ? ipp_backend_known_ref(p->known)
+                                                           : ipp_backend_known_new();
+}
+
 static enum err compile(struct ipp_snapshot *s, const struct ipp_snapshot_source *src,
                         struct buf *why)
 {
@@ -145,7 +155,7 @@ static enum err compile(struct ipp_snapshot *s, const struct ipp_snapshot_source
         p->set = &src->printers[i];
         p->demand = ipp_printer_demand(p->set);
         p->engines = rules_engines(p->set->pipeline, p->set->rules, p->set->n_rules);
-        p->known = ipp_backend_known_new();
+        p->known = known_of(src->before, p->set);
         if (!p->known)
             return ERR_NOMEM;
         TRY(read_backend(p, why));

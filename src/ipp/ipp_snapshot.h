@@ -60,6 +60,7 @@ struct ipp_snapshot {
 
 struct ipp_snapshot_source {
     const struct ipp_settings *set;
+    const struct ipp_snapshot *before; /* what is known of its printers goes on; NULL: nothing is */
     const struct ipp_printer_settings *printers;
     struct tls_context *const *backend_tls; /* one per printer; NULL: clear text */
     struct tls_context *const *icap_tls;    /* the same */

@@ -60,6 +60,7 @@ enum err gateway_print_snapshot(struct gateway_core *g, struct gateway_config *c
 {
     struct ipp_snapshot_source src = {
         .set = &config->settings.ipp,
+        .before = g->print.snapshot,
         .printers = config->settings.printers,
         .backend_tls = config->backend_tls,
         .icap_tls = config->icap_tls,

@@ -12,6 +12,7 @@
 #include "ipp/ipp_server.h"
 
 struct gateway_core;
+struct json;
 struct gateway_config;
 struct gateway_loop;
 struct tenants;
@@ -44,6 +45,10 @@ struct control_ticket;
 struct json_t; /* jansson's */
 bool gateway_print_command(void *arg, const char *name, const struct json_t *command,
                            struct control_ticket *ticket);
+
+/* gateway_print_status.c: "printers" of the status; and "require" of one, as a list. */
+void gateway_print_json(const struct gateway_core *g, struct json *j);
+void gateway_print_require_json(const struct ipp_printer_settings *set, struct json *j);
 
 /* Of |config|, with the engines and tenants in force. */
 NODISCARD enum err gateway_print_snapshot(struct gateway_core *g, struct gateway_config *config,

@@ -154,18 +154,6 @@ static void ask_jobs(struct question *q, const json_t *command)
 
 static void ask_more(struct question *q);
 
-static void require_json(const struct ipp_printer_settings *set, struct json *j)
-{
-    json_open(j, "require", '[');
-    if (set->require & 1u << IPP_REQUIRE_TLS)
-        json_text(j, NULL, "tls");
-    if (set->require & 1u << IPP_REQUIRE_DIGEST)
-        json_text(j, NULL, "digest");
-    if (set->require & 1u << IPP_REQUIRE_CERTIFICATE)
-        json_text(j, NULL, "certificate");
-    json_close(j, ']');
-}
-
 /* One that was not asked may be well: too many others were silent. */
 static void answers_json(const struct printer_answer *a, const char *why, struct json *j)
 {
@@ -187,7 +175,7 @@ static void on_announced(void *arg, const struct ipp_announced *told)
     json_text(j, "path", p->set->path);
     json_text(j, "backend", p->set->backend);
     answers_json(a, told->why, j);
-    require_json(p->set, j);
+    gateway_print_require_json(p->set, j);
     json_u64(j, "ipp_port", told->port);
     json_u64(j, "ipps_port", told->secure_port);
     json_text(j, "uuid", p->uuid);

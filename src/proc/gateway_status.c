@@ -232,17 +232,23 @@ static void status_loops(struct json *j, const struct gateway_core *g)
     for (unsigned i = 0; i < g->n_loops; i++) {
         struct loop_load_figures t;
         struct icap_server_counts c;
+        struct ipp_server_counts p = {0};
         struct workers_counts w;
 
         loop_figures(g->loops[i].loop, &t);
         icap_server_count(g->loops[i].icap, &c);
         workers_counts(g->loops[i].workers, &w);
+        if (g->loops[i].ipp)
+            ipp_server_count(g->loops[i].ipp, &p);
         json_open(j, NULL, '{');
         json_u64(j, "connections", c.connections);
         json_u64(j, "open_transactions", c.open);
         json_u64(j, "transactions", c.transactions);
         json_u64(j, "blocked", c.blocked);
         json_u64(j, "refused", c.refused);
+        json_u64(j, "print_connections", p.connections);
+        json_u64(j, "print_requests", p.requests);
+        json_u64(j, "print_jobs", p.jobs);
         json_u64(j, "workers", w.alive);
         json_u64(j, "workers_busy", w.busy);
         json_u64(j, "workers_started", w.started);
@@ -305,6 +311,7 @@ void gateway_status_json(void *arg, struct buf *out)
     gateway_certificates_json(g, &j);
     gateway_files_json(g, &j);
     status_services(&j, g);
+    gateway_print_json(g, &j);
     status_engines(&j, g);
     json_u64(&j, "exceptions", exceptions_count(g->policy.exceptions));
     json_open(&j, "budgets", '{');

@@ -150,6 +150,61 @@ class TestJobs:
         assert done.returncode == 2 and complaint in done.stderr
 
 
+class TestStatus:
+    """`sallyport status`, of printers."""
+
+    @staticmethod
+    def said(gateway):
+        return {p["name"]: p for p in gateway.status()["printers"]}
+
+    @staticmethod
+    def line(gateway, name):
+        text = gateway.command_line("status", "--state", gateway.state).stdout
+        found, = re.findall(rf"^printer   {name} .*$", text, re.M)
+        return found
+
+    def test_what_it_did(self, gateway, cupsd, document, tmp_path):
+        before = self.said(gateway)["acct"]
+        assert (before["path"], before["require"], before["backend"]) == ("/ipp/acct", [], cupsd.uri())
+        assert print_to(gateway.uri("acct"), document, tmp_path).returncode == 0
+        (tmp_path / "eicar.pdf").write_bytes(PDF + EICAR)
+        assert print_to(gateway.uri("acct"), tmp_path / "eicar.pdf", tmp_path).returncode != 0
+        after = self.said(gateway)["acct"]
+        grown = {k: after[k] - before[k] for k in ("jobs", "documents", "refused", "errors")}
+        assert grown == {"jobs": 1, "documents": 2, "refused": 1, "errors": 0}
+        assert {k: n - before["actions"][k] for k, n in after["actions"].items()} == {"pass": 1, "block": 1, "error": 0}
+        assert after["requests"] >= before["requests"] + 2 and after["bytes"] > before["bytes"] + 2 * len(PDF)
+        assert after["answers"] is True and after["answered"] and "filetype" in after["engines"]
+        assert sum(loop["print_requests"] for loop in gateway.status()["loops"]) >= 2
+        line = self.line(gateway, "acct")
+        assert f"jobs {after['jobs']}; documents passed {after['actions']['pass']}, blocked " in line
+        assert "requires nothing; engines " in line and line.endswith(f"{cupsd.uri()} answers"), line
+
+    def test_whether_it_answers(self, gateway, document, tmp_path):
+        secure = self.said(gateway)["secure"]
+        assert secure["require"] == ["tls", "digest"] and "requires tls, digest; " in self.line(gateway, "secure")
+        print_to(gateway.uri("gone"), document, tmp_path)
+        gone = self.said(gateway)["gone"]
+        assert (gone["answers"], gone["answered"]) == (False, None) and gone["failed"] and gone["errors"] > 0
+        assert self.line(gateway, "gone").endswith("DOES NOT ANSWER")
+
+    def test_over_a_reload(self, tmp_path, certificates):
+        """What is known of a printer is not forgotten when the configuration is read again."""
+        with FakePrinter() as fake, PrintGateway(tmp_path / "gateway", certificates,
+                                                 [printer("fake", fake.uri(), require="[]")]) as gateway:
+            assert (self.said(gateway)["fake"]["answers"], self.said(gateway)["fake"]["failed"]) == (None, None)
+            assert self.line(gateway, "fake").endswith("was not asked yet")
+            assert gateway.client("fake").ask(ipp.GET_PRINTER_ATTRIBUTES).code == ipp.OK
+            answered = self.said(gateway)["fake"]["answered"]
+            gateway.send_signal(signal.SIGHUP)
+            gateway.wait_log("reload: ")
+            again = self.said(gateway)["fake"]
+            assert (again["answers"], again["answered"]) == (True, answered)
+            fake.talk_now = lambda *_: False
+            assert gateway.client("fake").ask(ipp.GET_PRINTER_ATTRIBUTES).code != ipp.OK
+            assert self.line(gateway, "fake").endswith(f"DOES NOT ANSWER, and did at {answered} last")
+
+
 class TestStore:
     def test_jobs_are_no_change_of_tenants(self, gateway, document, tmp_path):
         """Every job is written into the store that tenants are in: these are read again when they change, and not

@@ -504,6 +504,43 @@ static void test_silence(void **state)
     assert_false(ipp_backend_is_silent(backend));
 }
 
+static void assert_known(bool answers, uint64_t answered, uint64_t failed)
+{
+    struct ipp_backend_report r;
+
+    ipp_backend_known_read(known, &r);
+    assert_int_equal(r.answers, answers);
+    assert_int_equal(r.answered_wall_ms, answered);
+    assert_int_equal(r.failed_wall_ms, failed);
+}
+
+/* What operators are told of it: the last request says whether it answers. */
+static void test_what_is_known(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t answered, failed;
+
+    use_backend(f, "", NULL, 1);
+    assert_known(false, 0, 0);
+    ask_printer(f);
+    accept_one(f);
+    answered = f->clock.now_ms;
+    answer_once(f);
+    assert_known(true, answered, 0);
+    pass(f, 50);
+    ask_printer(f);
+    hear_all(f, "");
+    pass(f, TIMEOUT_MS + 50); /* timers are not to the ms */
+    failed = f->clock.now_ms;
+    finish_as(f, ERR_TIMEOUT, "does not answer");
+    assert_known(false, answered, failed);
+    ask_printer(f);
+    ipp_errand_cancel(errand); /* which says nothing of it */
+    errand = NULL;
+    test_settle(f->loop);
+    assert_known(false, answered, failed);
+}
+
 static void test_deadline(void **state)
 {
     struct fixture *f = *state;
@@ -789,6 +826,7 @@ int main(void)
         TEST(test_again),
         TEST(test_document),
         TEST(test_silence),
+        TEST(test_what_is_known),
         TEST(test_deadline),
         TEST(test_only_one_connection),
         TEST(test_nobody_there),
