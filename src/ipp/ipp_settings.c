@@ -75,9 +75,9 @@ static const char *valid_backend(struct span text)
         return "be the URI of a printer, as ipp://127.0.0.1:631/printers/NAME";
     if (uri.warnings & IPP_URI_HAS_USER)
         return "have no user and password";
-    if (uri.warnings & IPP_URI_NORMALISED)
-        return "begin with ipp:// or ipps://";
-    return uri.auth & ~IPP_AUTH_TLS || uri.warnings ? "have no list but ;AUTH=TLS" : NULL;
+    return uri.auth & ~IPP_AUTH_TLS || uri.warnings & ~IPP_URI_NORMALISED
+               ? "have no list but ;AUTH=TLS"
+               : NULL;
 }
 
 static const char *valid_icap(struct span text)
@@ -280,7 +280,8 @@ static const struct config_row printer_rows[] = {
                   .max = IPP_URI_MAX, .valid = valid_backend,
                   .help = "URI of the printer or CUPS queue behind the gateway. ipp: in clear "
                           "text, ipps: within TLS, ipp:...;AUTH=TLS: TLS by Upgrade; that is also "
-                          "begun where a printer demands it and backend-ca is set."),
+                          "begun where a printer demands it and backend-ca is set. http: and "
+                          "https: are the same at ports 80 and 443."),
     CONFIG_PATH("backend-ca", struct ipp_printer_settings, backend_ca,
                 .help = "CAs (PEM) that certify the backend; without it, the system's."),
     CONFIG_ENUM("backend-require", struct ipp_printer_settings, backend_require, level_names,

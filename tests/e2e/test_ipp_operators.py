@@ -247,9 +247,9 @@ class TestBackends:
             yield running
 
     @pytest.mark.parametrize("scheme, auth, ca, channel", [
-        ("ipps", "", True, "implicit"), ("ipp", ";AUTH=TLS", True, "upgraded"), ("ipp", "", True, "upgraded"),
-        ("ipp", "", False, None), ("ipps", "", False, None)],
-        ids=["ipps", "upgrade", "when it is demanded", "without a CA", "unknown CA"])
+        ("ipps", "", True, "implicit"), ("https", "", True, "implicit"), ("ipp", ";AUTH=TLS", True, "upgraded"),
+        ("ipp", "", True, "upgraded"), ("http", "", True, "upgraded"), ("ipp", "", False, None), ("ipps", "", False, None)],
+        ids=["ipps", "https", "upgrade", "when it is demanded", "http when it is demanded", "without a CA", "unknown CA"])
     def test_way(self, behind, certificates, start_gateway, document, tmp_path, scheme, auth, ca, channel):
         more = {"backend_ca": certificates.ca} if ca else {}
         gateway = start_gateway([printer("front", f"'{behind.uri('acct', scheme, auth=auth, host='localhost')}'",
@@ -265,6 +265,13 @@ class TestBackends:
         assert "[PASS]" in done.stdout, done.stdout
         record = behind.wait_record(lambda r: r["print"].get("operation") == "Print-Job", since=since)
         assert record["print"]["channel"] == channel and record["body_len"] == len(PDF)
+
+    def test_http(self, start_gateway, cupsd, document, tmp_path):
+        """It is told of itself as ipp:, whatever it is called here."""
+        gateway = start_gateway([printer("front", cupsd.uri().replace("ipp:", "http:"), require="[]")])
+        before = set(cupsd.jobs())
+        assert "[PASS]" in print_to(gateway.uri("front"), document, tmp_path).stdout
+        assert len(set(cupsd.jobs()) - before) == 1
 
     @staticmethod
     def key_of(certificate):
