@@ -57,6 +57,7 @@ static const char *odd_code(unsigned bit)
     case IPP_ODD_MD5_MALFORMED: return "content-md5-malformed";
     case IPP_ODD_MD5_MISMATCH: return "content-md5-mismatch";
     case IPP_ODD_UPGRADE: return "upgrade-without-connection";
+    case IPP_ODD_ALPN: return "upgrade-alpn-mismatch";
     default: return ipp_uri_warning_code(bit);
     }
 }

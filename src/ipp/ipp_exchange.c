@@ -168,6 +168,16 @@ static void begin_post(struct ipp_exchange *ex, const struct http_request *req)
                   loop_now_ms(ex->server->env.loop) + CONTINUE_MS);
 }
 
+static bool is_for_page(const struct http_request *req)
+{
+    return span_eq(req->head->method, SPAN("GET")) || span_eq(req->head->method, SPAN("HEAD"));
+}
+
+void ipp_exchange_no_page(struct ipp_exchange *ex)
+{
+    ipp_reply_http(ex, 404, SPAN_NONE, "Nothing but printers is here; they are asked by POST.");
+}
+
 static void begin(struct ipp_exchange *ex, const struct http_request *req)
 {
     struct ipp_uri_fault fault;
@@ -181,8 +191,10 @@ static void begin(struct ipp_exchange *ex, const struct http_request *req)
         begin_post(ex, req);
     else if (span_eq(req->head->method, SPAN("OPTIONS")) && !req->has_body)
         ex->state = EX_OPTIONS;
-    else if (span_eq(req->head->method, SPAN("GET")) || span_eq(req->head->method, SPAN("HEAD")))
-        ipp_reply_http(ex, 404, SPAN_NONE, "Nothing but printers is here; they are asked by POST.");
+    else if (ipp_upgrade_for_page(ex, req))
+        ex->state = EX_UPGRADE;
+    else if (is_for_page(req))
+        ipp_exchange_no_page(ex);
     else
         ipp_reply_http(ex, req->has_body && span_eq(req->head->method, SPAN("OPTIONS")) ? 400 : 405,
                        SPAN("Allow: OPTIONS, POST, GET, HEAD\r\n"), "Not this method.");
@@ -408,6 +420,8 @@ static void on_failed(void *arg, const struct fault *f)
     }
     if (f->status)
         ex->http_status = f->status;
+    if (f->err == ERR_TLS)
+        ipp_upgrade_failed(ex);
     if (ex->settles && ex->state != EX_DONE)
         ipp_exchange_detach(ex);
     else

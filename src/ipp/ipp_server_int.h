@@ -102,6 +102,7 @@ enum ipp_exchange_state {
 #define IPP_ODD_MD5_MALFORMED 0x100u
 #define IPP_ODD_MD5_MISMATCH  0x200u
 #define IPP_ODD_UPGRADE       0x400u /* its Connection does not list it */
+#define IPP_ODD_ALPN          0x800u /* what followed 101 was begun for something else */
 
 /* Whose request it is. */
 struct ipp_identity {
@@ -253,6 +254,8 @@ int32_t ipp_exchange_job(const struct ipp_exchange *ex);
 void ipp_exchange_perform_job(struct ipp_exchange *ex);
 /* Nobody waits for it: what it waits for is given up. */
 void ipp_exchange_drop_work(struct ipp_exchange *ex);
+/* Answers whoever asks for a page. */
+void ipp_exchange_no_page(struct ipp_exchange *ex);
 /* The last thing: record, and gone. */
 void ipp_exchange_finish(struct ipp_exchange *ex);
 /* It goes on without its client, which has got |ex->out|. */
@@ -263,6 +266,11 @@ void ipp_exchange_detach(struct ipp_exchange *ex);
 /* The head is here: does it offer TLS as the drafts' examples do? */
 void ipp_upgrade_look(struct ipp_exchange *ex, const struct http_request *req);
 void ipp_options_end(struct ipp_exchange *ex);
+/* Is it one for nothing but a page, which is to be told inside TLS? */
+bool ipp_upgrade_for_page(const struct ipp_exchange *ex, const struct http_request *req);
+/* The connection failed behind an upgrade that was granted: notes whether it looks as if somebody
+ * else's handshake was put there. */
+void ipp_upgrade_failed(struct ipp_exchange *ex);
 /* Is the request, whose message is whole, one that asks for TLS first, and gets it? It goes on then
  * as EX_UPGRADE. */
 bool ipp_upgrade_wanted(struct ipp_exchange *ex);

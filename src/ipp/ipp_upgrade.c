@@ -4,6 +4,7 @@
  * own before another client's handshake, and that client would read its answer. */
 #include "ipp/ipp_client.h"
 #include "ipp/ipp_server_int.h"
+#include "protect/tls_context.h"
 
 /* The lowest that every client knows; which version it is the handshake says. */
 #define UPGRADE "Upgrade: TLS/1.2, HTTP/1.1\r\n"
@@ -50,8 +51,10 @@ void ipp_upgrade_switched(struct ipp_exchange *ex)
 {
     ex->level.channel = IPP_CHANNEL_UPGRADED;
     ex->upgraded = true;
-    if (ex->state == EX_UPGRADE)
+    if (ex->state == EX_UPGRADE && ex->message)
         ipp_admit(ex);
+    else if (ex->state == EX_UPGRADE)
+        ipp_exchange_no_page(ex);
     else
         answer(ex, SPAN("Allow: OPTIONS, POST, GET, HEAD\r\n"));
 }
@@ -94,6 +97,9 @@ void ipp_options_end(struct ipp_exchange *ex)
 
 /* ---- the draft, to the letter ---- */
 
+/* A question that is longer is kept for no handshake. */
+#define PREAMBLE_MAX 65536u
+
 /* What tells and changes nothing: it does no harm that it was said in clear text. */
 static bool is_innocuous(const struct ipp_exchange *ex)
 {
@@ -109,25 +115,44 @@ static bool is_innocuous(const struct ipp_exchange *ex)
 
 /* Who wants TLS for it does not want it done in clear text, and it cannot be taken over: it was
  * said where anybody could have written it. */
-static void refuse_in_clear(struct ipp_exchange *ex)
+static void refuse_in_clear(struct ipp_exchange *ex, struct span why)
 {
     ex->err = ERR_POLICY;
     ex->rule_name = "upgrade";
-    (void)span_copy(SPAN("what changes something came in clear text, with an offer of TLS"),
-                    ex->why, sizeof ex->why);
+    (void)span_copy(why, ex->why, sizeof ex->why);
     ipp_reply_http(ex, 426, ipp_upgrade_field(), "Ask for TLS first, with OPTIONS.");
+}
+
+static bool is_to_the_letter(const struct ipp_exchange *ex, const struct http_request *req)
+{
+    const struct listener_settings *s = http_connection_accepted(ex->conn->http)->settings;
+
+    return s->ipp && s->ipp->upgrade == IPP_UPGRADE_ANY && ipp_may_upgrade(ex) &&
+           ipp_offers_tls(req);
+}
+
+bool ipp_upgrade_for_page(const struct ipp_exchange *ex, const struct http_request *req)
+{
+    bool asks = span_eq(req->head->method, SPAN("GET")) || span_eq(req->head->method, SPAN("HEAD"));
+
+    return asks && !req->has_body && is_to_the_letter(ex, req);
 }
 
 bool ipp_upgrade_wanted(struct ipp_exchange *ex)
 {
-    const struct listener_settings *s = http_connection_accepted(ex->conn->http)->settings;
     const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
 
-    if (!s->ipp || s->ipp->upgrade != IPP_UPGRADE_ANY || !ipp_may_upgrade(ex) ||
-        !ipp_offers_tls(req))
+    if (!is_to_the_letter(ex, req))
         return false;
     if (!is_innocuous(ex) || ex->early.len > 0) {
-        refuse_in_clear(ex);
+        refuse_in_clear(ex,
+                        SPAN("what changes something came in clear text, with an offer of TLS"));
+        return true;
+    }
+    if (ex->attributes.n > PREAMBLE_MAX) {
+        http_close_after(http_connection_engine(ex->conn->http));
+        refuse_in_clear(ex,
+                        SPAN("a question of over 64 KiB came in clear text, with an offer of TLS"));
         return true;
     }
     ex->state = EX_UPGRADE;
@@ -139,4 +164,16 @@ bool ipp_upgrade_wanted(struct ipp_exchange *ex)
 void ipp_upgrade_end(struct ipp_exchange *ex)
 {
     (void)switch_over(ex);
+}
+
+/* Clients that begin with TLS name what they want to speak; those that upgrade name something else,
+ * or nothing: such a handshake comes from a client that does not know of the request before it. */
+void ipp_upgrade_failed(struct ipp_exchange *ex)
+{
+    const sallyport_report *r = stream_report(http_connection_stream(ex->conn->http));
+    sallyport_why why = {.size = sizeof why};
+
+    if ((ex->state == EX_OPTIONS || ex->state == EX_UPGRADE) &&
+        sallyport_report_why(r, 0, &why) == 0 && tls_why_is_protocol(&why))
+        ex->odd |= IPP_ODD_ALPN;
 }

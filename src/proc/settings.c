@@ -534,6 +534,29 @@ static void check_upgrade(const struct listener_config *l, struct config_report 
                     l->name);
 }
 
+/* Who sits in between can join a client that begins with TLS to a connection on which he has asked
+ * for an upgrade, if the certificate is good for both: it would read the answer to his question. */
+static void check_joined(const struct settings *s, const struct listener_config *l,
+                         struct config_report *r)
+{
+    if (l->protocol != LISTENER_IPP || !l->tls || l->tls_begins == LISTENER_TLS_AT_ONCE ||
+        l->ipp.upgrade != IPP_UPGRADE_ANY)
+        return;
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        const struct listener_config *o = &s->listeners[i];
+
+        if (o->protocol != LISTENER_IPP || !settings_listener_is_secure(o) ||
+            strcmp(o->tls, l->tls) != 0)
+            continue;
+        config_warn(r, l, "upgrade",
+                    "with 'any', somebody on the way can answer a client that begins with TLS at "
+                    "'%s' with what he asked himself: give that a listener and a certificate "
+                    "(tls) of its own, or write 'upgrade: options'",
+                    o->name);
+        return;
+    }
+}
+
 static void check_listener(const struct settings *s, size_t i, struct config_report *r)
 {
     const struct listener_config *l = &s->listeners[i];
@@ -541,6 +564,7 @@ static void check_listener(const struct settings *s, size_t i, struct config_rep
     check_tls_name(s, l, r);
     check_protection(l, r);
     check_upgrade(l, r);
+    check_joined(s, l, r);
     check_peers(s, l, r);
     check_login(s, l, r);
     for (size_t k = 0; k < i; k++)

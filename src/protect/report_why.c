@@ -38,30 +38,33 @@ static const struct why_row alert_rows[] = {
 
 static const char not_tls[] = "the peer answered with something that is not TLS";
 static const char clear_http[] = "the peer sent HTTP in clear text";
+static const char other_protocol[] =
+    "the peer names only protocols that are not spoken here (ALPN)";
 static const char old_versions[] = "the peer speaks only versions of TLS that are not allowed here";
 
 static const struct why_row local_rows[] = {
-    {SSL_R_NO_SHARED_CIPHER,                     "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,       "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM,      "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_NO_SUITABLE_KEY_SHARE,                "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_NO_SUITABLE_GROUPS,                   "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_UNSUPPORTED_PROTOCOL,                 "no-common-proposal", EPROTO,       old_versions},
-    {SSL_R_NO_PROTOCOLS_AVAILABLE,               "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_VERSION_TOO_LOW,                      "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_VERSION_TOO_HIGH,                     "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_WRONG_VERSION_NUMBER,                 "no-common-proposal", EPROTO,       not_tls     },
-    {SSL_R_WRONG_SSL_VERSION,                    "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_HTTP_REQUEST,                         "no-common-proposal", EPROTO,       clear_http  },
-    {SSL_R_PACKET_LENGTH_TOO_LONG,               "no-common-proposal", EPROTO,       not_tls     },
-    {SSL_R_BAD_RECORD_TYPE,                      "no-common-proposal", EPROTO,       not_tls     },
-    {SSL_R_HTTPS_PROXY_REQUEST,                  "no-common-proposal", EPROTO,       NULL        },
-    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,    "we-rejected-peer",   EKEYREJECTED, NULL        },
-    {SSL_R_CERTIFICATE_VERIFY_FAILED,            "we-rejected-peer",   EKEYREJECTED, NULL        },
-    {SSL_R_DH_KEY_TOO_SMALL,                     "we-rejected-peer",   EKEYREJECTED, NULL        },
-    {SSL_R_EE_KEY_TOO_SMALL,                     "we-rejected-peer",   EKEYREJECTED, NULL        },
-    {SSL_R_BAD_SIGNATURE,                        "we-rejected-peer",   EKEYREJECTED, NULL        },
-    {SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, "level-too-low",      EACCES,       NULL        },
+    {SSL_R_NO_SHARED_CIPHER,                     "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,       "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM,      "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_NO_SUITABLE_KEY_SHARE,                "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_NO_SUITABLE_GROUPS,                   "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_NO_APPLICATION_PROTOCOL,              "no-common-proposal", EPROTO,       other_protocol},
+    {SSL_R_UNSUPPORTED_PROTOCOL,                 "no-common-proposal", EPROTO,       old_versions  },
+    {SSL_R_NO_PROTOCOLS_AVAILABLE,               "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_VERSION_TOO_LOW,                      "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_VERSION_TOO_HIGH,                     "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_WRONG_VERSION_NUMBER,                 "no-common-proposal", EPROTO,       not_tls       },
+    {SSL_R_WRONG_SSL_VERSION,                    "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_HTTP_REQUEST,                         "no-common-proposal", EPROTO,       clear_http    },
+    {SSL_R_PACKET_LENGTH_TOO_LONG,               "no-common-proposal", EPROTO,       not_tls       },
+    {SSL_R_BAD_RECORD_TYPE,                      "no-common-proposal", EPROTO,       not_tls       },
+    {SSL_R_HTTPS_PROXY_REQUEST,                  "no-common-proposal", EPROTO,       NULL          },
+    {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,    "we-rejected-peer",   EKEYREJECTED, NULL          },
+    {SSL_R_CERTIFICATE_VERIFY_FAILED,            "we-rejected-peer",   EKEYREJECTED, NULL          },
+    {SSL_R_DH_KEY_TOO_SMALL,                     "we-rejected-peer",   EKEYREJECTED, NULL          },
+    {SSL_R_EE_KEY_TOO_SMALL,                     "we-rejected-peer",   EKEYREJECTED, NULL          },
+    {SSL_R_BAD_SIGNATURE,                        "we-rejected-peer",   EKEYREJECTED, NULL          },
+    {SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, "level-too-low",      EACCES,       NULL          },
 };
 
 static const struct why_row *find_row(const struct why_row *rows, size_t n, int reason)

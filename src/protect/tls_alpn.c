@@ -43,3 +43,8 @@ enum err tls_alpn_load(struct tls_context *c, struct span name)
     /* This one returns 0 when it went well. */
     return SSL_CTX_set_alpn_protos(c->ssl, c->alpn, c->alpn[0] + 1u) == 0 ? OK : ERR_NOMEM;
 }
+
+bool tls_why_is_protocol(const sallyport_why *why)
+{
+    return strcmp(why->source, "tls") == 0 && why->raw == SSL_R_NO_APPLICATION_PROTOCOL;
+}

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "protect/tls_flags.h"
+#include "sallyport/report.h"
 
 enum tls_role { TLS_SERVER, TLS_CLIENT };
 enum tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
@@ -90,6 +91,8 @@ int64_t tls_context_not_after(const struct tls_context *c);
 unsigned tls_tolerated(const SSL *ssl);
 /* Can |der| be served with the leaf of |certificate| (PEM)? On ERR_CONFIG |why| has a sentence. */
 NODISCARD enum err tls_check_ocsp(struct span der, struct span certificate, struct buf *why);
+/* Is it that the peer named (ALPN, RFC 7301) no protocol that is spoken here? */
+bool tls_why_is_protocol(const sallyport_why *why);
 /* What an alert of that number says. */
 const char *tls_alert_text(int alert);
 

@@ -59,8 +59,8 @@ def connect(gateway, backend):
         wire.close()
 
 
-def ask_for(name, operation=GET_PRINTER_ATTRIBUTES, **more):
-    return request(operation, f"ipp://localhost/ipp/{name}", **more)
+def ask_for(name, operation=GET_PRINTER_ATTRIBUTES, *attributes, **more):
+    return request(operation, f"ipp://localhost/ipp/{name}", *attributes, **more)
 
 
 def options(*fields, target="*", version="1.1"):
@@ -310,6 +310,25 @@ class TestToTheLetter:
         assert (reply.status, reply.get("Upgrade")) == (426, ADVERTISED)
         assert backend.heard == []
 
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_pages(self, connect, method):
+        """There are none, and that is told inside."""
+        wire = connect("any").send("\r\n".join([f"{method} / HTTP/1.1", "Host: gw", *self.LINES, "", ""]).encode())
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        wire.start_tls()
+        assert wire.head().startswith(b"HTTP/1.1 404 ")
+
+    @pytest.mark.parametrize("length, status", [(60_000, 101), (70_000, 426)])
+    def test_long_questions(self, gateway, backend, connect, length, status):
+        """What is said before TLS is kept for it, up to 64 KiB."""
+        long = [(f"x-{i}", ipp.NAME, "x" * 250) for i in range(length // 260)]
+        wire = connect("any").send(post(ask_for("open", ipp.GET_JOBS, *long), "/", *self.LINES))
+        head = wire.head()
+        assert head.startswith(b"HTTP/1.1 %d " % status), head
+        if status == 426:
+            assert b"\r\nConnection: close, Upgrade\r\n" in head, head
+            assert "over 64 KiB" in wire.record(gateway)["error_text"] and backend.heard == []
+
     @pytest.mark.parametrize("operation", [ipp.CANCEL_JOB, ipp.CREATE_JOB])
     def test_what_changes_something(self, backend, connect, operation):
         wire = connect("any").send(post(ask_for("secure", operation, job_id=1 if operation == ipp.CANCEL_JOB else None),
@@ -521,6 +540,8 @@ class TestInBetween:
             wire.start_tls(context(names))
         record = wire.record(gateway)
         assert record["error"] == "tls" and "protocol" in record["error_text"], record
+        assert record["protection"]["why"] == "no-common-proposal", record
+        assert record.get("print", {}).get("odd") == ("upgrade-alpn-mismatch" if way == "upgraded" else None), record
 
     @pytest.mark.parametrize("listener, first", [
         ("print", OPTIONS), ("any", OPTIONS),

@@ -217,6 +217,10 @@ static const struct row print_rows[] = {
     {"upgrade without connection", IPP("upgrade-without-connection: true"),
      "x.yaml:2:103: warning: 'a' begins TLS also with a hop in between that hands Upgrade on and did not ask for it: for test "
      "clients only\n"},
+    {"upgrade of any, and tls at once", IPP("upgrade: any"),
+     "x.yaml:2:84: warning: with 'any', somebody on the way can answer a client that begins with TLS at 'a' with what he asked "
+     "himself: give that a listener and a certificate (tls) of its own, or write 'upgrade: options'\n"},
+    {"upgrade of any, and nothing else", IPP("upgrade: any, tls-begins: by-upgrade"), ""},
     {"upgrade without connection, and none", IPP("upgrade-without-connection: true, upgrade: off"),
      "x.yaml:2:103: no request asks for TLS at this listener\n"},
     {"upgrade without connection, and ipps", IPP("upgrade-without-connection: true, tls-begins: at-once"),
