@@ -203,14 +203,34 @@ static enum ipp_action user(struct request *r, const struct ipp_place *at, struc
     return IPP_REPLACE;
 }
 
+/* Without what says of which job something is nobody knows to whom it may be told. */
+struct job_said {
+    struct span name, group; /* group: of attributes, which it is among (RFC 8011, RFC 3995) */
+};
+
+static const struct job_said *job_said_in(uint16_t operation)
+{
+    static const struct job_said jobs = {SPAN("job-id"), SPAN("job-description")};
+    static const struct job_said subscriptions = {SPAN("notify-job-id"),
+                                                  SPAN("subscription-description")};
+
+    switch (operation) {
+    case IPP_OPERATION_GET_JOBS: return &jobs;
+    case IPP_OPERATION_GET_SUBSCRIPTIONS:
+    case IPP_OPERATION_GET_SUBSCRIPTION_ATTRIBUTES:
+    case IPP_OPERATION_GET_NOTIFICATIONS: return &subscriptions;
+    default: return NULL;
+    }
+}
+
 /* Compared as printers may compare it, with case. */
-static bool tells_job_id(const struct ipp_attribute *a)
+static bool asks_for(const struct ipp_attribute *a, const struct job_said *said)
 {
     struct ipp_value v;
 
     for (struct span rest = a->values; ipp_value_next(&rest, &v);)
-        if (span_eq(v.value, SPAN("job-id")) || span_eq(v.value, SPAN("all")) ||
-            span_eq(v.value, SPAN("job-description")))
+        if (span_eq(v.value, said->name) || span_eq(v.value, SPAN("all")) ||
+            span_eq(v.value, said->group))
             return true;
     return false;
 }
@@ -218,14 +238,15 @@ static bool tells_job_id(const struct ipp_attribute *a)
 static enum ipp_action requested(struct request *r, const struct ipp_attribute *a,
                                  struct ipp_writer *w)
 {
+    const struct job_said *said = job_said_in(r->m->header.code);
     struct span name = a->name;
     struct ipp_value v;
 
-    if (r->m->header.code != IPP_OPERATION_GET_JOBS || tells_job_id(a))
+    if (!said || asks_for(a, said))
         return IPP_KEEP;
     for (struct span rest = a->values; ipp_value_next(&rest, &v); name = SPAN_NONE)
         ipp_write_copy(w, name, &v);
-    ipp_write_string(w, IPP_VALUE_KEYWORD, name, SPAN("job-id"));
+    ipp_write_string(w, IPP_VALUE_KEYWORD, name, said->name);
     return IPP_REPLACE;
 }
 

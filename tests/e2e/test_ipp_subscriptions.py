@@ -129,13 +129,25 @@ class TestTold:
         def talk(peer, fake_, head):
             asked = fake_.hear(peer, head).message
             tag = ipp.EVENT if asked.code == EVENTS else ipp.SUBSCRIPTION
-            groups = [(tag, [(NUMBER, ipp.INTEGER, n), ("notify-text", ipp.TEXT, text), *more])
+            wanted = asked.all("requested-attributes")
+            groups = [(tag, [a for a in [(NUMBER, ipp.INTEGER, n), ("notify-text", ipp.TEXT, text), *more]
+                             if not wanted or a[0] in wanted])
                       for n, text, more in ((1, self.OF_PRINTER, []), (2, self.OF_JOB, of_job))
                       if asked.get(NUMBER) in (None, n)]
             return peer.send(http(answer(asked, ipp.OK, *groups))) or True
 
         fake.talk_now = talk
         return made.get("job-id")
+
+    @pytest.mark.usefixtures("job")
+    @pytest.mark.parametrize("what", ASKED)
+    def test_without_the_number_of_the_job(self, gateway, what):
+        """Who does not ask for notify-job-id is told no more."""
+        operation, *attributes = self.ASKED[what]
+        asked = ipp.request(operation, URI, *attributes, ("requested-attributes", ipp.KEYWORD, NUMBER, "notify-text"))
+        for way, user in self.STRANGERS:
+            assert self.OF_JOB not in str(ask_as(gateway, way, user, asked)), (way, user)
+        assert self.OF_JOB in str(ask_as(gateway, "upgraded", "ann", asked))
 
     @pytest.mark.parametrize("what", ASKED)
     def test_of_a_protected_job(self, gateway, job, what):
