@@ -6,6 +6,7 @@
 
 #define WINDOW 64u
 #define SHARES 256u       /* users share counters; few use many nonces */
+#define BURNT  SHARES     /* behind those of users */
 #define NONE   UINT32_MAX /* ends a chain */
 
 struct entry {
@@ -24,7 +25,7 @@ struct digest_replay {
     uint32_t mask; /* of chains: a power of two less one */
     uint64_t forgot_s; /* no nonce that ends later was dropped */
     uint64_t sweep_s;  /* nothing is over before this */
-    uint32_t held[SHARES];
+    uint32_t held[SHARES + 1];
     uint32_t *chains; /* behind the entries; nonces are random, and so spread by themselves */
     struct entry entries[];
 };
@@ -121,7 +122,9 @@ static struct entry *find(struct digest_replay *r, uint64_t random)
 
 static bool has_room(const struct digest_replay *r, uint32_t share)
 {
-    return r->n < r->n_max && r->held[share] < r->n_max - r->n_max / 4;
+    uint32_t max = share == BURNT ? r->n_max / 8 : r->n_max - r->n_max / 4;
+
+    return r->n < r->n_max && r->held[share] < max;
 }
 
 /* There is room. Memory that was never used is not touched before. */
@@ -188,6 +191,28 @@ enum digest_err digest_replay_use(struct digest_replay *r, uint64_t random, uint
     enum digest_err e =
         known ? use(known, count) : add(r, random, user % SHARES, count, until_s, now_s);
 
+    (void)pthread_mutex_unlock(&r->lock);
+    return e;
+}
+
+static void burn(struct entry *e)
+{
+    e->highest = UINT32_MAX;
+    e->seen = UINT64_MAX;
+}
+
+enum digest_err digest_replay_burn(struct digest_replay *r, uint64_t random, uint64_t until_s,
+                                   uint64_t now_s)
+{
+    enum digest_err e = DIGEST_OK;
+
+    (void)pthread_mutex_lock(&r->lock);
+    struct entry *known = find(r, random);
+
+    if (known)
+        burn(known);
+    else
+        e = add(r, random, BURNT, DIGEST_REPLAY_WHOLE, until_s, now_s);
     (void)pthread_mutex_unlock(&r->lock);
     return e;
 }

@@ -33,5 +33,10 @@ uint32_t digest_replay_count(struct digest_replay *r);
  * used is forgotten. */
 NODISCARD enum digest_err digest_replay_use(struct digest_replay *r, uint64_t random, uint64_t user,
                                             uint32_t count, uint64_t until_s, uint64_t now_s);
+/* Uses all of it up, of whomever it is: from now on each count is DIGEST_EREPLAY. What was not in
+ * the table takes no more than an eighth of it: it may be anybody's. DIGEST_EFULL: that is full,
+ * and nothing has happened; DIGEST_ESTALE. */
+NODISCARD enum digest_err digest_replay_burn(struct digest_replay *r, uint64_t random,
+                                             uint64_t until_s, uint64_t now_s);
 
 #endif

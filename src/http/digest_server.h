@@ -101,6 +101,12 @@ NODISCARD enum digest_err digest_authorize(const struct digest_server *s,
                                            const struct digest_users *users, struct writer *scratch,
                                            struct digest_accepted *ret);
 
+/* |values| came where others could read them. Of those that answer a challenge with |binding|,
+ * which is for where nobody can, the nonce is used up: whoever has read them has nothing that
+ * counts there. |scratch|: as for digest_authorize(). */
+void digest_overheard(const struct digest_server *s, const struct span *values, size_t n_values,
+                      struct span binding, uint64_t now_s, struct writer *scratch);
+
 /* Appends the value of Authentication-Info (or Proxy-Authentication-Info, RFC 7616 3.5) for the
  * answer to |a|: qop, rspauth, cnonce and nc where there was a qop, and nextnonce if a->renew.
  * |body_hash|: of the answer's body, for auth-int; without it rspauth is left out. Nothing is

@@ -212,6 +212,7 @@ static void on_request(void *arg)
     }
     atomic_fetch_add_explicit(&c->server->n_requests, 1, memory_order_relaxed);
     ipp_upgrade_look(ex, http_current(e));
+    ipp_login_overheard(ex, http_current(e)->head);
     begin(ex, http_current(e));
 }
 

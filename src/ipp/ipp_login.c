@@ -22,14 +22,15 @@ static uint64_t now_s(const struct ipp_exchange *ex)
 
 /* ---- what is offered ---- */
 
-static bool digest_of(const struct ipp_exchange *ex, struct digest_server *ret)
+static bool digest_at(const struct ipp_exchange *ex, enum ipp_channel channel,
+                      struct digest_server *ret)
 {
     const struct ipp_digest_settings *set = &ex->snapshot->set->digest;
     const struct ipp_server_environment *env = &ex->server->env;
     unsigned algorithms = set->algorithms;
 
     /* Whoever listens may try passwords against what MD5 makes of them at leisure. */
-    if (ex->level.channel == IPP_CHANNEL_CLEAR)
+    if (channel == IPP_CHANNEL_CLEAR)
         algorithms &= DIGEST_BIT(DIGEST_SHA256);
     *ret = (struct digest_server){
         .purpose = DIGEST_WWW,
@@ -46,11 +47,21 @@ static bool digest_of(const struct ipp_exchange *ex, struct digest_server *ret)
     return algorithms != 0 && ex->snapshot->tenants && digest_server_check(ret) == DIGEST_OK;
 }
 
+static bool digest_of(const struct ipp_exchange *ex, struct digest_server *ret)
+{
+    return digest_at(ex, ex->level.channel, ret);
+}
+
 /* What a nonce is good for, besides the realm: whoever saw one in clear text, or had a client
  * answer it there, has nothing that is taken within TLS, nor the other way round. */
+static struct span binding_at(enum ipp_channel channel)
+{
+    return channel == IPP_CHANNEL_CLEAR ? SPAN("clear") : SPAN("tls");
+}
+
 static struct span binding_of(const struct ipp_exchange *ex)
 {
-    return ex->level.channel == IPP_CHANNEL_CLEAR ? SPAN("clear") : SPAN("tls");
+    return binding_at(ex->level.channel);
 }
 
 /* At any printer: which one it is the job says, if it is not known yet. */
@@ -370,6 +381,21 @@ static size_t authorizations(const struct head *h, struct span v[VALUES_MAX])
          i = head_find(h, SPAN("Authorization"), i + 1))
         v[n++] = h->fields[i].value;
     return n;
+}
+
+void ipp_login_overheard(struct ipp_exchange *ex, const struct head *h)
+{
+    struct digest_server d;
+    struct span v[VALUES_MAX];
+    size_t n = authorizations(h, v);
+    char room[4096];
+    struct writer scratch = writer_of(room, sizeof room);
+
+    if (n == 0 || stream_is_tls(http_connection_stream(ex->conn->http)) ||
+        !digest_at(ex, IPP_CHANNEL_IMPLICIT, &d))
+        return;
+    digest_overheard(&d, v, n, binding_at(IPP_CHANNEL_IMPLICIT), now_s(ex), &scratch);
+    explicit_bzero(room, sizeof room);
 }
 
 static enum ipp_login_step log_in(struct ipp_exchange *ex, const struct head *h)

@@ -333,6 +333,9 @@ enum ipp_login_step {
     IPP_LOGIN_ANSWERED, /* it was refused */
 };
 enum ipp_login_step ipp_login_begin(struct ipp_exchange *ex);
+/* The head is here: what in it is an answer to a challenge that was made within TLS, and comes in
+ * clear text, counts nowhere any more. */
+void ipp_login_overheard(struct ipp_exchange *ex, const struct head *h);
 /* Whose failures, and requests without a user, are counted: the client's address, as a key of
  * struct throttle. */
 uint64_t ipp_login_source(const struct ipp_exchange *ex);

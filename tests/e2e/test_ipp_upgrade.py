@@ -184,7 +184,8 @@ class TestOptions:
                                                   ("clear", "open;AUTH=DAA", "both"),
                                                   ("clear", "open;AUTH=DAA", "open;AUTH=DAA")])
     def test_nor_do_right_ones(self, gateway, connect, way, name, asked):
-        """Wherever their challenge was made: they were not looked at, so they are not used up where that one counts."""
+        """Nor do they anywhere afterwards, if their challenge was made inside: everybody could read the answer, which
+        may be sent again with another document. A challenge of clear text counts there, once."""
         first = connect(way=way)
         field = Digest("ann", PASSWORD, get_challenge(first.ask(ask_for(name, VALIDATE_JOB)))).field()
         wire = connect("any").send(post(ask_for(asked, VALIDATE_JOB), "/", "Connection: Upgrade", "Upgrade: TLS/1.2",
@@ -194,10 +195,29 @@ class TestOptions:
         assert reply.status == 401 and "stale" not in str(reply.all("WWW-Authenticate")), reply
         record = wire.record(gateway, operation="Validate-Job", http_status=401)["print"]
         assert (record["channel"], record["lacked"], record.get("auth")) == ("upgraded", "DAA", None)
-        where = wire if way != "clear" else first
-        assert where.ask(ask_for(name, VALIDATE_JOB), "/", field).code == ipp.OK
-        assert where.record(gateway, http_status=200, operation="Validate-Job")["print"]["auth"] == "digest-SHA-256"
-        assert where.ask(ask_for(name, VALIDATE_JOB), "/", field).status == 401
+        if way != "clear":
+            for inside in (wire, connect(way="implicit")):
+                again = inside.ask(ask_for(name, VALIDATE_JOB), "/", field)
+                assert again.status == 401 and all("stale=true" in v for v in again.all("WWW-Authenticate")), again
+            digest = Digest("ann", PASSWORD, get_challenge(again))
+            assert inside.ask(ask_for(name, VALIDATE_JOB), "/", digest.field()).code == ipp.OK
+            return
+        assert first.ask(ask_for(name, VALIDATE_JOB), "/", field).code == ipp.OK
+        assert first.record(gateway, http_status=200, operation="Validate-Job")["print"]["auth"] == "digest-SHA-256"
+        assert first.ask(ask_for(name, VALIDATE_JOB), "/", field).status == 401
+
+    @pytest.mark.parametrize("message", ["OPTIONS", "POST"])
+    def test_answers_that_were_overheard(self, connect, message):
+        """Whichever request they come with in clear text, also where that is answered without looking at them, and
+        after the same challenge was answered inside."""
+        inside = connect(way="implicit")
+        digest = Digest("ann", PASSWORD, get_challenge(inside.ask(ask_for("both", VALIDATE_JOB))))
+        assert inside.ask(ask_for("both", VALIDATE_JOB), "/", digest.field()).code == ipp.OK
+        field = digest.field()
+        outside = connect().send(options(field) if message == "OPTIONS" else post(ask_for("both", PRINT_JOB), "/", field))
+        assert outside.reply().status == (200 if message == "OPTIONS" else 426)
+        for f in (field, digest.field()):
+            assert "stale=true" in inside.ask(ask_for("both", VALIDATE_JOB), "/", f).all("WWW-Authenticate")[0]
 
     def test_challenges_of_clear_text_do_not_count_inside(self, connect):
         """Not with the request that asks for TLS, and not behind it."""

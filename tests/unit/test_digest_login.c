@@ -196,6 +196,28 @@ static void test_share(void **state)
     digest_replay_free(r);
 }
 
+/* What was overheard is used up for everybody, and takes no room that users need. */
+static void test_burnt(void **state)
+{
+    struct digest_replay *r = digest_replay_new(16);
+
+    (void)state;
+    assert_int_equal(digest_replay_use(r, 1, 7, 1, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_burn(r, 1, T0 + 9, T0), DIGEST_OK);
+    for (uint32_t count = 2; count < 80; count++)
+        assert_int_equal(digest_replay_use(r, 1, 7, count, T0 + 9, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_use(r, 1, 7, UINT32_MAX, T0 + 9, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_burn(r, 2, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_burn(r, 2, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_use(r, 2, 7, 1, T0 + 9, T0), DIGEST_EREPLAY);
+    assert_int_equal(digest_replay_burn(r, 3, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_burn(r, 4, T0 + 9, T0), DIGEST_EFULL); /* two of sixteen */
+    assert_int_equal(digest_replay_use(r, 4, 7, 1, T0 + 9, T0), DIGEST_OK);
+    assert_int_equal(digest_replay_burn(r, 5, T0 + 20, T0 + 10), DIGEST_OK); /* those are over */
+    assert_int_equal(digest_replay_burn(r, 2, T0 + 9, T0), DIGEST_ESTALE);
+    digest_replay_free(r);
+}
+
 /* ---- the server ---- */
 
 struct world {
@@ -931,6 +953,7 @@ int main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_a_full_table),
         cmocka_unit_test(test_share),
+        cmocka_unit_test(test_burnt),
         cmocka_unit_test_setup_teardown(test_challenges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
