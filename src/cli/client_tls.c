@@ -49,6 +49,7 @@ static int make(const char *command, const struct client_tls_options *o, struct 
         .role = TLS_CLIENT,
         .trust = s->trust,
         .insecure_no_verify = s->insecure_no_verify,
+        .minimum = s->minimum,
         .alpn = s->alpn,
     };
     struct buf why;
@@ -71,7 +72,11 @@ int client_tls_open(const char *command, const struct client_tls_options *o,
                     struct tls_context **ret)
 {
     struct tls_settings s = {
-        .role = TLS_CLIENT, .insecure_no_verify = o->insecure, .alpn = span_of(o->alpn)};
+        .role = TLS_CLIENT,
+        .insecure_no_verify = o->insecure,
+        .minimum = o->only_1_3 ? TLS_VERSION_1_3 : TLS_VERSION_1_2,
+        .alpn = span_of(o->alpn),
+    };
     struct buf ca, cert, key;
     int code;
 

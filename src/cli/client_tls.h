@@ -11,6 +11,7 @@ struct client_tls_options {
     const char *key;  /* PEM file with its key, or NULL: in |cert| */
     const char *alpn; /* what is spoken inside, or NULL: that is not said */
     bool insecure;    /* the handshake takes any certificate */
+    bool only_1_3;    /* TLS 1.2 is not taken */
 };
 
 /* EXIT_FINE, or an exit code after a sentence on stderr that names the file. */

@@ -25,6 +25,15 @@ static bool take_seconds(struct print_options *o, const char *name, uint64_t *re
     return false;
 }
 
+static bool take_version(struct print_options *o, int *ret_code)
+{
+    o->tls.only_1_3 = strcmp(optarg, "1.3") == 0;
+    if (o->tls.only_1_3 || strcmp(optarg, "1.2") == 0)
+        return true;
+    *ret_code = command_wrong(o->command, "--tls-min wants 1.2 or 1.3, not '%s'", optarg);
+    return false;
+}
+
 bool print_take_option(struct print_options *o, int c, int *ret_code)
 {
     switch (c) {
@@ -42,6 +51,8 @@ bool print_take_option(struct print_options *o, int c, int *ret_code)
     case PRINT_OPTION_NO_INSIST: o->no_insist = true; return true;
     case PRINT_OPTION_ALLOW_BASIC: o->allow_basic = true; return true;
     case PRINT_OPTION_LENIENT: o->lenient = true; return true;
+    case PRINT_OPTION_TLS_MIN: return take_version(o, ret_code);
+    case PRINT_OPTION_NO_MD5: o->no_md5 = true; return true;
     case PRINT_OPTION_TIMEOUT: return take_seconds(o, "--timeout", &o->answer_s, ret_code);
     case PRINT_OPTION_CONNECT_TIMEOUT:
         return take_seconds(o, "--connect-timeout", &o->connect_s, ret_code);
@@ -330,6 +341,7 @@ static int make_client(struct print_link *l, const struct ipp_client_plan *p)
         .no_insist = l->o->no_insist,
         .allow_basic = l->o->allow_basic,
         .lenient = l->o->lenient,
+        .no_md5 = l->o->no_md5,
         .connect_ms = l->o->connect_s * MS_PER_SECOND,
         .answer_ms = l->o->answer_s * MS_PER_SECOND,
         .warn = on_warning,

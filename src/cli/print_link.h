@@ -26,6 +26,8 @@ enum {
     PRINT_OPTION_NO_INSIST,
     PRINT_OPTION_ALLOW_BASIC,
     PRINT_OPTION_LENIENT,
+    PRINT_OPTION_TLS_MIN,
+    PRINT_OPTION_NO_MD5,
     PRINT_OPTION_TIMEOUT,
     PRINT_OPTION_CONNECT_TIMEOUT,
     PRINT_OPTION_JSON,
@@ -46,6 +48,8 @@ enum {
     {"no-insist", no_argument, NULL, PRINT_OPTION_NO_INSIST},                      \
     {"allow-basic", no_argument, NULL, PRINT_OPTION_ALLOW_BASIC},                  \
     {"lenient-upgrade", no_argument, NULL, PRINT_OPTION_LENIENT},                  \
+    {"tls-min", required_argument, NULL, PRINT_OPTION_TLS_MIN},                    \
+    {"no-md5", no_argument, NULL, PRINT_OPTION_NO_MD5},                            \
     {"timeout", required_argument, NULL, PRINT_OPTION_TIMEOUT},                    \
     {"connect-timeout", required_argument, NULL, PRINT_OPTION_CONNECT_TIMEOUT},    \
     {"json", no_argument, NULL, PRINT_OPTION_JSON},                                \
@@ -64,6 +68,8 @@ enum {
     "                          URI demands; then anybody may read along\n"                    \
     "  --allow-basic           tell the printer the password, within TLS, if it knows no Digest\n" \
     "  --lenient-upgrade       take a 101 that does not say TLS\n"                            \
+    "  --tls-min VERSION       the oldest TLS that is taken: 1.2, 1.3 (1.2)\n"                \
+    "  --no-md5                answer no Digest with MD5\n"                                   \
     "  --insecure-no-verify    take any certificate: then anybody may be the printer\n"       \
     "  --connect-timeout S     seconds until a connection stands (10)\n"                      \
     "  --timeout S             seconds to wait for an answer (300)\n"                         \
@@ -79,7 +85,7 @@ struct print_options {
     const struct command *command;
     const char *user, *password_file, *proxy, *proxy_password_file;
     struct client_tls_options tls;
-    bool no_insist, allow_basic, lenient, json;
+    bool no_insist, allow_basic, lenient, no_md5, json;
     uint64_t connect_s, answer_s; /* 0: as the client has it */
 };
 /* One of PRINT_OPTIONS, with |optarg|. False: *ret_code says how to end. */

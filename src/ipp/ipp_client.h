@@ -47,6 +47,7 @@ struct ipp_client_settings {
     bool no_insist;      /* what the list demands and the printer does not do is a warning */
     bool allow_basic;    /* Basic is answered within TLS, with a server that has proved who it is */
     bool lenient;        /* a 101 that does not say to what */
+    bool no_md5;         /* no Digest with MD5 is answered */
     uint64_t connect_ms; /* each step until requests can go out; 0: 10 s */
     uint64_t answer_ms;  /* between two signs of life of the printer; 0: 5 min */
     const struct digest_random *random; /* NULL: the system's */

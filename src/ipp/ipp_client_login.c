@@ -11,6 +11,7 @@
  * connection may end meanwhile. */
 #define ASKED_MAX      4u
 #define ALL_ALGORITHMS (DIGEST_BIT(DIGEST_ALGS) - 1u)
+#define MD5_ALGORITHMS (DIGEST_BIT(DIGEST_MD5) | DIGEST_BIT(DIGEST_MD5_SESS))
 
 static bool is_proxy(const struct ipp_client *c, const struct ipp_client_door *d)
 {
@@ -20,13 +21,14 @@ static bool is_proxy(const struct ipp_client *c, const struct ipp_client_door *d
 void ipp_client_login_init(struct ipp_client *c)
 {
     bool digest_only = c->set.plan.demand.auth & IPP_AUTH_DAA && !c->set.no_insist;
+    unsigned algorithms = c->set.no_md5 ? ALL_ALGORITHMS & ~MD5_ALGORITHMS : ALL_ALGORITHMS;
     const struct digest_client_policy printer = {
-        .algs = ALL_ALGORITHMS,
+        .algs = algorithms,
         .rfc2069 = true, /* what the draft means by DAA (3.1) */
         .basic = c->set.allow_basic && !c->set.insecure && !digest_only,
         .refuse_clear = c->set.plan.channel,
     };
-    const struct digest_client_policy proxy = {.algs = ALL_ALGORITHMS, .rfc2069 = true};
+    const struct digest_client_policy proxy = {.algs = algorithms, .rfc2069 = true};
 
     c->printer.login = &c->set.login;
     c->printer.policy = printer;

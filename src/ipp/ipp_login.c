@@ -31,7 +31,7 @@ static bool digest_at(const struct ipp_exchange *ex, enum ipp_channel channel,
 
     /* Whoever listens may try passwords against what MD5 makes of them at leisure. */
     if (channel == IPP_CHANNEL_CLEAR)
-        algorithms &= DIGEST_BIT(DIGEST_SHA256);
+        algorithms &= DIGEST_BIT(DIGEST_SHA256) | DIGEST_BIT(DIGEST_SHA256_SESS);
     *ret = (struct digest_server){
         .purpose = DIGEST_WWW,
         .realm = span_of(set->realm),

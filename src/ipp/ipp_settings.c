@@ -12,7 +12,8 @@ const struct config_names ipp_upgrade_names = CONFIG_NAMES(
 static const struct config_names style_names =
     CONFIG_NAMES({"auto", IPP_JOB_AUTO}, {"draft", IPP_JOB_DRAFT}, {"ipps", IPP_JOB_IPPS});
 static const struct config_names algorithm_names =
-    CONFIG_NAMES({"sha-256", DIGEST_SHA256}, {"md5", DIGEST_MD5});
+    CONFIG_NAMES({"sha-256", DIGEST_SHA256}, {"sha-256-sess", DIGEST_SHA256_SESS},
+                 {"md5", DIGEST_MD5}, {"md5-sess", DIGEST_MD5_SESS});
 static const struct config_names rfc2069_names =
     CONFIG_NAMES({"off", DIGEST_RFC2069_OFF}, {"single-use", DIGEST_RFC2069_SINGLE_USE});
 static const struct config_names require_names =
@@ -138,8 +139,9 @@ static const struct config_row digest_rows[] = {
                           "(sallyport tenant passwd --digest)."),
     CONFIG_SET("algorithms", struct ipp_digest_settings, algorithms, algorithm_names, .min = 1,
                .fallback = "[sha-256, md5]",
-               .help = "What is offered, the strongest first. MD5 is for old printers and clients, "
-                       "and never offered in clear text."),
+               .help =
+                   "What is offered, the strongest first. MD5 is for old printers and clients, "
+                   "and never offered in clear text; -sess for clients that know nothing else."),
     CONFIG_ENUM("rfc2069", struct ipp_digest_settings, rfc2069, rfc2069_names, .fallback = "off",
                 .help = "Clients of 1997, which count nothing. single-use: each nonce is good "
                         "for one request."),

@@ -277,7 +277,7 @@ def challenges(reply):
 
 
 def hashed(algorithm, *words):
-    return HASHES[algorithm](":".join(words).encode()).hexdigest()
+    return HASHES[algorithm.removesuffix("-sess")](":".join(words).encode()).hexdigest()
 
 
 class Digest:
@@ -294,6 +294,8 @@ class Digest:
         """The response, or with an empty |method| the server's rspauth."""
         c = {**self.challenge, **change}
         ha1 = hashed(self.algorithm, self.user, c["realm"], self.password)
+        if self.algorithm.endswith("-sess"):
+            ha1 = hashed(self.algorithm, ha1, c["nonce"], cnonce)
         middle = [] if change.get("qop", "") is None else [nc, cnonce, "auth"]
         return hashed(self.algorithm, ha1, c["nonce"], *middle, hashed(self.algorithm, method, uri))
 

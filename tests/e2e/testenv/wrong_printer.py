@@ -26,6 +26,7 @@ class Session:
 
     def __init__(self):
         self.clear, self.tls = b"", b""
+        self.version = None  # of TLS
 
 
 class WrongPrinter(FakePrinter):
@@ -69,6 +70,7 @@ class WrongPrinter(FakePrinter):
     def serve_tls(self, peer, session, first=b""):
         tls = self.tls_context.wrap_socket(peer.sock.dup(), server_side=True)
         self.socks.append(tls)
+        session.version = tls.version()
         within = Peer(tls)
         if first is None:
             tls.recv(1)  # until the client gives up
