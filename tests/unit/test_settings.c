@@ -199,7 +199,7 @@ static const struct row rows[] = {
     {"backend with a password with @",     PRINTER("ipp://u:se@cr:et@h/q"),
      BACKEND_URI "'ipp://u:***@h/q'\n"                                                                                                                                      },
     {"backend of http with a user",        PRINTER("http://u@h/q"),
-     BACKEND_MUST "have no user and password, got 'http://u@h/q'\n"                                                                                                        },
+     BACKEND_MUST "have no user and password, got 'http://u@h/q'\n"                                                                                                         },
     {"backend with a user and a list",     PRINTER("ipp://u@h/q;AUTH=DAA"),
      BACKEND_MUST "have no user and password, got 'ipp://u@h/q;AUTH=DAA'\n"                                                                                                 },
     {"backend with an unheard-of kind",    PRINTER("ipp://h/q;AUTH=KERB"),
