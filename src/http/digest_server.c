@@ -228,27 +228,31 @@ enum digest_err digest_authorize(const struct digest_server *s, const struct dig
 }
 
 /* One that is over, or ours no longer, is of no use to anybody. */
-static void overheard(const struct digest_server *s, const struct digest_credentials *c,
+static bool overheard(const struct digest_server *s, const struct digest_credentials *c,
                       struct span binding, uint64_t now_s)
 {
     struct digest_scope scope = scope_of(s, binding);
     struct digest_nonce nonce;
 
-    if (digest_nonce_check(s->keys, &scope, c->nonce, now_s, s->lifetime_s, &nonce) == DIGEST_OK)
-        (void)!digest_replay_burn(s->replay, nonce.random, nonce.made_s + s->lifetime_s, now_s);
+    if (digest_nonce_check(s->keys, &scope, c->nonce, now_s, s->lifetime_s, &nonce) != DIGEST_OK)
+        return false;
+    (void)!digest_replay_burn(s->replay, nonce.random, nonce.made_s + s->lifetime_s, now_s);
+    return true;
 }
 
-void digest_overheard(const struct digest_server *s, const struct span *values, size_t n_values,
+bool digest_overheard(const struct digest_server *s, const struct span *values, size_t n_values,
                       struct span binding, uint64_t now_s, struct writer *scratch)
 {
     struct digest_credentials c;
+    bool any = false;
 
     for (size_t i = 0; i < n_values; i++) {
         struct writer room = *scratch;
 
         if (digest_credentials_parse(values[i], &room, &c) == DIGEST_OK)
-            overheard(s, &c, binding, now_s);
+            any |= overheard(s, &c, binding, now_s);
     }
+    return any;
 }
 
 /* ---- what the answer says ---- */

@@ -102,9 +102,10 @@ NODISCARD enum digest_err digest_authorize(const struct digest_server *s,
                                            struct digest_accepted *ret);
 
 /* |values| came where others could read them. Of those that answer a challenge with |binding|,
- * which is for where nobody can, the nonce is used up: whoever has read them has nothing that
- * counts there. |scratch|: as for digest_authorize(). */
-void digest_overheard(const struct digest_server *s, const struct span *values, size_t n_values,
+ * which is for where nobody can, the nonce is used up, as far as the table has room: whoever has
+ * read them has nothing that counts there. False: there is none. |scratch|: as for
+ * digest_authorize(). */
+bool digest_overheard(const struct digest_server *s, const struct span *values, size_t n_values,
                       struct span binding, uint64_t now_s, struct writer *scratch);
 
 /* Appends the value of Authentication-Info (or Proxy-Authentication-Info, RFC 7616 3.5) for the

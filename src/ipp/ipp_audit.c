@@ -172,7 +172,8 @@ static void tell_trouble(struct ipp_exchange *ex, const char *why)
 static void count(struct ipp_exchange *ex, uint64_t total_us)
 {
     struct ipp_server *s = ex->server;
-    bool left = ex->err == ERR_ABORTED && ex->http_status; /* before it had its answer */
+    /* Before it had its answer, or what was asked for was done all the same. */
+    bool left = ex->err == ERR_ABORTED && (ex->http_status || ex->settles);
 
     if (ex->err && !left)
         atomic_fetch_add_explicit(&s->n_refused, 1, memory_order_relaxed);

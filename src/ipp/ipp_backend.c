@@ -415,7 +415,9 @@ static enum err begin(struct ipp_errand *e)
     const struct ipp_backend *b = e->backend;
 
     TRY(http_client_engine_new(&b->http, loop_now_ms(b->set.loop), &e->engine));
-    if (b->set.tls && atomic_load(&b->set.known->upgrades) && !stream_is_tls(e->stream))
+    bool upgrades = b->upgrades || atomic_load(&b->set.known->upgrades);
+
+    if (b->set.tls && upgrades && !stream_is_tls(e->stream))
         return ipp_errand_upgrade(e);
     return begin_request(e);
 }
@@ -500,6 +502,11 @@ struct ipp_backend_known *ipp_backend_known_new(void)
     if (k)
         atomic_init(&k->refs, 1);
     return k;
+}
+
+void ipp_backend_known_relearn(struct ipp_backend_known *k)
+{
+    atomic_store(&k->upgrades, false);
 }
 
 struct ipp_backend_known *ipp_backend_known_ref(struct ipp_backend_known *k)
@@ -590,16 +597,15 @@ static enum err demand_make(struct ipp_backend *b, struct protect_policy *ret_fi
 {
     const struct ipp_backend_settings *s = &b->set;
     bool demands = s->require > SALLYPORT_NONE || s->peers.n > 0;
-    bool upgrades = s->tls && !s->uri.secure && (demands || s->uri.auth & IPP_AUTH_TLS);
+
+    b->upgrades = s->tls && !s->uri.secure && (demands || s->uri.auth & IPP_AUTH_TLS);
 
     TRY(protect_peers(s->peers.v, s->peers.n, &b->peers));
     b->set.peers = (struct config_strings){0}; /* they may go now */
     b->demand = (struct protect_policy){.require = s->require, .want = b->peers};
     *ret_first = b->demand;
-    if (upgrades) {
+    if (b->upgrades)
         *ret_first = (struct protect_policy){.require = SALLYPORT_NONE};
-        atomic_store(&s->known->upgrades, true);
-    }
     return OK;
 }
 

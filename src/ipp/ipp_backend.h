@@ -22,6 +22,8 @@ struct ipp_backend_known;
 NODISCARD struct ipp_backend_known *ipp_backend_known_new(void); /* NULL: out of memory */
 struct ipp_backend_known *ipp_backend_known_ref(struct ipp_backend_known *k);
 void ipp_backend_known_unref(struct ipp_backend_known *k); /* NULL is fine */
+/* What is configured for it is read again: whether it wants TLS it has to say once more. */
+void ipp_backend_known_relearn(struct ipp_backend_known *k);
 
 struct ipp_backend_report {
     bool answers;              /* to the last request that says something of it */

@@ -22,6 +22,7 @@ struct ipp_backend {
     struct ipp_backend_settings set;
     struct policy_file *policy; /* set.system's, referenced */
     struct protect_policy demand;
+    bool upgrades;         /* the same as |known|'s, because it is demanded */
     sallyport_want *peers; /* of |demand|; NULL: anybody */
     struct upstream *pool;
     struct http_limits http;

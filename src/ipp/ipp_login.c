@@ -129,10 +129,15 @@ static bool is_throttled(const struct ipp_exchange *ex)
                                    loop_now_us(ex->server->env.loop));
 }
 
-static enum ipp_login_step refuse_wrong(struct ipp_exchange *ex, const char *why)
+static void failed(struct ipp_exchange *ex)
 {
     throttle_shared_failed(ex->server->env.failures, ipp_login_source(ex), &failures,
                            loop_now_us(ex->server->env.loop));
+}
+
+static enum ipp_login_step refuse_wrong(struct ipp_exchange *ex, const char *why)
+{
+    failed(ex);
     if (++ex->conn->refusals >= REFUSALS_MAX)
         http_close_after(http_connection_engine(ex->conn->http));
     return refuse(ex, 401, false, ERR_LOGIN, why);
@@ -383,6 +388,8 @@ static size_t authorizations(const struct head *h, struct span v[VALUES_MAX])
     return n;
 }
 
+/* It counts as a wrong password: who has challenges made to send them here, of which there is room
+ * for so many, is not heard any more. */
 void ipp_login_overheard(struct ipp_exchange *ex, const struct head *h)
 {
     struct digest_server d;
@@ -392,9 +399,10 @@ void ipp_login_overheard(struct ipp_exchange *ex, const struct head *h)
     struct writer scratch = writer_of(room, sizeof room);
 
     if (n == 0 || stream_is_tls(http_connection_stream(ex->conn->http)) ||
-        !digest_at(ex, IPP_CHANNEL_IMPLICIT, &d))
+        !digest_at(ex, IPP_CHANNEL_IMPLICIT, &d) || is_throttled(ex))
         return;
-    digest_overheard(&d, v, n, binding_at(IPP_CHANNEL_IMPLICIT), now_s(ex), &scratch);
+    if (digest_overheard(&d, v, n, binding_at(IPP_CHANNEL_IMPLICIT), now_s(ex), &scratch))
+        failed(ex);
     explicit_bzero(room, sizeof room);
 }
 

@@ -136,14 +136,16 @@ static void register_metrics(struct metrics *m, struct ipp_printer *p)
                              time_bounds_us, ARRAY_LEN(time_bounds_us));
 }
 
-/* What was learned of a printer is true until it is reached in another way. */
+/* Whether a printer answers is as true as before, unless it is another one. */
 static struct ipp_backend_known *known_of(const struct ipp_snapshot *before,
                                           const struct ipp_printer_settings *set)
 {
     const struct ipp_printer *p = before ? ipp_snapshot_named(before, span_of(set->name)) : NULL;
 
-    return p && strcmp(p->set->backend, set->backend) == 0 ? ipp_backend_known_ref(p->known)
-                                                           : ipp_backend_known_new();
+    if (!p || strcmp(p->set->backend, set->backend) != 0)
+        return ipp_backend_known_new();
+    ipp_backend_known_relearn(p->known);
+    return ipp_backend_known_ref(p->known);
 }
 
 static enum err compile(struct ipp_snapshot *s, const struct ipp_snapshot_source *src,

@@ -24,8 +24,8 @@ enum topic {
 struct request {
     const struct ipp_message *m;
     const struct ipp_request_translation *set;
-    bool has_user, has_hold, has_format; /* these have been written */
-    uint8_t number[4];                   /* what values are replaced by */
+    bool has_user, has_hold, has_format, has_requested; /* these have been written */
+    uint8_t number[4];                                  /* what values are replaced by */
 };
 
 /* clang-format off */
@@ -170,12 +170,23 @@ static void write_hold(struct ipp_writer *w)
     ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN("job-hold-until"), SPAN("indefinite"));
 }
 
+/* Where clients do not say what they want of subscriptions, RFC 3995 has their numbers told, and
+ * not of which jobs they are; CUPS tells all. */
+static void write_requested(struct ipp_writer *w)
+{
+    ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN("requested-attributes"), SPAN("all"));
+    ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN_NONE, SPAN("notify-job-id"));
+}
+
 static void on_group_end(void *arg, const struct ipp_place *at, struct ipp_writer *w)
 {
     struct request *r = arg;
 
     if (at->group_index == 0 && r->set->user.n && !r->has_user)
         write_user(r, w);
+    if (at->group_index == 0 && r->m->header.code == IPP_OPERATION_GET_SUBSCRIPTIONS &&
+        !r->has_requested)
+        write_requested(w);
     if (at->group == IPP_GROUP_JOB && r->set->hold && !r->has_hold) {
         write_hold(w);
         r->has_hold = true;
@@ -203,16 +214,18 @@ static enum ipp_action user(struct request *r, const struct ipp_place *at, struc
     return IPP_REPLACE;
 }
 
-/* Without what says of which job something is nobody knows to whom it may be told. */
+/* What says of which job something is, for that says to whom it may be told. Jobs without it are
+ * told to nobody; subscriptions and events without it are the printer's own, so that it has to be
+ * asked for in so many words. */
 struct job_said {
-    struct span name, group; /* group: of attributes, which it is among (RFC 8011, RFC 3995) */
+    struct span name;
+    bool by_group; /* to ask for all, or for a group of attributes, will do */
 };
 
 static const struct job_said *job_said_in(uint16_t operation)
 {
-    static const struct job_said jobs = {SPAN("job-id"), SPAN("job-description")};
-    static const struct job_said subscriptions = {SPAN("notify-job-id"),
-                                                  SPAN("subscription-description")};
+    static const struct job_said jobs = {SPAN("job-id"), true};
+    static const struct job_said subscriptions = {SPAN("notify-job-id"), false};
 
     switch (operation) {
     case IPP_OPERATION_GET_JOBS: return &jobs;
@@ -223,15 +236,18 @@ static const struct job_said *job_said_in(uint16_t operation)
     }
 }
 
-/* Compared as printers may compare it, with case. */
+/* Compared as printers may compare it, with case, and as nothing but a keyword. */
 static bool asks_for(const struct ipp_attribute *a, const struct job_said *said)
 {
     struct ipp_value v;
 
-    for (struct span rest = a->values; ipp_value_next(&rest, &v);)
-        if (span_eq(v.value, said->name) || span_eq(v.value, SPAN("all")) ||
-            span_eq(v.value, said->group))
+    for (struct span rest = a->values; ipp_value_next(&rest, &v);) {
+        bool by_group = span_eq(v.value, SPAN("all")) || span_eq(v.value, SPAN("job-description"));
+
+        if (v.tag == IPP_VALUE_KEYWORD &&
+            (span_eq(v.value, said->name) || (said->by_group && by_group)))
             return true;
+    }
     return false;
 }
 
@@ -242,6 +258,7 @@ static enum ipp_action requested(struct request *r, const struct ipp_attribute *
     struct span name = a->name;
     struct ipp_value v;
 
+    r->has_requested = true;
     if (!said || asks_for(a, said))
         return IPP_KEEP;
     for (struct span rest = a->values; ipp_value_next(&rest, &v); name = SPAN_NONE)

@@ -266,6 +266,20 @@ class TestBackends:
         record = behind.wait_record(lambda r: r["print"].get("operation") == "Print-Job", since=since)
         assert record["print"]["channel"] == channel and record["body_len"] == len(PDF)
 
+    def test_demand_is_taken_back(self, start_gateway, certificates, tmp_path):
+        """A printer without TLS, which was to have it: when that is not demanded any more, and the configuration read
+        again, it is asked in clear text."""
+        with WrongPrinter(certificates.server, options=b"HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n") as fake:
+            rows = {"require": "[]", "backend_ca": certificates.ca}
+            gateway = start_gateway([printer("front", fake.uri(), backend_require="strong", **rows)])
+            assert gateway.client("front").ask(ipp.GET_PRINTER_ATTRIBUTES).code != ipp.OK
+            assert fake.heard == []
+            text = gateway.config.read_text()
+            gateway.config.write_text(text.replace("backend-require: strong", "backend-require: none"))
+            gateway.send_signal(signal.SIGHUP)
+            gateway.wait_log("reload: ")
+            assert gateway.client("front").ask(ipp.GET_PRINTER_ATTRIBUTES).code == ipp.OK
+
     def test_http(self, start_gateway, cupsd, document, tmp_path):
         """It is told of itself as ipp:, whatever it is called here."""
         gateway = start_gateway([printer("front", cupsd.uri().replace("ipp:", "http:"), require="[]")])

@@ -131,7 +131,7 @@ class TestTold:
             tag = ipp.EVENT if asked.code == EVENTS else ipp.SUBSCRIPTION
             wanted = asked.all("requested-attributes")
             groups = [(tag, [a for a in [(NUMBER, ipp.INTEGER, n), ("notify-text", ipp.TEXT, text), *more]
-                             if not wanted or a[0] in wanted])
+                             if not wanted or "all" in wanted or a[0] in wanted])
                       for n, text, more in ((1, self.OF_PRINTER, []), (2, self.OF_JOB, of_job))
                       if asked.get(NUMBER) in (None, n)]
             return peer.send(http(answer(asked, ipp.OK, *groups))) or True

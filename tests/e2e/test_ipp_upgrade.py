@@ -13,8 +13,8 @@ from testenv.cups import client_environment, ipptool, run
 from testenv.ipp import GET_PRINTER_ATTRIBUTES, PRINT_JOB, VALIDATE_JOB, request
 from testenv.peers import need
 from testenv.print_wire import (FATAL, HANDSHAKE_FAILURE, NO_APPLICATION_PROTOCOL, OPTIONS, PROTOCOL_VERSION, UPGRADED,
-                                Digest, Wire, add_user, chunk, client_hello, context, get_challenge, post,
-                                post_in_chunks)
+                                Digest, Wire, add_user, chunk, client_hello, context, fresh_source, get_challenge,
+                                post, post_in_chunks)
 from testenv.printing import PrintGateway, printer
 from testenv.tap import Tap
 
@@ -229,6 +229,15 @@ class TestOptions:
         assert wire.ask(asked, "/", digest.field()).status == 401
         assert connect().ask(asked, "/", digest.field()).code == ipp.OK
 
+
+    def test_overhearing_is_no_way_to_fill_the_table(self, connect):
+        """Each counts as a wrong password: whoever has had ten of them is not heard there any more."""
+        source = fresh_source()
+        inside = connect(way="implicit", source=source)
+        for _ in range(11):
+            field = Digest("ann", PASSWORD, get_challenge(inside.ask(ask_for("both;AUTH=DAA", VALIDATE_JOB)))).field()
+            assert connect(source=source).ask(ask_for("both", VALIDATE_JOB), "/", field).status == 426
+        assert inside.ask(ask_for("both;AUTH=DAA", VALIDATE_JOB), "/", field).status == 429
 
 class TestDemand:
     @pytest.mark.parametrize("name", ["secure", "both"])
