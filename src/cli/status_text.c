@@ -296,8 +296,7 @@ static void add_loops(const json_t *root, struct buf *out)
             out,
             "thread    %-12zu connections %lld, open transactions %lld, done %lld; print "
             "connections %lld, requests %lld; workers %lld (%lld busy), files waiting %lld, "
-            "workers "
-            "lost %lld; turns %lld/s, on average %.3f ms, longest %.3f ms\n",
+            "workers lost %lld; turns %lld/s, on average %.3f ms, longest %.3f ms\n",
             i, number(l, "connections"), number(l, "open_transactions"), number(l, "transactions"),
             number(l, "print_connections"), number(l, "print_requests"), number(l, "workers"),
             number(l, "workers_busy"), number(l, "files_waiting"),

@@ -191,7 +191,7 @@ static void begin(struct ipp_exchange *ex, const struct http_request *req)
         begin_post(ex, req);
     else if (span_eq(req->head->method, SPAN("OPTIONS")) && !req->has_body)
         ex->state = EX_OPTIONS;
-    else if (ipp_upgrade_for_page(ex, req))
+    else if (is_for_page(req) && ipp_upgrade_for_page(ex, req))
         ex->state = EX_UPGRADE;
     else if (is_for_page(req))
         ipp_exchange_no_page(ex);

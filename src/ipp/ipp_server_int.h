@@ -266,7 +266,7 @@ void ipp_exchange_detach(struct ipp_exchange *ex);
 /* The head is here: does it offer TLS as the drafts' examples do? */
 void ipp_upgrade_look(struct ipp_exchange *ex, const struct http_request *req);
 void ipp_options_end(struct ipp_exchange *ex);
-/* Is it one for nothing but a page, which is to be told inside TLS? */
+/* Is |req|, which is for a page, to be answered inside TLS? */
 bool ipp_upgrade_for_page(const struct ipp_exchange *ex, const struct http_request *req);
 /* The connection failed behind an upgrade that was granted: notes whether it looks as if somebody
  * else's handshake was put there. */

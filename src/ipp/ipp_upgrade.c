@@ -133,9 +133,7 @@ static bool is_to_the_letter(const struct ipp_exchange *ex, const struct http_re
 
 bool ipp_upgrade_for_page(const struct ipp_exchange *ex, const struct http_request *req)
 {
-    bool asks = span_eq(req->head->method, SPAN("GET")) || span_eq(req->head->method, SPAN("HEAD"));
-
-    return asks && !req->has_body && is_to_the_letter(ex, req);
+    return !req->has_body && is_to_the_letter(ex, req);
 }
 
 bool ipp_upgrade_wanted(struct ipp_exchange *ex)

@@ -291,6 +291,8 @@ void gateway_tenant_list(struct gateway_core *g, struct buf *out);
 
 /* ---- gateway_status.c, gateway_metrics.c ---- */
 void gateway_status_json(void *arg, struct buf *out);
+/* "engines", by their names; |engines|: bits 1 << PIPELINE_*. */
+void gateway_engines_json(unsigned engines, struct json *j);
 bool gateway_is_ready(void *arg, struct buf *why);
 void gateway_status_metrics(struct gateway_core *g);
 /* Of all loops. */

@@ -15,15 +15,6 @@ void gateway_print_require_json(const struct ipp_printer_settings *set, struct j
     json_close(j, ']');
 }
 
-static void engines_json(struct json *j, const struct ipp_printer *p)
-{
-    json_open(j, "engines", '[');
-    for (size_t i = 0; i < pipeline_names.n; i++)
-        if (p->engines & 1u << pipeline_names.v[i].value)
-            json_text(j, NULL, pipeline_names.v[i].name);
-    json_close(j, ']');
-}
-
 /* 0: never. */
 static void time_json(struct json *j, const char *key, uint64_t wall_ms)
 {
@@ -74,7 +65,7 @@ void gateway_print_json(const struct gateway_core *g, struct json *j)
         json_text(j, "name", p->set->name);
         json_text(j, "path", p->set->path);
         gateway_print_require_json(p->set, j);
-        engines_json(j, p);
+        gateway_engines_json(p->engines, j);
         backend_json(j, p);
         counts_json(j, g->metrics, p);
         json_close(j, '}');

@@ -94,11 +94,11 @@ static uint64_t exceptions_for(const struct gateway_core *g, const struct icap_s
     return n;
 }
 
-static void status_engines_of(struct json *j, const struct icap_service *s)
+void gateway_engines_json(unsigned engines, struct json *j)
 {
     json_open(j, "engines", '[');
     for (size_t i = 0; i < pipeline_names.n; i++)
-        if (s->engines & 1u << pipeline_names.v[i].value)
+        if (engines & 1u << pipeline_names.v[i].value)
             json_text(j, NULL, pipeline_names.v[i].name);
     json_close(j, ']');
 }
@@ -111,7 +111,7 @@ static void status_service(struct json *j, const struct gateway_core *g,
     json_text(j, "path", s->set->path);
     json_text(j, "type", s->set->type == ICAP_SERVICE_INSPECT ? "inspect" : "echo");
     json_text(j, "istag", s->istag);
-    status_engines_of(j, s);
+    gateway_engines_json(s->engines, j);
     status_bypass(j, g, s);
     json_u64(j, "exceptions", exceptions_for(g, s));
     json_open(j, "actions", '{');
