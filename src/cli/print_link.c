@@ -348,9 +348,11 @@ static int make_client(struct print_link *l, const struct ipp_client_plan *p)
         .warn_arg = l,
     };
 
-    if (loop_new(0, &clock_system, &l->loop) != OK || ipp_client_new(l->loop, &s, &l->client) != OK)
-        return print_complain(l, EXIT_NETWORK, "no memory");
-    return EXIT_FINE;
+    enum err e = loop_new(0, &clock_system, &l->loop);
+
+    if (!e)
+        e = ipp_client_new(l->loop, &s, &l->client);
+    return e ? print_complain(l, EXIT_NETWORK, "%s", err_text(e)) : EXIT_FINE;
 }
 
 int print_link_open(struct print_link *l, const struct print_options *o, char *uri)

@@ -217,6 +217,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
         .lacked = lacked_text(ex->lacks),
         .odd = odd_text(ex, odd),
         .auth = ex->who.by,
+        .login = ex->tried && !ex->who.by ? ex->tried->user : NULL,
         .status = ex->answered_ipp ? ipp_status_name(ex->ipp_status) : NULL,
         .pages = ex->result ? ex->result->pages : 0,
     };

@@ -246,6 +246,7 @@ static enum ipp_login_step by_digest(struct ipp_exchange *ex, const struct span 
     ask.users.realm = d.realm;
     enum digest_err e = digest_authorize(&d, &r, values, n, &find, &scratch, &a);
 
+    ex->tried = ask.users.found;
     if (ask.barred)
         return hold(ex, LOGIN_BUSY);
     if (ask.logins && ask.user.n && (e == DIGEST_OK || e == DIGEST_ELOGIN))
@@ -300,6 +301,19 @@ static void on_ready(void *arg, enum login_answer a, struct session *s)
     ipp_exchange_wake(ex);
 }
 
+static const struct credential *user_of(const struct ipp_exchange *ex, struct span token)
+{
+    const struct credential *found = NULL;
+    char text[BASIC_ROOM(BASIC_TOKEN_MAX)];
+    struct span user, password;
+
+    if (ex->snapshot->tenants && token.n <= BASIC_TOKEN_MAX &&
+        basic_decode(token, text, &user, &password) == OK)
+        found = tenants_credential(ex->snapshot->tenants, user);
+    explicit_bzero(text, sizeof text);
+    return found;
+}
+
 static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
 {
     const struct login_request r = {
@@ -313,6 +327,7 @@ static enum ipp_login_step by_basic(struct ipp_exchange *ex, struct span token)
 
     if (!takes_basic(ex))
         return refuse(ex, 401, false, ERR_LOGIN, "Basic is not taken here");
+    ex->tried = user_of(ex, token);
     enum login_answer a = logins_ask(ex->server->env.logins, &r, &s, &ex->login_waiter);
 
     return a == LOGIN_REFUSED ? hold(ex, a) : basic_answer(ex, a, s);

@@ -145,7 +145,10 @@ struct ipp_exchange {
     struct timer login_timer;     /* |login_held| is told then, and not before */
     enum login_answer login_held; /* REFUSED, BUSY */
     struct session *session;      /* by which Basic was known; referenced */
-    struct buf info;              /* Authentication-Info, a field-line; or empty */
+    /* Whose password came, right or not; the snapshot's. NULL: nobody's who is known: of others
+     * nothing is kept, for what is written there by mistake may be a password. */
+    const struct credential *tried;
+    struct buf info; /* Authentication-Info, a field-line; or empty */
     /* the job */
     struct ipp_jobs_ask ask;
     bool asking;      /* |ask| is out */

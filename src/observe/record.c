@@ -282,6 +282,7 @@ static void add_print(struct json *j, const struct record_print *p)
     add_word(j, "lacked", p->lacked);
     add_word(j, "odd", p->odd);
     add_word(j, "auth", p->auth);
+    add_text(j, "login", p->login);
     add_span(j, "agent", p->agent);
     add_word(j, "status", p->status);
     add_status(j, "pages", p->pages);

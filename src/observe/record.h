@@ -33,6 +33,7 @@ struct record_print {
     const char *lacked;        /* what it did not meet; NULL: it did */
     const char *odd;           /* about it: words, with commas; NULL: nothing */
     const char *auth;          /* what proved the user; NULL: nothing did */
+    const char *login;         /* as whom it would have been, had the password been right; NULL */
     const char *status;        /* "successful-ok": of the IPP answer */
     struct span agent;         /* User-Agent */
     uint32_t pages;            /* of the document, as far as it tells; 0: not known */

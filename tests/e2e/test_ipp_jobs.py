@@ -41,7 +41,7 @@ def printers(backend, second=None):
 
 
 def start(folder, certificates, backend, style="", second=None, users=tuple(PASSWORDS), **more):
-    more.setdefault("more", "login: {rounds: 100000}\n")
+    more.setdefault("more", "login: {rounds: 100000, failures: 1000, user-failures: 1000}\n")
     gateway = PrintGateway(folder, certificates, printers(backend, second),
                            ipp=f"ipp: {{job-uris: {style}}}\n" if style else "", **more)
     for user in users:
