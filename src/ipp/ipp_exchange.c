@@ -14,12 +14,19 @@
 
 /* ---- life ---- */
 
+/* The body is held back until somebody wants it. */
+static void go_on(struct ipp_exchange *ex)
+{
+    if (!ipp_upgrade_held_back(ex))
+        (void)!http_go_on(http_connection_engine(ex->conn->http));
+}
+
 static void on_timer(struct timer *t)
 {
     struct ipp_exchange *ex = CONTAINER_OF(t, struct ipp_exchange, timer);
 
     if (ex->state == EX_ATTRIBUTES)
-        (void)!http_go_on(http_connection_engine(ex->conn->http));
+        go_on(ex);
     else if (ex->state == EX_PAUSE)
         ipp_reply_on_timer(ex);
     else
@@ -162,7 +169,7 @@ static void begin_post(struct ipp_exchange *ex, const struct http_request *req)
     else if (ex->target.form == IPP_HTTP_ASTERISK)
         ipp_reply_http(ex, 400, SPAN_NONE, "Only OPTIONS can be about the server as a whole.");
     else if (req->expects && holds_all(req->head))
-        (void)!http_go_on(http_connection_engine(ex->conn->http));
+        go_on(ex);
     else if (req->expects)
         timer_set(ex->server->env.loop, &ex->timer,
                   loop_now_ms(ex->server->env.loop) + CONTINUE_MS);

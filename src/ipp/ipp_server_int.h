@@ -277,6 +277,9 @@ void ipp_upgrade_failed(struct ipp_exchange *ex);
 /* Is the request, whose message is whole, one that asks for TLS first, and gets it? It goes on then
  * as EX_UPGRADE. */
 bool ipp_upgrade_wanted(struct ipp_exchange *ex);
+/* Is it one that asks for TLS first, and holds all of its message back until it hears 100 Continue?
+ * It is answered then: it would have to be sent in clear text to be known. */
+bool ipp_upgrade_held_back(struct ipp_exchange *ex);
 void ipp_upgrade_end(struct ipp_exchange *ex);
 /* TLS is there. */
 void ipp_upgrade_switched(struct ipp_exchange *ex);

@@ -159,6 +159,16 @@ bool ipp_upgrade_wanted(struct ipp_exchange *ex)
     return true;
 }
 
+bool ipp_upgrade_held_back(struct ipp_exchange *ex)
+{
+    const struct http_request *req = http_current(http_connection_engine(ex->conn->http));
+
+    if (ex->attributes.n > 0 || !is_to_the_letter(ex, req))
+        return false;
+    refuse_in_clear(ex, SPAN("what would come in clear text, with an offer of TLS, is not known"));
+    return true;
+}
+
 void ipp_upgrade_end(struct ipp_exchange *ex)
 {
     (void)switch_over(ex);

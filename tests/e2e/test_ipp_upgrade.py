@@ -322,12 +322,30 @@ class TestToTheLetter:
         assert (reply.code, reply.message.request_id) == (ipp.OK, asked.request_id)
         assert wire.ask(ask_for("secure")).code == ipp.OK
 
-    def test_100_comes_before_101(self, connect):
-        """RFC 9110 7.8."""
+    @pytest.mark.parametrize("agent", ["CUPS/2.4.2 (Linux)", "sallyport/1"])
+    def test_what_is_held_back(self, gateway, backend, connect, agent):
+        """Nobody knows what it is, and to learn it would have it sent in clear text: to say so is cheapest."""
+        body = ask_for("open").encode()
+        wire = connect("any").send(post(body, "/", *self.LINES, "Expect: 100-continue", f"User-Agent: {agent}")[:-len(body)])
+        head = wire.head()
+        assert head.startswith(b"HTTP/1.1 426 ") and b"\r\nUpgrade: %s\r\n" % ADVERTISED.encode() in head, head
+        record = wire.record(gateway)
+        assert (record["rule"], backend.heard) == ("upgrade", []), record
+        assert record["error_text"] == "what would come in clear text, with an offer of TLS, is not known"
+
+    def test_what_is_not_held_back(self, connect):
+        """It expects 100 Continue, and does not wait for that."""
+        wire = connect("any").send(post(ask_for("secure"), "/", *self.LINES, "Expect: 100-continue"))
+        assert wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"  # before 101 (RFC 9110 7.8)
+        assert wire.head().startswith(b"HTTP/1.1 101 ")
+        assert wire.start_tls().reply().code == ipp.OK
+
+    def test_what_has_begun(self, connect):
+        """The rest is wanted then."""
         body = ask_for("secure").encode()
-        wire = connect("any").send(post(body, "/", *self.LINES, "Expect: 100-continue")[:-len(body)])
+        wire = connect("any").send(post(body, "/", *self.LINES, "Expect: 100-continue")[:5 - len(body)])
         assert wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert wire.send(body).head().startswith(b"HTTP/1.1 101 ")
+        assert wire.send(body[5:]).head().startswith(b"HTTP/1.1 101 ")
         assert wire.start_tls().reply().code == ipp.OK
 
     @pytest.mark.parametrize("name", ["secure", "open"])
