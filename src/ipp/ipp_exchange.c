@@ -430,7 +430,7 @@ static void on_failed(void *arg, const struct fault *f)
         ex->http_status = f->status;
     if (f->err == ERR_TLS)
         ipp_upgrade_failed(ex);
-    if (ex->settles && ex->state != EX_DONE)
+    if (ex->settles && ex->state != EX_DONE && ex->state != EX_PAUSE)
         ipp_exchange_detach(ex);
     else
         ipp_exchange_finish(ex);

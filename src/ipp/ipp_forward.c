@@ -232,6 +232,7 @@ static void created(struct ipp_exchange *ex)
     ipp_jobs_opened(ex->server->env.numbers, &o);
     atomic_fetch_add_explicit(&ex->server->n_jobs, 1, memory_order_relaxed);
     metrics_add(ex->server->env.metrics, ex->server->loop_index, ex->printer->metrics.jobs, 1);
+    ex->settles = true;
     ex->state = EX_BOOK;
     ipp_job_keep(ex, &j, on_created_kept);
 }

@@ -207,10 +207,10 @@ struct ipp_exchange {
     struct buf paused;             /* the answer, in a pause */
     struct buf answer;             /* the printer's */
     struct ipp_message answer_message;
-    int32_t number;   /* of the job to be, taken before the printer is asked; 0: none */
-    int32_t took_id;  /* the printer's number of the job, before the book has it */
-    bool settles;     /* the printer has done what was asked, and the rest is done without a client,
-                         too: the book is told, or the printer, to cancel it */
+    int32_t number;  /* of the job to be, taken before the printer is asked; 0: none */
+    int32_t took_id; /* the printer's number of the job, before the book has it */
+    bool settles; /* the printer has the job, and the rest is done without a client, too: the book
+                     is told, and it gets the document, or is told to cancel the job */
     enum err unkept;  /* the book's: the printer's job is canceled for it */
     bool not_stopped; /* it was to be canceled there, and may not be */
     bool creating;    /* the errand is the Create-Job of a job whose document has come now */

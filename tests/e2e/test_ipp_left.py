@@ -4,11 +4,12 @@ slow: what follows from that does not wait for anybody."""
 import os
 import socket
 import struct
+import threading
 
 import pytest
 
 from testenv import ipp, samples, store_lock, wait
-from testenv.fake_printer import FakePrinter
+from testenv.fake_printer import FakePrinter, answer, http
 from testenv.printing import PrintGateway, printer
 
 ID_MAX = 0x7fffffff
@@ -37,21 +38,25 @@ class TestLeft:
         """The number of a job: those of the next ones are known."""
         return client.print_job(b"the first one", None).message.get("job-id")
 
-    @staticmethod
-    def print_and_leave(gateway, fake, client, document):
+    def print_and_leave(self, gateway, fake, client, document):
         """The connection is reset when the printer has its job."""
         fake.forget()
         c = ipp.IppConnection(gateway.address("print"))
         c.send(client.request(ipp.PRINT_JOB, data=document), client.path)
         fake.wait_heard(ipp.PRINT_JOB)
+        self.leave(gateway, c)
+        assert not any(r.get("sha256") == samples.digest(document) for r in gateway.records())
+        return c.local
+
+    @staticmethod
+    def leave(gateway, c):
+        """The connection is reset when the book is being told."""
         wait.until(lambda: gateway.metrics()["sallyport_store_waiting"] > 0, "a job that is being written down")
         descriptors = f"/proc/{gateway.gateway_pid()}/fd"
         before = len(os.listdir(descriptors))
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         c.close()
         wait.until(lambda: len(os.listdir(descriptors)) < before, "the end of the connection")
-        assert not any(r.get("sha256") == samples.digest(document) for r in gateway.records())
-        return c.local
 
     @staticmethod
     def record(gateway, document):
@@ -78,3 +83,34 @@ class TestLeft:
         assert fake.last(ipp.CANCEL_JOB).message.get("job-id") == max(fake.jobs)
         assert (record["error"], record["client"]) == ("conflict", local), record
         assert "the printer has canceled it" in record["error_text"] and "job" not in record["print"]
+
+    @pytest.mark.parametrize("reached", [True, False])
+    def test_before_its_document(self, gateway, fake, client, reached):
+        """The job of a Create-Job is at the printer: it gets the document, which is here, or is canceled."""
+        document, asked, go_on = b"what it is made for", threading.Event(), threading.Event()
+
+        def talk(peer, fake_, head):
+            heard = fake_.hear(peer, head)
+            if heard.operation == ipp.CREATE_JOB:
+                asked.set()
+                assert go_on.wait(30)
+            refuses = heard.operation == ipp.SEND_DOCUMENT and not reached
+            peer.send(http(answer(heard.message, ipp.NOT_POSSIBLE) if refuses else fake_.reply(heard)))
+            return True
+        job = client.create_job()
+        fake.forget()
+        fake.talk_now = talk
+        c = ipp.IppConnection(gateway.address("print"))
+        c.send(client.request(ipp.SEND_DOCUMENT, ("last-document", ipp.BOOLEAN, True), job_id=job, data=document),
+               client.path)
+        assert asked.wait(30)
+        with store_lock.writing(os.path.join(gateway.state, "store")):
+            go_on.set()
+            self.leave(gateway, c)
+        record = self.record(gateway, document)
+        assert fake.wait_heard(ipp.SEND_DOCUMENT).document == document
+        assert record["print"]["job"] == job, record
+        if reached:
+            assert client.job_state(job) == ipp.COMPLETED and ipp.CANCEL_JOB not in fake.operations()
+        else:
+            assert fake.wait_heard(ipp.CANCEL_JOB).message.get("job-id") == max(fake.jobs)
