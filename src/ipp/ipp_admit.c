@@ -311,13 +311,20 @@ static void admit_channel(struct ipp_exchange *ex)
         ipp_admit_known(ex);
 }
 
-/* In clear text, with credentials, about a job: that may have been made within TLS. */
-static bool job_counts(const struct ipp_exchange *ex)
+/* In clear text, with credentials: what it is about may have been made within TLS. */
+static bool counts_first(const struct ipp_exchange *ex)
 {
     const struct head *h = http_current(http_connection_engine(ex->conn->http))->head;
 
-    return ex->level.channel == IPP_CHANNEL_CLEAR && ipp_exchange_job(ex) > 0 &&
-           head_count(h, SPAN("Authorization")) > 0;
+    return ex->level.channel == IPP_CHANNEL_CLEAR && head_count(h, SPAN("Authorization")) > 0;
+}
+
+static void admit_subscriptions(struct ipp_exchange *ex)
+{
+    if (counts_first(ex) && ipp_subscription_is_named(ex->operation))
+        ipp_subscription_demand(ex, admit_channel);
+    else
+        admit_channel(ex);
 }
 
 void ipp_admit(struct ipp_exchange *ex)
@@ -333,8 +340,8 @@ void ipp_admit(struct ipp_exchange *ex)
         return;
     if (ex->printer)
         ipp_demand_add(&ex->demand, ipp_admit_demand(ex, ex->printer));
-    if (job_counts(ex))
-        ipp_job_demand(ex, ipp_exchange_job(ex), admit_channel);
+    if (counts_first(ex) && ipp_exchange_job(ex) > 0)
+        ipp_job_demand(ex, ipp_exchange_job(ex), admit_subscriptions);
     else
-        admit_channel(ex);
+        admit_subscriptions(ex);
 }

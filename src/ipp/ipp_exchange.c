@@ -75,6 +75,7 @@ void ipp_exchange_drop_work(struct ipp_exchange *ex)
         ipp_errand_cancel(ex->errand);
     ex->errand = NULL;
     ipp_printer_list_drop(ex);
+    ipp_subscription_drop(ex);
     ipp_document_drop(ex);
 }
 

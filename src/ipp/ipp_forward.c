@@ -43,6 +43,9 @@ struct ipp_answer_translation ipp_forward_translation(struct ipp_exchange *ex,
         .is_operator = ex->is_operator,
         .named = ex->has_job ? &ex->job : NULL,
         .job = listed_job,
+        .subscription = ex->operation->code == IPP_OPERATION_GET_SUBSCRIPTIONS
+                            ? ipp_subscription_may_tell
+                            : NULL,
         .arg = ex,
     };
 }
@@ -139,7 +142,7 @@ static void on_job_kept(void *arg, enum err err, const struct ipp_job *job)
     } else {
         ex->job = *job;
         ex->has_job = true;
-        ipp_forward_answer(ex);
+        ipp_subscription_answered(ex, ipp_forward_answer);
     }
 }
 
@@ -172,6 +175,11 @@ static void keep_printed(struct ipp_exchange *ex, int32_t printer_id)
     ipp_job_keep(ex, &j, on_job_kept);
 }
 
+static void send_document(struct ipp_exchange *ex)
+{
+    send_request(ex, true);
+}
+
 /* Of a job that is at the printer already only its documents change; one of which nobody would know
  * there is none to wait for. */
 static void on_created_kept(void *arg, enum err err, const struct ipp_job *job)
@@ -185,7 +193,7 @@ static void on_created_kept(void *arg, enum err err, const struct ipp_job *job)
         ipp_stop_unkept(ex, err);
     } else {
         ex->job = *job;
-        send_request(ex, true);
+        ipp_subscription_answered(ex, send_document);
     }
 }
 
@@ -342,6 +350,8 @@ static void took_request(struct ipp_exchange *ex)
         refuse_nameless(ex);
     } else if (makes_job(ex) && !ex->conn) {
         refused_later(ex);
+    } else if (success) {
+        ipp_subscription_answered(ex, ask_for_jobs);
     } else {
         ask_for_jobs(ex);
     }
@@ -485,6 +495,8 @@ void ipp_forward(struct ipp_exchange *ex)
                          "passwords are not kept here for a document to come: use Print-Job");
         return;
     }
+    if (!ipp_subscription_has_room(ex))
+        return;
     ex->creating = ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->has_job &&
                    ex->job.printer_id == 0;
     if (makes_job(ex) || ex->operation->code == IPP_OPERATION_CREATE_JOB)

@@ -15,9 +15,7 @@ bool ipp_job_is_own(const struct ipp_exchange *ex, const struct ipp_job *j)
     return !j->tenant[0] || (ex->who.tenant && strcmp(ex->who.tenant->name, j->tenant) == 0);
 }
 
-/* Is |j| one of |p|'s, as |p| is now? What was at another device is nowhere: its number is another
- * job's there. */
-static bool is_at(const struct ipp_job *j, const struct ipp_printer *p)
+bool ipp_job_is_at(const struct ipp_job *j, const struct ipp_printer *p)
 {
     return p && strcmp(j->printer, p->set->name) == 0 &&
            (!j->backend[0] || strcmp(j->backend, p->device) == 0);
@@ -27,7 +25,7 @@ bool ipp_job_may_tell(const struct ipp_exchange *ex, const struct ipp_job *j)
 {
     const struct ipp_level now = {ex->level.channel, ex->who.kind};
 
-    if (j->id == 0 || !is_at(j, ex->printer))
+    if (j->id == 0 || !ipp_job_is_at(j, ex->printer))
         return false;
     return ipp_level_covers(now, j->made) &&
            (ex->is_operator || j->made.user <= IPP_USER_CLAIMED || ipp_job_is_own(ex, j));
@@ -289,7 +287,7 @@ static bool find_printer(struct ipp_exchange *ex)
 {
     const struct ipp_printer *p = ipp_snapshot_named(ex->snapshot, span_of(ex->job.printer));
 
-    if (!is_at(&ex->job, p) || (ex->printer && ex->printer != p)) {
+    if (!ipp_job_is_at(&ex->job, p) || (ex->printer && ex->printer != p)) {
         refuse_unknown(ex);
         return false;
     }
@@ -367,6 +365,12 @@ static bool asks_for_user(const struct ipp_exchange *ex)
            (ex->demand.auth & IPP_AUTH_DAA || ex->demand.level.user > IPP_USER_CLAIMED);
 }
 
+void ipp_job_demand_of_unknown(struct ipp_exchange *ex)
+{
+    if (asks_for_user(ex) && ipp_may_upgrade(ex))
+        ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = IPP_AUTH_TLS});
+}
+
 static void on_made(void *arg, enum err err, const struct ipp_job *job)
 {
     struct ipp_exchange *ex = arg;
@@ -376,14 +380,14 @@ static void on_made(void *arg, enum err err, const struct ipp_job *job)
         refuse_book(ex, err);
         return;
     }
-    bool known =
-        job && is_at(job, ex->printer ? ex->printer
-                                      : ipp_snapshot_named(ex->snapshot, span_of(job->printer)));
+    bool known = job && ipp_job_is_at(job, ex->printer ? ex->printer
+                                                       : ipp_snapshot_named(ex->snapshot,
+                                                                            span_of(job->printer)));
 
     if (known)
         ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = 0, .level = job->made});
-    else if (asks_for_user(ex) && ipp_may_upgrade(ex))
-        ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = IPP_AUTH_TLS});
+    else
+        ipp_job_demand_of_unknown(ex);
     ex->listed(ex); /* which asks again, and says what is wrong */
 }
 
@@ -431,7 +435,7 @@ static void on_other(void *arg, enum err err, const struct ipp_job *job)
 static void next_other(struct ipp_exchange *ex)
 {
     if (ex->n_others == ex->n_other_ids) {
-        if (ipp_subscription_is(ex->operation))
+        if (ipp_subscription_is_named(ex->operation))
             ipp_subscription(ex);
         else
             ipp_forward(ex);
@@ -461,31 +465,4 @@ void ipp_job_others(struct ipp_exchange *ex)
     ex->n_other_ids = n;
     ex->state = EX_ASKING;
     next_other(ex);
-}
-
-static void on_besides(void *arg, enum err err, const struct ipp_job *job)
-{
-    struct ipp_exchange *ex = arg;
-
-    ex->asking = false;
-    if (err && err != ERR_MISSING)
-        refuse_book(ex, err);
-    else if (err || !may_touch(ex, job))
-        refuse_unknown(ex);
-    else
-        ipp_forward(ex);
-}
-
-void ipp_job_besides(struct ipp_exchange *ex, int32_t printer_id)
-{
-    if (printer_id == 0) {
-        ipp_forward(ex);
-        return;
-    }
-    prepare_ask(ex, on_besides);
-    enum err e = ipp_jobs_find(&ex->ask, span_of(ex->printer->set->name), printer_id);
-
-    ex->asking = e == OK;
-    if (e)
-        refuse_book(ex, e);
 }

@@ -232,43 +232,6 @@ enum err ipp_jobs_get(struct ipp_jobs_ask *a, int32_t id)
     return job_get(a, id, on_got);
 }
 
-static enum err read_found(struct ipp_jobs_ask *a, const struct store_item *item)
-{
-    struct ipp_job found;
-
-    TRY(ipp_jobs_read(item, now(a), &a->mem, &found));
-    if (!ipp_jobs_is_at(&found, span_of(a->job.printer), a->job.printer_id))
-        return ERR_MISSING;
-    a->job = found;
-    return OK;
-}
-
-static void on_found(void *arg, const struct store_reply *r)
-{
-    struct ipp_jobs_ask *a = answered(arg);
-
-    finish(a, r->err ? r->err : read_found(a, r->items));
-}
-
-static void on_entry(void *arg, const struct store_reply *r)
-{
-    struct ipp_jobs_ask *a = answered(arg);
-    int32_t id = 0;
-    enum err e = r->err ? r->err : ipp_jobs_read_id(r->items, &id);
-
-    go_on(a, e ? e : job_get(a, id, on_found));
-}
-
-enum err ipp_jobs_find(struct ipp_jobs_ask *a, struct span printer, int32_t printer_id)
-{
-    if (printer.n > IPP_JOB_PRINTER_MAX)
-        return ERR_LIMIT;
-    begin(a);
-    (void)span_copy(printer, a->job.printer, sizeof a->job.printer);
-    a->job.printer_id = printer_id;
-    return entry_get(a, printer, printer_id, on_entry);
-}
-
 /* ---- writing ---- */
 
 static bool is_keepable(const struct ipp_job *j)

@@ -140,8 +140,6 @@ struct ipp_jobs_ask {
 /* A job whose number at the printer is another job's by now (ipp_jobs_put()) is ERR_MISSING, too:
  * the printer would be asked about that other one. */
 NODISCARD enum err ipp_jobs_get(struct ipp_jobs_ask *a, int32_t id);
-/* By the printer's own number. ERR_LIMIT: |printer| is longer than any. */
-NODISCARD enum err ipp_jobs_find(struct ipp_jobs_ask *a, struct span printer, int32_t printer_id);
 /* Before a printer is told of what the book is to know afterwards: is there room for it, and does
  * the book work? OK: *ret_id is a number that no job of this store ever had, for ipp_jobs_add(), or
  * 0: |done| gets a job with nothing but that. It costs a change of the store only where no number

@@ -13,7 +13,7 @@
  *   ipp_stop.c      jobs that end at the printer
  *   ipp_job_list.c  lists of jobs
  *   ipp_printer_list.c      all printers at once; ipp_cancel_all.c: all jobs at once
- *   ipp_subscription.c      subscriptions, which may be about jobs
+ *   ipp_subscription.c      subscriptions that were made before, or are made
  *   ipp_reply.c     what is written
  *   ipp_audit.c     what is recorded */
 #ifndef IPP_SERVER_INT_H
@@ -159,10 +159,12 @@ struct ipp_exchange {
     struct ipp_job job; /* has_job: the one that the request is about, as the book has it */
     struct arena job_mem;
     struct ipp_job *jobs;                    /* of a list */
-    void (*listed)(struct ipp_exchange *ex); /* it is there; also: ipp_job_demand() is done */
+    void (*listed)(struct ipp_exchange *ex); /* it is there; also: what was asked of the book, or
+                                                told to it, about others than |job| */
     void (*reserved)(struct ipp_exchange *ex, enum err e);
     bool lists_local; /* with those that are not at the printer */
     size_t n_jobs;
+    struct ipp_subscription_work *subscription; /* NULL: it is about none */
     int32_t list_limit; /* so many the printer was asked for; 0: as many as the request says */
     size_t n_jobs_told; /* of Get-Jobs, of all printers that it is about */
     size_t n_listed;    /* printers, or jobs, that were dealt with one by one */
@@ -326,10 +328,22 @@ NODISCARD enum err ipp_cancel_ask(struct ipp_exchange *ex, int32_t printer_id, i
 
 /* ---- ipp_subscription.c ---- */
 
-bool ipp_subscription_is(const struct ipp_operation *o);
-/* Asks the printer which job the subscription is about that the request names, and forwards it, or
- * answers. */
+/* Is it about subscriptions that the request names? */
+bool ipp_subscription_is_named(const struct ipp_operation *o);
+/* Adds the levels at which those were made to what is demanded, and calls |done|, perhaps at once.
+ */
+void ipp_subscription_demand(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex));
+/* Looks them up, and forwards the request, or answers. */
 void ipp_subscription(struct ipp_exchange *ex);
+/* False: it would make some, and there is no room to write that down; it is answered. */
+bool ipp_subscription_has_room(struct ipp_exchange *ex);
+/* The printer has done what was asked: writes down what it says of subscriptions that were made,
+ * renewed or canceled, or looks up those that it lists. Calls |done|, perhaps at once, or answers.
+ */
+void ipp_subscription_answered(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex));
+/* Of those that it lists: may it be told? |arg| is the exchange. */
+bool ipp_subscription_may_tell(void *arg, int32_t id);
+void ipp_subscription_drop(struct ipp_exchange *ex);
 
 /* ---- ipp_login.c ---- */
 
@@ -359,6 +373,8 @@ void ipp_job_ask(struct ipp_exchange *ex, int32_t id);
  * |done|.
  * */
 void ipp_job_demand(struct ipp_exchange *ex, int32_t id, void (*done)(struct ipp_exchange *ex));
+/* The same of what nothing is known of. */
+void ipp_job_demand_of_unknown(struct ipp_exchange *ex);
 /* Of whoever asks: how many jobs may wait for their documents. */
 struct ipp_jobs_opening ipp_job_opening(const struct ipp_exchange *ex);
 /* Sees to it that the book will have room for what the printer is to be asked for, ex->number is
@@ -372,8 +388,6 @@ void ipp_job_reread(struct ipp_exchange *ex,
                     void (*done)(void *arg, enum err err, const struct ipp_job *job));
 /* Looks up the jobs that the request names besides its target, and forwards it, or answers. */
 void ipp_job_others(struct ipp_exchange *ex);
-/* The request is about the printer's job |printer_id|, too (0: about none): as above. */
-void ipp_job_besides(struct ipp_exchange *ex, int32_t printer_id);
 /* Answers with attributes of |j|. */
 void ipp_job_answer(struct ipp_exchange *ex, const struct ipp_job *j);
 /* Answers a request about a job that the printer has not got. */
@@ -385,6 +399,9 @@ void ipp_job_describe(struct ipp_exchange *ex, enum ipp_job_stage stage, struct 
 void ipp_job_cancel_local(struct ipp_exchange *ex, const struct ipp_job *job,
                           void (*done)(void *arg, enum err err, const struct ipp_job *job));
 bool ipp_job_is_over(const struct ipp_job *j);
+/* Is |j| one of |p|'s, as |p| is now? What was at another device is nowhere: its number is another
+ * job's there. */
+bool ipp_job_is_at(const struct ipp_job *j, const struct ipp_printer *p);
 /* Is it whoever asks who made it, as far as anybody was told? */
 bool ipp_job_is_own(const struct ipp_exchange *ex, const struct ipp_job *j);
 /* May it be told to whoever asks? */

@@ -1,22 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Renew-Subscription and Cancel-Subscription (RFC 3995 11.2.5, 11.2.6) name a subscription, and not
- * the job that it may be about: the printer is asked which one that is, and it is treated as a job
- * that is named besides. */
-#include "ipp/ipp_server_int.h"
+/* Subscriptions (RFC 3995): how and by whom each was made stands for all that is done to it, and is
+ * told of it, as with jobs. The book is asked before the printer, and told behind it. */
+#include <stdio.h>
+#include <stdlib.h>
 
-bool ipp_subscription_is(const struct ipp_operation *o)
+#include "ipp/ipp_server_int.h"
+#include "ipp/ipp_subscriptions.h"
+
+struct ipp_subscription_work {
+    struct ipp_subscriptions_ask ask;
+    bool is_unknown, is_others;          /* one of those that were asked about */
+    struct ipp_job made;                 /* the last one that was found */
+    int32_t told[IPP_SUBSCRIPTIONS_MAX]; /* of a list */
+    size_t n_told, max_told;
+};
+
+bool ipp_subscription_is_named(const struct ipp_operation *o)
 {
-    return o->code == IPP_OPERATION_RENEW_SUBSCRIPTION ||
-           o->code == IPP_OPERATION_CANCEL_SUBSCRIPTION;
+    switch (o->code) {
+    case IPP_OPERATION_RENEW_SUBSCRIPTION:
+    case IPP_OPERATION_CANCEL_SUBSCRIPTION:
+    case IPP_OPERATION_GET_SUBSCRIPTION_ATTRIBUTES:
+    case IPP_OPERATION_GET_NOTIFICATIONS: return true;
+    default: return false;
+    }
+}
+
+void ipp_subscription_drop(struct ipp_exchange *ex)
+{
+    if (ex->subscription)
+        ipp_subscriptions_cancel(&ex->subscription->ask);
+    free(ex->subscription);
+    ex->subscription = NULL;
+}
+
+/* The exchange's, ready to ask. NULL: no memory. */
+static struct ipp_subscription_work *work_of(struct ipp_exchange *ex,
+                                             void (*done)(void *arg, enum err err))
+{
+    struct ipp_subscription_work *w = ex->subscription;
+
+    if (!w)
+        w = ex->subscription = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->ask.store = ex->server->env.store;
+    w->ask.loop = ex->server->env.loop;
+    w->ask.done = done;
+    w->ask.arg = ex;
+    return w;
 }
 
 static void refuse(struct ipp_exchange *ex, uint16_t status, enum err e, const char *why)
 {
     ipp_reply_refuse(ex, status, e, "subscription", "%s", why);
-    ipp_exchange_wake(ex);
 }
 
-/* Wherever it stands: printers may look there. */
+static void refuse_book(struct ipp_exchange *ex, enum err e)
+{
+    ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "subscription",
+                     "what is known of subscriptions cannot be read now: %s", err_text(e));
+}
+
+/* ---- which ones ---- */
+
+/* Of |a|, at most |max|; 0 for what is no number. Returns how many there are. */
+static size_t numbers_of(const struct ipp_attribute *a, int32_t *v, size_t max)
+{
+    struct ipp_value value;
+    size_t n = 0;
+
+    for (struct span rest = a->values; ipp_value_next(&rest, &value); n++)
+        if (n < max && (value.tag != IPP_VALUE_INTEGER || !ipp_value_integer(&value, &v[n])))
+            v[n] = 0;
+    return n;
+}
+
+static bool is_number(struct span name)
+{
+    return ipp_name_eq(SPAN("notify-subscription-id"), name) ||
+           ipp_name_eq(SPAN("notify-subscription-ids"), name);
+}
+
+/* Wherever it stands, and however it is written: printers may look there. */
 static bool is_named_once(const struct ipp_message *m)
 {
     struct ipp_attribute a;
@@ -25,85 +91,322 @@ static bool is_named_once(const struct ipp_message *m)
 
     for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
         for (struct span rest = g.attributes; ipp_attribute_next(&rest, &a);)
-            n += span_eq(a.name, SPAN("notify-subscription-id"));
+            n += is_number(a.name);
     return n == 1;
 }
 
-/* 0: it names none, or several. */
-static int32_t subscription_of(const struct ipp_exchange *ex)
+/* Those that the request names, at most |max|. 0: it names none, or not as it must. */
+static size_t named_by(const struct ipp_exchange *ex, int32_t *v, size_t max)
 {
+    bool many = ex->operation->code == IPP_OPERATION_GET_NOTIFICATIONS;
     struct ipp_attribute a;
-    struct ipp_value v;
-    int32_t id = 0;
+    size_t n;
 
-    return is_named_once(ex->message) &&
-                   ipp_message_find(ex->message, SPAN("notify-subscription-id"), &a) == OK &&
-                   ipp_attribute_single(&a, IPP_VALUE_INTEGER, &v) && ipp_value_integer(&v, &id)
-               ? id
-               : 0;
+    if (!is_named_once(ex->message) ||
+        ipp_message_find(ex->message,
+                         many ? SPAN("notify-subscription-ids") : SPAN("notify-subscription-id"),
+                         &a) != OK)
+        return 0;
+    n = numbers_of(&a, v, max);
+    for (size_t i = 0; i < n && i < max; i++)
+        if (v[i] <= 0)
+            return 0;
+    return many || n == 1 ? n : 0;
 }
 
-/* Of the printer's answer; 0: it is about no job. */
-static int32_t job_of(const struct ipp_message *m)
+/* Those that the printer's answer tells of, at most |max|. */
+static size_t answered_in(const struct ipp_message *m, int32_t *v, size_t max)
 {
     struct ipp_attribute a;
-    struct ipp_value v;
     struct ipp_group g;
-    int32_t id = 0;
+    size_t n = 0;
 
-    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+    for (struct span gs = m->groups; n < max && ipp_group_next(&gs, &g);)
         if (g.tag == IPP_GROUP_SUBSCRIPTION &&
-            ipp_attribute_find(g.attributes, SPAN("notify-job-id"), &a) == OK)
-            return ipp_attribute_single(&a, IPP_VALUE_INTEGER, &v) && ipp_value_integer(&v, &id)
-                       ? id
-                       : IPP_JOB_ASK_NONE;
-    return 0;
+            ipp_attribute_find(g.attributes, SPAN("notify-subscription-id"), &a) == OK &&
+            numbers_of(&a, &v[n], 1) == 1 && v[n] > 0)
+            n++;
+    return n;
 }
 
-static void on_subscription(void *arg, const struct ipp_backend_answer *a)
+/* ---- before the printer is asked ---- */
+
+static void on_found(void *arg, int32_t id, const struct ipp_job *made)
 {
     struct ipp_exchange *ex = arg;
-    uint16_t code = a->err ? 0 : a->message->header.code;
+    struct ipp_subscription_work *w = ex->subscription;
 
-    ex->errand = NULL;
-    if (a->err) {
-        ipp_forward_failed(ex, a);
-        ipp_exchange_wake(ex);
-    } else if (code >= IPP_CLIENT_ERROR_BAD_REQUEST) {
-        refuse(ex, code, ERR_UPSTREAM, "the printer does not know that subscription, or not so");
-    } else {
-        ipp_job_besides(ex, job_of(a->message));
+    (void)id;
+    if (!made || !ipp_job_is_at(made, ex->printer)) {
+        w->is_unknown = true;
+        return;
     }
+    ipp_demand_add(&ex->demand, (struct ipp_demand){.auth = 0, .level = made->made});
+    w->is_others = w->is_others || !ipp_job_is_own(ex, made);
+    w->made = *made;
+}
+
+static bool look_up(struct ipp_exchange *ex, const int32_t *v, size_t n,
+                    void (*done)(void *arg, enum err err))
+{
+    struct ipp_subscription_work *w = work_of(ex, done);
+
+    if (!w)
+        return false;
+    w->is_unknown = w->is_others = false;
+    w->ask.found = on_found;
+    return ipp_subscriptions_find(&w->ask, ex->printer->set->name, v, n) == OK;
+}
+
+/* As they were made, so they are treated. */
+static void on_looked_up(void *arg, enum err e)
+{
+    struct ipp_exchange *ex = arg;
+    const struct ipp_subscription_work *w = ex->subscription;
+
+    if (e)
+        refuse_book(ex, e);
+    else if (w->is_unknown)
+        refuse(ex, IPP_CLIENT_ERROR_NOT_FOUND, ERR_MISSING, "there is no such subscription");
+    else if (!ipp_admit_level(ex) || !ipp_admit_allowed(ex))
+        return;
+    else if (w->is_others && !ex->is_operator)
+        refuse(ex, IPP_CLIENT_ERROR_NOT_AUTHORIZED, ERR_POLICY,
+               "the subscription is another user's");
+    else
+        ipp_forward(ex);
 }
 
 void ipp_subscription(struct ipp_exchange *ex)
 {
-    struct ipp_backend *b = ipp_server_backend(ex->server, ex->printer);
-    struct ipp_backend_request r = {
-        .upstreams = &ex->upstreams, .done = on_subscription, .arg = ex};
-    int32_t id = subscription_of(ex);
-    struct ipp_writer w;
+    int32_t v[IPP_OTHERS_MAX];
+    size_t n = named_by(ex, v, IPP_OTHERS_MAX);
 
-    if (id == 0) {
+    ex->state = EX_ASKING;
+    if (n == 0)
         refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_SYNTAX, "the request names no subscription");
+    else if (n > IPP_OTHERS_MAX)
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE, ERR_LIMIT, "subscription",
+                         "a request may name %u subscriptions", IPP_OTHERS_MAX);
+    else if (!look_up(ex, v, n, on_looked_up))
+        refuse_book(ex, ERR_BUSY);
+}
+
+static void on_demanded(void *arg, enum err e)
+{
+    struct ipp_exchange *ex = arg;
+
+    if (e) {
+        refuse_book(ex, e);
         return;
     }
-    buf_reset(&ex->out);
-    ipp_write_begin(&w, &ex->out, 1, 1, IPP_OPERATION_GET_SUBSCRIPTION_ATTRIBUTES,
-                    ex->header.request_id);
-    ipp_write_group(&w, IPP_GROUP_OPERATION);
-    ipp_write_string(&w, IPP_VALUE_CHARSET, SPAN("attributes-charset"), SPAN("utf-8"));
-    ipp_write_string(&w, IPP_VALUE_LANGUAGE, SPAN("attributes-natural-language"), SPAN("en"));
-    ipp_write_string(&w, IPP_VALUE_URI, SPAN("printer-uri"), span_of(ex->printer->backend_uri));
-    ipp_write_integer(&w, SPAN("notify-subscription-id"), id);
-    if (ex->who.name[0])
-        ipp_write_string(&w, IPP_VALUE_NAME, SPAN("requesting-user-name"), span_of(ex->who.name));
-    enum err e = b ? ipp_write_end(&w) : ERR_MISSING;
+    if (ex->subscription->is_unknown)
+        ipp_job_demand_of_unknown(ex);
+    ex->listed(ex); /* which asks again, and says what is wrong */
+}
 
-    ex->state = EX_PRINTER;
-    r.attributes = buf_span(&ex->out);
-    if (e == OK)
-        e = ipp_backend_ask(b, &r, &ex->errand);
+void ipp_subscription_demand(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex))
+{
+    int32_t v[IPP_OTHERS_MAX];
+    size_t n = named_by(ex, v, IPP_OTHERS_MAX);
+
+    if (!ex->printer || n == 0 || n > IPP_OTHERS_MAX) { /* which is answered later */
+        done(ex);
+        return;
+    }
+    ex->state = EX_ASKING;
+    ex->listed = done;
+    if (!look_up(ex, v, n, on_demanded))
+        refuse_book(ex, ERR_BUSY);
+}
+
+static bool makes_only_these(const struct ipp_operation *o)
+{
+    return o->code == IPP_OPERATION_CREATE_PRINTER_SUBSCRIPTIONS ||
+           o->code == IPP_OPERATION_CREATE_JOB_SUBSCRIPTIONS;
+}
+
+bool ipp_subscription_has_room(struct ipp_exchange *ex)
+{
+    if (!makes_only_these(ex->operation) || store_ready(ex->server->env.store) != ERR_FULL)
+        return true;
+    (void)span_copy(SPAN("see store.size, ipp.retention, and the disk of the store"), ex->detail,
+                    sizeof ex->detail);
+    refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ERR_FULL,
+           "there is no room for more subscriptions here: try again later");
+    return false;
+}
+
+/* ---- behind its answer ---- */
+
+/* How long it will last, in seconds; 0: nobody said. What the printer says counts more, and 0 there
+ * is for ever. */
+static uint64_t lease_in(const struct ipp_message *m)
+{
+    struct ipp_attribute a;
+    struct ipp_group g;
+    uint64_t longest = 0;
+    int32_t s = 0;
+
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
+        for (struct span rest = g.attributes; ipp_attribute_next(&rest, &a);) {
+            if (!ipp_name_eq(SPAN("notify-lease-duration"), a.name))
+                continue;
+            bool ends = numbers_of(&a, &s, 1) == 1 && s > 0 && (uint32_t)s < IPP_LEASE_MAX_S;
+            uint64_t lease = ends ? (uint64_t)s : IPP_LEASE_MAX_S;
+
+            longest = lease > longest ? lease : longest;
+        }
+    return longest;
+}
+
+static uint64_t expiry_of(const struct ipp_exchange *ex)
+{
+    uint64_t lease = lease_in(&ex->answer_message);
+
+    if (lease == 0)
+        lease = lease_in(ex->message);
+    return clock_wall_ms(loop_clock(ex->server->env.loop)) + lease * 1000 +
+           ex->snapshot->set->retention_ms;
+}
+
+/* Nobody gets at one that could not be written down, nor is told of it: it ends with its lease. */
+static void on_written(void *arg, enum err e)
+{
+    struct ipp_exchange *ex = arg;
+    if (e && ex->operation->class == IPP_CLASS_SUBSCRIPTION) {
+        ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "subscription",
+                         "what is known of subscriptions cannot be kept now: %s", err_text(e));
+        ipp_forward_over(ex);
+        return;
+    }
     if (e)
-        refuse(ex, IPP_SERVER_ERROR_SERVICE_UNAVAILABLE, e, "the printer cannot be asked about it");
+        (void)snprintf(ex->detail, sizeof ex->detail, "its subscriptions are not known: %s",
+                       err_text(e));
+    ex->listed(ex);
+}
+
+static void write_new(struct ipp_exchange *ex, const int32_t *v, size_t n)
+{
+    struct ipp_subscription_work *w = ex->subscription;
+    struct ipp_job made;
+
+    ipp_job_describe(ex, IPP_JOB_PRINTER, &made);
+    made.octets = made.documents = 0;
+    made.format[0] = '\0';
+    enum err e = ipp_subscriptions_keep(&w->ask, &made, v, n, expiry_of(ex));
+
+    if (e)
+        on_written(ex, e);
+}
+
+static void write_renewed(struct ipp_exchange *ex)
+{
+    struct ipp_subscription_work *w = ex->subscription;
+    const struct ipp_job made = w->made;
+    enum err e = ipp_subscriptions_keep(&w->ask, &made, &made.id, 1, expiry_of(ex));
+
+    if (e)
+        on_written(ex, e);
+}
+
+static void write_ended(struct ipp_exchange *ex)
+{
+    struct ipp_subscription_work *w = ex->subscription;
+    enum err e = ipp_subscriptions_forget(&w->ask, w->made.printer, w->made.id);
+
+    if (e)
+        on_written(ex, e);
+}
+
+static void on_listed_one(void *arg, int32_t id, const struct ipp_job *made)
+{
+    const struct ipp_exchange *ex = arg;
+    struct ipp_subscription_work *w = ex->subscription;
+
+    if (made && w->n_told < w->max_told && ipp_job_may_tell(ex, made))
+        w->told[w->n_told++] = id;
+}
+
+static void on_listed(void *arg, enum err e)
+{
+    struct ipp_exchange *ex = arg;
+
+    if (e) {
+        refuse_book(ex, e);
+        ipp_forward_over(ex);
+    } else {
+        ex->listed(ex);
+    }
+}
+
+/* The printer counts everybody's, and is not told of the request's limit. */
+static size_t limit_of(const struct ipp_exchange *ex)
+{
+    struct ipp_attribute a;
+    int32_t limit = 0;
+
+    if (ipp_message_find(ex->message, SPAN("limit"), &a) != OK || numbers_of(&a, &limit, 1) != 1 ||
+        limit <= 0)
+        return IPP_SUBSCRIPTIONS_MAX;
+    return (size_t)limit;
+}
+
+static void list(struct ipp_exchange *ex, const int32_t *v, size_t n)
+{
+    struct ipp_subscription_work *w = ex->subscription;
+
+    w->n_told = 0;
+    w->max_told = limit_of(ex);
+    w->ask.found = on_listed_one;
+    w->ask.done = on_listed;
+    enum err e = ipp_subscriptions_find(&w->ask, ex->printer->set->name, v, n);
+
+    if (e)
+        on_listed(ex, e);
+}
+
+/* Does the answer tell of subscriptions by which somebody could get at them? */
+static bool tells_of_new(const struct ipp_exchange *ex)
+{
+    return makes_only_these(ex->operation) || ex->operation->code == IPP_OPERATION_PRINT_JOB ||
+           ex->operation->code == IPP_OPERATION_SEND_DOCUMENT; /* of its Create-Job */
+}
+
+void ipp_subscription_answered(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex))
+{
+    bool renews = ex->operation->code == IPP_OPERATION_RENEW_SUBSCRIPTION;
+    bool ends = ex->operation->code == IPP_OPERATION_CANCEL_SUBSCRIPTION;
+    bool lists = ex->operation->code == IPP_OPERATION_GET_SUBSCRIPTIONS;
+    int32_t v[IPP_SUBSCRIPTIONS_MAX];
+    size_t n =
+        tells_of_new(ex) || lists ? answered_in(&ex->answer_message, v, IPP_SUBSCRIPTIONS_MAX) : 0;
+
+    if (n == 0 && !renews && !ends) {
+        done(ex);
+        return;
+    }
+    ex->state = EX_BOOK;
+    ex->listed = done;
+    if (!work_of(ex, on_written))
+        on_written(ex, ERR_NOMEM);
+    else if (renews)
+        write_renewed(ex);
+    else if (ends)
+        write_ended(ex);
+    else if (lists)
+        list(ex, v, n);
+    else
+        write_new(ex, v, n);
+}
+
+bool ipp_subscription_may_tell(void *arg, int32_t id)
+{
+    const struct ipp_exchange *ex = arg;
+    const struct ipp_subscription_work *w = ex->subscription;
+
+    for (size_t i = 0; w && i < w->n_told; i++)
+        if (w->told[i] == id)
+            return true;
+    return false;
 }

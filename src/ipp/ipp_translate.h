@@ -56,8 +56,10 @@ struct ipp_request_translation {
  *                              where |hold|: left out in all groups (CUPS takes the first one of the message), and
  *                              job-hold-until with indefinite ends the job attributes; that group is added where it
  *                              is missing
- *   limit                      |limit|, where there are both
- *   requested-attributes       of Get-Jobs: job-id is added, without which no group of the answer can be told
+ *   limit                      |limit|, where there are both; of Get-Subscriptions left out: what may be told is counted
+ *                              behind the answer
+ *   requested-attributes       of Get-Jobs job-id is added, and of what tells of subscriptions notify-job-id and
+ *                              notify-subscription-id, without which no group of the answer can be told
  *                              (ipp_translate_answer())
  *   all others                 as they are
  *
@@ -101,6 +103,8 @@ struct ipp_answer_translation {
      * not. What it returns lives until the end of the translation. May be NULL, where only |named|
      * is told. */
     const struct ipp_job *(*job)(void *arg, int32_t printer_id);
+    /* May the subscription of that number be told? NULL: all may. */
+    bool (*subscription)(void *arg, int32_t id);
     void *arg;
 };
 /* clang-format off */
@@ -110,7 +114,8 @@ struct ipp_answer_translation {
  *                              left out when a number in them (job-id, document-job-id, notify-job-id) is that of no
  *                              job that may be told; those of the first two, and of the third when they are about a
  *                              job, also when they have none and there is no |named|. CUPS answers Get-Jobs without
- *                              job-id when nobody asked for it
+ *                              job-id when nobody asked for it. The fourth also when |subscription| says so of their
+ *                              notify-subscription-id, or they have none
  *   job-id, job-ids, notify-job-id, document-job-id, parent-job-id
  *                              the gateway's; values of jobs that may not be told are left out
  *   job-uri                    minted of the job as it was made (ipp_uri_format_job()): /jobs/ID

@@ -317,6 +317,20 @@ static bool find_job(const struct ipp_answer_translation *set, const struct ipp_
     return *ret || !is_about_job(g);
 }
 
+static bool may_tell_subscription(const struct ipp_answer_translation *set,
+                                  const struct ipp_group *g)
+{
+    struct ipp_attribute a;
+    struct ipp_value v;
+    int32_t id;
+
+    if (g->tag != IPP_GROUP_SUBSCRIPTION || !set->subscription)
+        return true;
+    return ipp_attribute_find(g->attributes, SPAN("notify-subscription-id"), &a) == OK &&
+           ipp_attribute_single(&a, IPP_VALUE_INTEGER, &v) && is_number(&v, &id) &&
+           set->subscription(set->arg, id);
+}
+
 static enum ipp_action on_group(void *arg, const struct ipp_place *at, const struct ipp_group *g)
 {
     struct answer *a = arg;
@@ -325,7 +339,7 @@ static enum ipp_action on_group(void *arg, const struct ipp_place *at, const str
 
     (void)at;
     a->job = a->set->named;
-    if (may_be_of_job && !find_job(a->set, g, &a->job))
+    if ((may_be_of_job && !find_job(a->set, g, &a->job)) || !may_tell_subscription(a->set, g))
         return IPP_DROP;
     return IPP_KEEP;
 }

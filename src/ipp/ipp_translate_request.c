@@ -176,6 +176,7 @@ static void write_requested(struct ipp_writer *w)
 {
     ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN("requested-attributes"), SPAN("all"));
     ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN_NONE, SPAN("notify-job-id"));
+    ipp_write_string(w, IPP_VALUE_KEYWORD, SPAN_NONE, SPAN("notify-subscription-id"));
 }
 
 static void on_group_end(void *arg, const struct ipp_place *at, struct ipp_writer *w)
@@ -214,18 +215,21 @@ static enum ipp_action user(struct request *r, const struct ipp_place *at, struc
     return IPP_REPLACE;
 }
 
-/* What says of which job something is, for that says to whom it may be told. Jobs without it are
- * told to nobody; subscriptions and events without it are the printer's own, so that it has to be
- * asked for in so many words. */
-struct job_said {
-    struct span name;
-    bool by_group; /* to ask for all, or for a group of attributes, will do */
+/* What says which job, or subscription, something is about, for that says to whom it may be told.
+ * Jobs without it are told to nobody; subscriptions and events without notify-job-id are the
+ * printer's own, so that it has to be asked for in so many words. */
+struct said {
+    struct span names[2]; /* the second may be empty */
+    bool by_group;        /* to ask for all, or for a group of attributes, will do */
 };
 
-static const struct job_said *job_said_in(uint16_t operation)
+static const struct said *said_in(uint16_t operation)
 {
-    static const struct job_said jobs = {SPAN("job-id"), true};
-    static const struct job_said subscriptions = {SPAN("notify-job-id"), false};
+    static const struct said jobs = {{SPAN("job-id")}, true};
+    static const struct said subscriptions = {
+        {SPAN("notify-job-id"), SPAN("notify-subscription-id")},
+        false
+    };
 
     switch (operation) {
     case IPP_OPERATION_GET_JOBS: return &jobs;
@@ -236,39 +240,56 @@ static const struct job_said *job_said_in(uint16_t operation)
     }
 }
 
-/* Compared as printers may compare it, with case, and as nothing but a keyword. */
-static bool asks_for(const struct ipp_attribute *a, const struct job_said *said)
+/* Compared as printers may compare it, with case, and as nothing but a keyword. No name is asked
+ * for by everybody. */
+static bool asks_for(const struct ipp_attribute *a, struct span name, bool by_group)
 {
     struct ipp_value v;
 
+    if (name.n == 0)
+        return true;
     for (struct span rest = a->values; ipp_value_next(&rest, &v);) {
-        bool by_group = span_eq(v.value, SPAN("all")) || span_eq(v.value, SPAN("job-description"));
+        bool is_group = span_eq(v.value, SPAN("all")) || span_eq(v.value, SPAN("job-description"));
 
-        if (v.tag == IPP_VALUE_KEYWORD &&
-            (span_eq(v.value, said->name) || (said->by_group && by_group)))
+        if (v.tag == IPP_VALUE_KEYWORD && (span_eq(v.value, name) || (by_group && is_group)))
             return true;
     }
     return false;
 }
 
+static bool asks_for_all(const struct ipp_attribute *a, const struct said *said)
+{
+    for (size_t i = 0; i < ARRAY_LEN(said->names); i++)
+        if (!asks_for(a, said->names[i], said->by_group))
+            return false;
+    return true;
+}
+
 static enum ipp_action requested(struct request *r, const struct ipp_attribute *a,
                                  struct ipp_writer *w)
 {
-    const struct job_said *said = job_said_in(r->m->header.code);
+    const struct said *said = said_in(r->m->header.code);
     struct span name = a->name;
     struct ipp_value v;
 
     r->has_requested = true;
-    if (!said || asks_for(a, said))
+    if (!said || asks_for_all(a, said))
         return IPP_KEEP;
     for (struct span rest = a->values; ipp_value_next(&rest, &v); name = SPAN_NONE)
         ipp_write_copy(w, name, &v);
-    ipp_write_string(w, IPP_VALUE_KEYWORD, name, said->name);
+    for (size_t i = 0; i < ARRAY_LEN(said->names); i++) {
+        if (asks_for(a, said->names[i], said->by_group))
+            continue;
+        ipp_write_string(w, IPP_VALUE_KEYWORD, name, said->names[i]);
+        name = SPAN_NONE;
+    }
     return IPP_REPLACE;
 }
 
 static enum ipp_action limit(struct request *r, const struct ipp_attribute *a, struct ipp_writer *w)
 {
+    if (r->m->header.code == IPP_OPERATION_GET_SUBSCRIPTIONS)
+        return IPP_DROP;
     if (r->m->header.code != IPP_OPERATION_GET_JOBS || r->set->limit <= 0)
         return IPP_KEEP;
     ipp_write_integer(w, a->name, r->set->limit);

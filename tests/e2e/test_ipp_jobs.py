@@ -57,6 +57,16 @@ class LimitingPrinter(FakePrinter):
         return reply
 
 
+class WillingPrinter(FakePrinter):
+    """Its subscriptions all have the number 1."""
+
+    def reply(self, heard):
+        reply = super().reply(heard)
+        if heard.operation == CREATE_PRINTER_SUBSCRIPTIONS:
+            reply.groups.append((ipp.SUBSCRIPTION, [("notify-subscription-id", INTEGER, 1)]))
+        return reply
+
+
 @dataclasses.dataclass(frozen=True)
 class Level:
     """How a request comes, or a job was made."""
@@ -416,14 +426,22 @@ class TestLetThrough:
     @pytest.fixture(scope="class")
     def willing(self, tmp_path_factory, certificates):
         """(a gateway, its printer, a job of Ann's that she made within TLS and with her password)."""
-        with FakePrinter() as fake, start(tmp_path_factory.mktemp("willing"), certificates, fake) as own:
+        with WillingPrinter() as fake, start(tmp_path_factory.mktemp("willing"), certificates, fake) as own:
             yield own, fake, make(own, "upgraded", SHA256, "ann", "open")
+
+    @staticmethod
+    def subscribe(fake, client, user):
+        """The subscription that is named is |client|'s, and known, until it is canceled."""
+        message = request(CREATE_PRINTER_SUBSCRIPTIONS, OPEN, user=user)
+        message.groups.append((ipp.SUBSCRIPTION, [("notify-pull-method", KEYWORD, "ippget")]))
+        assert client.ask(message).code == OK
+        fake.heard = []
 
     @pytest.mark.parametrize("operation", OPERATIONS, ids=hex)
     def test_named(self, willing, operation):
         own, fake, job = willing
-        fake.heard = []
         for how in TestNames.HOW:
+            self.subscribe(fake, Client(own, "upgraded", SHA256), "ann")
             message, path = TestNames.named(how, job, operation)
             message.groups[0][1].extend(self.OPERATIONS[operation])
             for channel, auth, wanted in TestNames.WHO:
@@ -433,13 +451,12 @@ class TestLetThrough:
             assert Client(own, "upgraded", SHA256).ask(message, path).code == OK, how
             assert fake.operations()[-1] == operation
             assert fake.last(operation).message.get("job-id") == max(fake.jobs)
-            fake.heard = []
 
     @pytest.mark.parametrize("attribute", ["notify-job-id", "job-ids"])
     @pytest.mark.parametrize("operation", OF_SUBSCRIPTIONS, ids=hex)
     def test_besides(self, willing, operation, attribute):
         own, fake, job = willing
-        fake.heard = []
+        self.subscribe(fake, Client(own), None)
         message = TestNames.besides(operation, attribute, job)
         message.groups[0][1].extend(self.OF_SUBSCRIPTIONS[operation])
         for channel, auth in TestNames.STRANGERS:

@@ -66,12 +66,23 @@ static inline enum err get_job(struct fixture *f, int32_t id)
     return wait_heard(f);
 }
 
+/* One that is not there has the number 0. */
+static inline void on_found(void *arg, enum err err, const struct ipp_job *v, size_t n)
+{
+    assert_int_equal(n, err ? 0 : 1);
+    on_heard(arg, err, err ? NULL : v);
+}
+
+/* By the printer's number. */
 static inline enum err find_job(struct fixture *f, const char *printer, int32_t printer_id)
 {
-    struct ipp_jobs_ask a = ask_of(f);
+    struct ipp_jobs_list l = {.set = settings(f), .loop = f->loop, .done = on_found, .arg = &heard};
 
-    assert_int_equal(ipp_jobs_find(&a, span_of(printer), printer_id), OK);
-    return wait_heard(f);
+    heard.n = 0;
+    assert_int_equal(ipp_jobs_find_all(&l, span_of(printer), &printer_id, 1), OK);
+    enum err e = wait_heard(f);
+
+    return e == OK && heard.job.id == 0 ? ERR_MISSING : e;
 }
 
 static inline enum err put_job(struct fixture *f, const struct ipp_job *j)
@@ -122,13 +133,5 @@ static inline void step(struct fixture *f)
     assert_int_equal(store_get(f->store, SPACE, SPAN("x"), &by, NULL), OK);
     (void)wait_for(f, a);
 }
-
-/* ---- rows ---- */
-
-#define ROW(kind, name, test)                                                   \
-    {                                                                           \
-        name ": " #test, test, setup, teardown, (void *)(uintptr_t)&kinds[kind] \
-    }
-#define BOTH(test) ROW(MEMORY, "memory", test), ROW(LMDB, "lmdb", test)
 
 #endif

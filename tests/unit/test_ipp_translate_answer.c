@@ -123,6 +123,33 @@ static void answers_are_translated(void **state)
     }
 }
 
+static bool is_odd(void *arg, int32_t id)
+{
+    (void)arg;
+    return id % 2 == 1;
+}
+
+/* Of subscriptions those that may be told, where somebody says which; other groups are not asked
+ * about. */
+static void subscriptions_are_asked_about(void **state)
+{
+    struct ipp_printer_settings set = world_settings();
+    struct ipp_public_printer p = world_printer(&set);
+    const struct ipp_answer_translation t = {
+        .printer = &p, .request_id = 99, .job = world_job, .subscription = is_odd};
+
+    (void)state;
+    translate_answer("subscriptions",
+                     "@6 notify-subscription-id=i1 x=i1 @6 notify-subscription-id=i2 x=i2 @6 x=i3 "
+                     "@6 notify-subscription-id=k3 @6 notify-subscription-id=i3 +i5 "
+                     "@6 notify-subscription-id=i3 notify-job-id=i7 "
+                     "@6 notify-subscription-id=i5 notify-job-id=i9 "
+                     "@6 notify-subscription-id=i4 notify-job-id=i7 @7 notify-subscription-id=i2",
+                     "@6 notify-subscription-id=i1 x=i1 "
+                     "@6 notify-subscription-id=i3 notify-job-id=i42 @7 notify-subscription-id=i2",
+                     &t);
+}
+
 /* Without a way to ask about jobs, only the named one is told. */
 static void only_the_named_job_is_told(void **state)
 {
@@ -466,6 +493,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_translated),
+        cmocka_unit_test(subscriptions_are_asked_about),
         cmocka_unit_test(only_the_named_job_is_told),
         cmocka_unit_test(formats_are_told_as_configured),
         cmocka_unit_test(fronts_are_told),

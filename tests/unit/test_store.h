@@ -272,4 +272,12 @@ static inline struct answer *list(struct fixture *f, const char *space, const ch
     return wait_for(f, a);
 }
 
+/* ---- rows: a test with one kind of store, or with both ---- */
+
+#define ROW(kind, name, test)                                                   \
+    {                                                                           \
+        name ": " #test, test, setup, teardown, (void *)(uintptr_t)&kinds[kind] \
+    }
+#define BOTH(test) ROW(MEMORY, "memory", test), ROW(LMDB, "lmdb", test)
+
 #endif

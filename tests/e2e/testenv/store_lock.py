@@ -62,6 +62,18 @@ def fill(folder, octets):
         assert lmdb.mdb_txn_commit(transaction) == 0
 
 
+def get(folder, space, key):
+    """What is kept there: version, expiry and value."""
+    name, value = Value(space + b"\0" + key), Value(b"")
+    with opened(folder) as (lmdb, _, transaction):
+        items = ctypes.c_uint()
+        assert lmdb.mdb_dbi_open(transaction, b"items", 0, ctypes.byref(items)) == 0
+        assert lmdb.mdb_get(transaction, items, ctypes.byref(name), ctypes.byref(value)) == 0
+        octets = ctypes.string_at(value.data, value.size)
+        lmdb.mdb_txn_abort(transaction)
+    return octets
+
+
 def rewrite(folder, change):
     """Every value becomes change(value); how many are others then."""
     n, found, key, value = 0, [], Value(b""), Value(b"")
