@@ -58,11 +58,12 @@ static const char *odd_code(unsigned bit)
     case IPP_ODD_MD5_MISMATCH: return "content-md5-mismatch";
     case IPP_ODD_UPGRADE: return "upgrade-without-connection";
     case IPP_ODD_ALPN: return "upgrade-alpn-mismatch";
+    case IPP_ODD_DOCUMENT: return "document-sent-in-clear";
     default: return ipp_uri_warning_code(bit);
     }
 }
 
-#define ODD_MAX 160u
+#define ODD_MAX 200u
 
 static const char *odd_text(const struct ipp_exchange *ex, char dst[ODD_MAX])
 {

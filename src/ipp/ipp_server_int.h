@@ -101,8 +101,9 @@ enum ipp_exchange_state {
 /* What is odd about a request, and taken all the same, besides what ipp_uri.h says of URIs. */
 #define IPP_ODD_MD5_MALFORMED 0x100u
 #define IPP_ODD_MD5_MISMATCH  0x200u
-#define IPP_ODD_UPGRADE       0x400u /* its Connection does not list it */
-#define IPP_ODD_ALPN          0x800u /* what followed 101 was begun for something else */
+#define IPP_ODD_UPGRADE       0x400u  /* its Connection does not list it */
+#define IPP_ODD_ALPN          0x800u  /* what followed 101 was begun for something else */
+#define IPP_ODD_DOCUMENT      0x1000u /* some of it came where only TLS will do */
 
 /* Whose request it is. */
 struct ipp_identity {
@@ -290,6 +291,8 @@ bool ipp_offers_tls(const struct http_request *req);
 bool ipp_may_upgrade(const struct ipp_exchange *ex);
 /* The token to answer with, and "HTTP/1.1", as a field-line. */
 struct span ipp_upgrade_field(void);
+/* It is refused for want of TLS: was a document sent all the same? */
+void ipp_upgrade_note_document(struct ipp_exchange *ex);
 
 /* ---- ipp_admit.c ---- */
 

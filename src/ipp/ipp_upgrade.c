@@ -14,6 +14,12 @@ struct span ipp_upgrade_field(void)
     return SPAN(UPGRADE);
 }
 
+void ipp_upgrade_note_document(struct ipp_exchange *ex)
+{
+    if (ex->early.len > 0)
+        ex->odd |= IPP_ODD_DOCUMENT;
+}
+
 bool ipp_offers_tls(const struct http_request *req)
 {
     return req->upgrades && ipp_head_names_tls(req->head, NULL);
@@ -120,6 +126,7 @@ static void refuse_in_clear(struct ipp_exchange *ex, struct span why)
     ex->err = ERR_POLICY;
     ex->rule_name = "upgrade";
     (void)span_copy(why, ex->why, sizeof ex->why);
+    ipp_upgrade_note_document(ex);
     ipp_reply_http(ex, 426, ipp_upgrade_field(), "Ask for TLS first, with OPTIONS.");
 }
 
@@ -142,6 +149,7 @@ bool ipp_upgrade_wanted(struct ipp_exchange *ex)
 
     if (!is_to_the_letter(ex, req))
         return false;
+    ex->operation = ipp_operation_find(ex->header.code); /* for the record, should it end here */
     if (!is_innocuous(ex) || ex->early.len > 0) {
         refuse_in_clear(ex,
                         SPAN("what changes something came in clear text, with an offer of TLS"));

@@ -254,6 +254,7 @@ class TestDemand:
         assert backend.heard == []
         record = wire.record(gateway, http_status=426)
         assert (record["print"]["channel"], record["print"]["lacked"]) == ("clear", "TLS")
+        assert record["print"].get("odd") == ("document-sent-in-clear" if operation == PRINT_JOB else None)
         is_anonymous = name == "secure" or operation == GET_PRINTER_ATTRIBUTES
         assert record["print"]["required"] == ("TLS" if is_anonymous else "TLS,DAA")
         assert wire.upgrade().status == 200  # TLS does not begin by itself: the client asks for it
@@ -349,13 +350,15 @@ class TestToTheLetter:
         assert wire.start_tls().reply().code == ipp.OK
 
     @pytest.mark.parametrize("name", ["secure", "open"])
-    def test_a_document_does_not_ask_twice(self, backend, connect, name):
+    def test_a_document_does_not_ask_twice(self, gateway, backend, connect, name):
         """It went through the net in clear text: no TLS afterwards makes it protected. Who offers TLS wants it, also
         where the printer does not."""
         wire = connect("any").send(post(ask_for(name, PRINT_JOB, data=DOCUMENT), "/", *self.LINES))
         reply = wire.reply()
         assert (reply.status, reply.get("Upgrade")) == (426, ADVERTISED)
         assert backend.heard == []
+        said = wire.record(gateway)["print"]
+        assert (said["operation"], said["odd"]) == ("Print-Job", "document-sent-in-clear"), said
 
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     def test_pages(self, connect, method):
@@ -603,7 +606,9 @@ class TestInBetween:
         victim.incoming.write(answer)
         with pytest.raises(ssl.SSLError, match="no application protocol"):
             victim.tls.do_handshake()
-        self.check_failed(victim.wire.record(gateway), "no application protocol")
+        record = victim.wire.record(gateway)
+        self.check_failed(record, "no application protocol")
+        assert record["print"].get("operation") == (None if first == OPTIONS else "Get-Printer-Attributes"), record
 
     def test_joined_without_names(self, gateway, connect):
         """libcups names no protocol: all that can be put before its question is the empty answer to OPTIONS."""
