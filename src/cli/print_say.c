@@ -105,7 +105,9 @@ int print_say_failure(const struct print_link *l, int code, const char *what, st
         code = EXIT_REFUSED;
     } else {
         buf_fmt(why, "%s%s", r->why,
-                l->document_sent ? "; the document, or a part of it, had been sent" : "");
+                l->document_sent        ? "; the document, or a part of it, had been sent"
+                : code == EXIT_SECURITY ? "; nothing was done"
+                                        : "");
     }
     /* The one code that promises that nothing was printed. */
     if (code == EXIT_SECURITY && l->document_sent)

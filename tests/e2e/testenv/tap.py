@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients say, on its way."""
+"""What clients say, on its way; and somebody who changes it."""
+import re
 import socket
 import threading
 
 
 class Tap:
-    """Hands bytes on between clients and |address|, and keeps those of the clients in |seen|."""
+    """Hands bytes on between clients and |address|, and keeps those of the clients in |seen|. |change|: makes of what was
+    read, and of whether a client has sent it, what goes on."""
 
-    def __init__(self, address):
-        self.address, self.seen = address, bytearray()
+    def __init__(self, address, change=lambda data, is_clients: data):
+        self.address, self.change, self.seen = address, change, bytearray()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
 
@@ -31,7 +33,7 @@ class Tap:
             while data := source.recv(65536):
                 if keep:
                     self.seen += data
-                sink.sendall(data)
+                sink.sendall(self.change(data, keep))
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
@@ -39,3 +41,8 @@ class Tap:
     def __exit__(self, *exc):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+
+
+def without_upgrade(data):
+    """The same heads of HTTP, as if nobody had heard of RFC 2817."""
+    return re.sub(rb"(?i)\r\n(upgrade: [^\r\n]*|connection: upgrade(?=\r\n))", b"", data)
