@@ -339,6 +339,12 @@ void ipp_admit(struct ipp_exchange *ex)
     }
     if (!find_target(ex))
         return;
+    if (ipp_subscription_is_named(ex->operation) && ex->message->target.kind == IPP_TARGET_JOB) {
+        ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_SYNTAX, "target",
+                         "%s is about a printer's subscriptions: printer-uri names that",
+                         ex->operation->name);
+        return;
+    }
     if (ex->printer)
         ipp_demand_add(&ex->demand, ipp_admit_demand(ex, ex->printer));
     if (counts_first(ex) && ipp_exchange_job(ex) > 0)

@@ -77,6 +77,14 @@ static const char *odd_text(const struct ipp_exchange *ex, char dst[ODD_MAX])
     return w.n ? dst : NULL;
 }
 
+/* Not of a client that left before anybody had looked. */
+static const char *login_of(const struct ipp_exchange *ex)
+{
+    bool refused = ex->err == ERR_LOGIN || ex->err == ERR_BUSY;
+
+    return ex->tried && !ex->who.by && refused ? ex->tried->user : NULL;
+}
+
 static unsigned findings_of(const struct ipp_exchange *ex, struct record_finding *v)
 {
     unsigned n = ex->result ? ex->result->n_findings : 0;
@@ -196,7 +204,8 @@ static const char *whole_why(const struct ipp_exchange *ex, char dst[WHOLE_WHY_M
 
     if (!ex->detail[0])
         return dst;
-    n += span_copy(SPAN(": "), dst + n, WHOLE_WHY_MAX - n);
+    if (n > 0)
+        n += span_copy(SPAN(": "), dst + n, WHOLE_WHY_MAX - n);
     (void)span_copy(span_of(ex->detail), dst + n, WHOLE_WHY_MAX - n);
     return dst;
 }
@@ -218,7 +227,7 @@ void ipp_audit_finish(struct ipp_exchange *ex)
         .lacked = lacked_text(ex->lacks),
         .odd = odd_text(ex, odd),
         .auth = ex->who.by,
-        .login = ex->tried && !ex->who.by ? ex->tried->user : NULL,
+        .login = login_of(ex),
         .status = ex->answered_ipp ? ipp_status_name(ex->ipp_status) : NULL,
         .pages = ex->result ? ex->result->pages : 0,
     };

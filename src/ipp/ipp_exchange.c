@@ -373,6 +373,8 @@ void ipp_exchange_perform(struct ipp_exchange *ex)
     int32_t job = ipp_exchange_job(ex);
     bool is_list = ipp_printer_list_is(ex->operation);
 
+    if (!ipp_subscription_may_make(ex))
+        return;
     /* Printers pass over job-id there, and cancel all. */
     if (job && ipp_cancel_all_is(ex->operation))
         ipp_reply_refuse(ex, IPP_CLIENT_ERROR_BAD_REQUEST, ERR_SYNTAX, "job",

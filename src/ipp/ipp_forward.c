@@ -350,6 +350,8 @@ static void took_request(struct ipp_exchange *ex)
         refuse_nameless(ex);
     } else if (makes_job(ex) && !ex->conn) {
         refused_later(ex);
+    } else if (makes_job(ex)) {
+        ipp_forward_answer(ex);
     } else if (success) {
         ipp_subscription_answered(ex, ask_for_jobs);
     } else {
@@ -471,11 +473,14 @@ static void on_reserved(struct ipp_exchange *ex, enum err e)
     (void)span_copy(e == ERR_FULL ? SPAN("see store.size, ipp.retention, and the disk of the store")
                                   : SPAN("see the disk of the store"),
                     ex->detail, sizeof ex->detail);
+    const char *what = ipp_subscription_is_written(ex->operation) ? "subscriptions" : "jobs";
+
     ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "job book",
-                     e == ERR_FULL ? "there is no room for more jobs here; the printer has not got "
+                     e == ERR_FULL ? "there is no room for more %s here; the printer has not got "
                                      "this one: try again later"
-                                   : "jobs cannot be written down here now; the printer has not "
-                                     "got this one: try again later");
+                                   : "%s cannot be written down here now; the printer has not "
+                                     "got this one: try again later",
+                     what);
     undelivered(ex);
 }
 
@@ -495,11 +500,10 @@ void ipp_forward(struct ipp_exchange *ex)
                          "passwords are not kept here for a document to come: use Print-Job");
         return;
     }
-    if (!ipp_subscription_has_room(ex))
-        return;
     ex->creating = ex->operation->code == IPP_OPERATION_SEND_DOCUMENT && ex->has_job &&
                    ex->job.printer_id == 0;
-    if (makes_job(ex) || ex->operation->code == IPP_OPERATION_CREATE_JOB)
+    if (makes_job(ex) || ex->operation->code == IPP_OPERATION_CREATE_JOB ||
+        (ipp_subscription_is_written(ex->operation) && store_ready(ex->server->env.store) != OK))
         ipp_job_reserve(ex, on_reserved);
     else
         send_request(ex, ex->document != NULL);

@@ -29,7 +29,7 @@ static void refuse(struct ipp_exchange *ex, enum err e)
 {
     ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "job book",
                      "what is known of jobs cannot be read now");
-    ipp_exchange_wake(ex);
+    ipp_forward_over(ex);
 }
 
 static bool keep(struct ipp_exchange *ex, const struct ipp_job *v, size_t n)

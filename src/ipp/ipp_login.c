@@ -246,7 +246,8 @@ static enum ipp_login_step by_digest(struct ipp_exchange *ex, const struct span 
     ask.users.realm = d.realm;
     enum digest_err e = digest_authorize(&d, &r, values, n, &find, &scratch, &a);
 
-    ex->tried = ask.users.found;
+    if (ask.barred || e == DIGEST_ELOGIN)
+        ex->tried = ask.users.found;
     if (ask.barred)
         return hold(ex, LOGIN_BUSY);
     if (ask.logins && ask.user.n && (e == DIGEST_OK || e == DIGEST_ELOGIN))

@@ -31,12 +31,12 @@ struct ipp_server_environment {
     const struct spool_settings *spool;
     struct scan_slots *scans; /* open scans of the process */
     uint64_t scan_wait_ms;    /* how long a document waits for one of them before it is overload */
-    struct store *store;      /* jobs */
+    struct store *store;      /* jobs, subscriptions */
     struct ipp_jobs_numbers *numbers;
     struct record_log *records; /* NULL: off */
     struct metrics *metrics;
-    struct troubles *troubles;             /* NULL: not kept */
-    struct logins *logins;                 /* NULL: there are no tenants */
+    struct troubles *troubles; /* NULL: not kept */
+    struct logins *logins; /* NULL: nobody counts wrong passwords by user, and Basic is not taken */
     const struct digest_keys *digest_keys; /* to begin with; copied */
     struct digest_replay *replay;
     struct throttle_shared *failures; /* wrong passwords, by address, of all loops */

@@ -146,8 +146,8 @@ struct ipp_exchange {
     struct timer login_timer;     /* |login_held| is told then, and not before */
     enum login_answer login_held; /* REFUSED, BUSY */
     struct session *session;      /* by which Basic was known; referenced */
-    /* Whose password came, right or not; the snapshot's. NULL: nobody's who is known: of others
-     * nothing is kept, for what is written there by mistake may be a password. */
+    /* Whose password was wrong, or (Basic) came; the snapshot's. NULL: nobody's who is known: of
+     * others nothing is kept, for what is written there by mistake may be a password. */
     const struct credential *tried;
     struct buf info; /* Authentication-Info, a field-line; or empty */
     /* the job */
@@ -338,13 +338,16 @@ bool ipp_subscription_is_named(const struct ipp_operation *o);
 void ipp_subscription_demand(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex));
 /* Looks them up, and forwards the request, or answers. */
 void ipp_subscription(struct ipp_exchange *ex);
-/* False: it would make some, and there is no room to write that down; it is answered. */
-bool ipp_subscription_has_room(struct ipp_exchange *ex);
+/* Must the book be told of what it does to some, so that it has to work? */
+bool ipp_subscription_is_written(const struct ipp_operation *o);
+/* False: it would make too many, and is answered. */
+bool ipp_subscription_may_make(struct ipp_exchange *ex);
 /* The printer has done what was asked: writes down what it says of subscriptions that were made,
  * renewed or canceled, or looks up those that it lists. Calls |done|, perhaps at once, or answers.
  */
 void ipp_subscription_answered(struct ipp_exchange *ex, void (*done)(struct ipp_exchange *ex));
-/* Of those that it lists: may it be told? |arg| is the exchange. */
+/* Of those that it lists: may it be told? It is, then, and counts for the request's limit. |arg|:
+ * the exchange. */
 bool ipp_subscription_may_tell(void *arg, int32_t id);
 void ipp_subscription_drop(struct ipp_exchange *ex);
 

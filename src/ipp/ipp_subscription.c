@@ -12,7 +12,8 @@ struct ipp_subscription_work {
     bool is_unknown, is_others;          /* one of those that were asked about */
     struct ipp_job made;                 /* the last one that was found */
     int32_t told[IPP_SUBSCRIPTIONS_MAX]; /* of a list */
-    size_t n_told, max_told;
+    size_t n_told;
+    size_t left; /* so many may be told */
 };
 
 bool ipp_subscription_is_named(const struct ipp_operation *o)
@@ -226,72 +227,95 @@ static bool makes_only_these(const struct ipp_operation *o)
            o->code == IPP_OPERATION_CREATE_JOB_SUBSCRIPTIONS;
 }
 
-bool ipp_subscription_has_room(struct ipp_exchange *ex)
+bool ipp_subscription_is_written(const struct ipp_operation *o)
 {
-    if (!makes_only_these(ex->operation) || store_ready(ex->server->env.store) != ERR_FULL)
+    return makes_only_these(o) || o->code == IPP_OPERATION_RENEW_SUBSCRIPTION;
+}
+
+/* Each is a record, which is written before the answer leaves. */
+bool ipp_subscription_may_make(struct ipp_exchange *ex)
+{
+    struct ipp_group g;
+    size_t n = 0;
+
+    for (struct span gs = ex->message->groups; ipp_group_next(&gs, &g);)
+        n += g.tag == IPP_GROUP_SUBSCRIPTION;
+    if (n <= IPP_OTHERS_MAX)
         return true;
-    (void)span_copy(SPAN("see store.size, ipp.retention, and the disk of the store"), ex->detail,
-                    sizeof ex->detail);
-    refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, ERR_FULL,
-           "there is no room for more subscriptions here: try again later");
+    ipp_reply_refuse(ex, IPP_CLIENT_ERROR_TOO_MANY_SUBSCRIPTIONS, ERR_LIMIT, "subscription",
+                     "a request may make %u subscriptions", IPP_OTHERS_MAX);
     return false;
 }
 
 /* ---- behind its answer ---- */
 
-/* How long it will last, in seconds; 0: nobody said. What the printer says counts more, and 0 there
- * is for ever. */
-static uint64_t lease_in(const struct ipp_message *m)
+/* The longest in those groups, in seconds, as far as |max|; 0: none is said. 0 there is for ever.
+ */
+static uint64_t lease_in(const struct ipp_message *m, uint8_t tag, uint64_t max)
 {
     struct ipp_attribute a;
     struct ipp_group g;
     uint64_t longest = 0;
     int32_t s = 0;
 
-    for (struct span gs = m->groups; ipp_group_next(&gs, &g);)
-        for (struct span rest = g.attributes; ipp_attribute_next(&rest, &a);) {
-            if (!ipp_name_eq(SPAN("notify-lease-duration"), a.name))
-                continue;
-            bool ends = numbers_of(&a, &s, 1) == 1 && s > 0 && (uint32_t)s < IPP_LEASE_MAX_S;
-            uint64_t lease = ends ? (uint64_t)s : IPP_LEASE_MAX_S;
+    for (struct span gs = m->groups; ipp_group_next(&gs, &g);) {
+        if (g.tag != tag ||
+            ipp_attribute_find(g.attributes, SPAN("notify-lease-duration"), &a) != OK)
+            continue;
+        bool ends = numbers_of(&a, &s, 1) == 1 && s > 0 && (uint64_t)s < max;
+        uint64_t lease = ends ? (uint64_t)s : max;
 
-            longest = lease > longest ? lease : longest;
-        }
+        longest = lease > longest ? lease : longest;
+    }
     return longest;
+}
+
+/* Printers may grant less than they are asked for, and do not always say so; subscriptions of jobs
+ * have no lease (RFC 3995 5.3.8). */
+static uint64_t lease_of(const struct ipp_exchange *ex)
+{
+    uint64_t lease = lease_in(&ex->answer_message, IPP_GROUP_SUBSCRIPTION, IPP_LEASE_MAX_S);
+
+    if (lease)
+        return lease;
+    if (ex->operation->code == IPP_OPERATION_CREATE_PRINTER_SUBSCRIPTIONS)
+        return lease_in(ex->message, IPP_GROUP_SUBSCRIPTION, IPP_LEASE_ASKED_MAX_S);
+    if (ex->operation->code == IPP_OPERATION_RENEW_SUBSCRIPTION)
+        return lease_in(ex->message, IPP_GROUP_OPERATION, IPP_LEASE_ASKED_MAX_S);
+    return 0;
 }
 
 static uint64_t expiry_of(const struct ipp_exchange *ex)
 {
-    uint64_t lease = lease_in(&ex->answer_message);
-
-    if (lease == 0)
-        lease = lease_in(ex->message);
-    return clock_wall_ms(loop_clock(ex->server->env.loop)) + lease * 1000 +
+    return clock_wall_ms(loop_clock(ex->server->env.loop)) + lease_of(ex) * 1000 +
            ex->snapshot->set->retention_ms;
 }
 
-/* Nobody gets at one that could not be written down, nor is told of it: it ends with its lease. */
+/* Nobody gets at one that could not be written down. What else was done to one is done, and is
+ * told: a record that is there ends by itself. */
 static void on_written(void *arg, enum err e)
 {
     struct ipp_exchange *ex = arg;
-    if (e && ex->operation->class == IPP_CLASS_SUBSCRIPTION) {
+
+    if (e && makes_only_these(ex->operation)) {
         ipp_reply_refuse(ex, IPP_SERVER_ERROR_TEMPORARY_ERROR, e, "subscription",
                          "what is known of subscriptions cannot be kept now: %s", err_text(e));
         ipp_forward_over(ex);
         return;
     }
     if (e)
-        (void)snprintf(ex->detail, sizeof ex->detail, "its subscriptions are not known: %s",
-                       err_text(e));
+        (void)snprintf(ex->detail, sizeof ex->detail,
+                       "what was done to subscriptions could not be written down: %s", err_text(e));
     ex->listed(ex);
 }
 
 static void write_new(struct ipp_exchange *ex, const int32_t *v, size_t n)
 {
     struct ipp_subscription_work *w = ex->subscription;
-    struct ipp_job made;
+    struct ipp_job made = ex->job;
 
-    ipp_job_describe(ex, IPP_JOB_PRINTER, &made);
+    if (ex->operation->code != IPP_OPERATION_SEND_DOCUMENT) /* else it is its Create-Job's */
+        ipp_job_describe(ex, IPP_JOB_PRINTER, &made);
     made.octets = made.documents = 0;
     made.format[0] = '\0';
     enum err e = ipp_subscriptions_keep(&w->ask, &made, v, n, expiry_of(ex));
@@ -324,7 +348,7 @@ static void on_listed_one(void *arg, int32_t id, const struct ipp_job *made)
     const struct ipp_exchange *ex = arg;
     struct ipp_subscription_work *w = ex->subscription;
 
-    if (made && w->n_told < w->max_told && ipp_job_may_tell(ex, made))
+    if (made && ipp_job_may_tell(ex, made))
         w->told[w->n_told++] = id;
 }
 
@@ -357,7 +381,7 @@ static void list(struct ipp_exchange *ex, const int32_t *v, size_t n)
     struct ipp_subscription_work *w = ex->subscription;
 
     w->n_told = 0;
-    w->max_told = limit_of(ex);
+    w->left = limit_of(ex);
     w->ask.found = on_listed_one;
     w->ask.done = on_listed;
     enum err e = ipp_subscriptions_find(&w->ask, ex->printer->set->name, v, n);
@@ -379,8 +403,10 @@ void ipp_subscription_answered(struct ipp_exchange *ex, void (*done)(struct ipp_
     bool ends = ex->operation->code == IPP_OPERATION_CANCEL_SUBSCRIPTION;
     bool lists = ex->operation->code == IPP_OPERATION_GET_SUBSCRIPTIONS;
     int32_t v[IPP_SUBSCRIPTIONS_MAX];
-    size_t n =
-        tells_of_new(ex) || lists ? answered_in(&ex->answer_message, v, IPP_SUBSCRIPTIONS_MAX) : 0;
+    size_t n = 0;
+
+    if (lists || tells_of_new(ex))
+        n = answered_in(&ex->answer_message, v, lists ? IPP_SUBSCRIPTIONS_MAX : IPP_OTHERS_MAX);
 
     if (n == 0 && !renews && !ends) {
         done(ex);
@@ -403,10 +429,13 @@ void ipp_subscription_answered(struct ipp_exchange *ex, void (*done)(struct ipp_
 bool ipp_subscription_may_tell(void *arg, int32_t id)
 {
     const struct ipp_exchange *ex = arg;
-    const struct ipp_subscription_work *w = ex->subscription;
+    struct ipp_subscription_work *w = ex->subscription;
 
-    for (size_t i = 0; w && i < w->n_told; i++)
-        if (w->told[i] == id)
+    for (size_t i = 0; w && w->left > 0 && i < w->n_told; i++) {
+        if (w->told[i] == id) {
+            w->left--;
             return true;
+        }
+    }
     return false;
 }

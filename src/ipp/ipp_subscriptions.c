@@ -53,24 +53,29 @@ void ipp_subscriptions_cancel(struct ipp_subscriptions_ask *a)
 
 static enum err find(struct ipp_subscriptions_ask *a);
 
-/* False: it is not legible, or another one's. */
-static bool read_item(const struct ipp_subscriptions_ask *a, const struct store_item *item,
-                      struct ipp_job *ret)
+/* ERR_MISSING: there is none, or it is not legible, or another one's. */
+static enum err read_reply(const struct ipp_subscriptions_ask *a, const struct store_reply *r,
+                           struct ipp_job *ret)
 {
-    return ipp_job_parse(item->value, NULL, ret) == OK && ret->id == a->ids[a->at] &&
-           strcmp(ret->printer, a->printer) == 0;
+    TRY(r->err);
+    enum err e = ipp_job_parse(r->items->value, NULL, ret);
+
+    if (e == ERR_PROTO ||
+        (e == OK && (ret->id != a->ids[a->at] || strcmp(ret->printer, a->printer) != 0)))
+        return ERR_MISSING;
+    return e;
 }
 
 static void on_got(void *arg, const struct store_reply *r)
 {
     struct ipp_subscriptions_ask *a = arg;
-    enum err e = r->err == ERR_MISSING ? OK : r->err;
     struct ipp_job made;
+    enum err e = read_reply(a, r, &made);
 
     a->op = NULL;
-    if (e == OK)
-        a->found(a->arg, a->ids[a->at], !r->err && read_item(a, r->items, &made) ? &made : NULL);
-    go_on(a, e, find);
+    if (e == OK || e == ERR_MISSING)
+        a->found(a->arg, a->ids[a->at], e ? NULL : &made);
+    go_on(a, e == ERR_MISSING ? OK : e, find);
 }
 
 static enum err find(struct ipp_subscriptions_ask *a)

@@ -59,7 +59,7 @@ struct ipp_request_translation {
  *   limit                      |limit|, where there are both; of Get-Subscriptions left out: what may be told is counted
  *                              behind the answer
  *   requested-attributes       of Get-Jobs job-id is added, and of what tells of subscriptions notify-job-id and
- *                              notify-subscription-id, without which no group of the answer can be told
+ *                              notify-subscription-id: they say to whom a group of the answer may be told
  *                              (ipp_translate_answer())
  *   all others                 as they are
  *

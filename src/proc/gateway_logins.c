@@ -49,13 +49,13 @@ static void on_upgrade(void *arg, const struct credential *c)
 
 /* ---- start and end ---- */
 
-/* Printers do so in any case: with Digest, of which wrong ones are counted by user, too. */
+/* Printers, also those to come, do so in any case: with Digest, of which wrong ones are counted by
+ * user, too. */
 static bool asks_for_passwords(const struct settings *s)
 {
-    if (s->n_printers > 0)
-        return true;
     for (size_t i = 0; i < s->n_listeners; i++)
-        if (s->listeners[i].login.by != LOGIN_BY_NOTHING)
+        if (s->listeners[i].login.by != LOGIN_BY_NOTHING ||
+            s->listeners[i].protocol == LISTENER_IPP)
             return true;
     return false;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gateway_logins.h - logins of the gateway: there when a listener asks for one, told of every new
- * set of tenants, and what they say of themselves.
+/* gateway_logins.h - logins of the gateway: there when a listener asks for one, or is for printers;
+ * told of every new set of tenants, and what they say of themselves.
  *
  * Threads: loop 0's. */
 #ifndef PROC_GATEWAY_LOGINS_H
@@ -15,7 +15,7 @@ struct tenant_gauge;
 
 struct gateway_logins {
     struct gateway_core *gateway;
-    struct logins *logins; /* NULL: no listener asks */
+    struct logins *logins; /* NULL: nobody asks */
     struct timer sweep;
     struct tenant_gauge *gauges;
 };

@@ -444,6 +444,11 @@ class TestLetThrough:
             self.subscribe(fake, Client(own, "upgraded", SHA256), "ann")
             message, path = TestNames.named(how, job, operation)
             message.groups[0][1].extend(self.OPERATIONS[operation])
+            if how.startswith("uri ") and self.OF_SUBSCRIPTIONS.get(operation):  # whose target is a printer
+                for channel, auth, _ in TestNames.WHO:
+                    assert Client(own, channel, auth).ask(message, path).code == BAD_REQUEST
+                assert fake.heard == [], how
+                continue
             for channel, auth, wanted in TestNames.WHO:
                 if wanted != OK:
                     assert Client(own, channel, auth).ask(message, path).answer == wanted, (how, channel, auth)

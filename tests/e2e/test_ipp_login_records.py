@@ -3,10 +3,11 @@
 for whom somebody tries passwords. What nobody is called stands in no record: it may be a password, typed in the wrong
 field."""
 import json
+import signal
 
 import pytest
 
-from testenv import ipp
+from testenv import ipp, wait
 from testenv.fake_printer import FakePrinter
 from testenv.print_wire import Digest, Wire, add_user, basic, get_challenge
 from testenv.printing import PrintGateway, printer
@@ -70,6 +71,31 @@ class TestWhose:
         assert "login" not in record["print"], record
         if field:
             assert reply.code == ipp.OK and record["user"] == "ann" and record["print"]["auth"]
+
+    def test_right_and_refused(self, gateway):
+        """An answer that was used before says nothing against its password."""
+        uri = "ipp://localhost/ipp/fake"
+        with Wire(gateway.address("print"), "upgraded") as wire:
+            asked = ipp.request(ipp.VALIDATE_JOB, uri, user="claimed")
+            field = digest("ann", ANN)(wire.ask(asked))
+            assert wire.ask(asked, "/", field).code == ipp.OK
+            reply = wire.ask(asked, "/", field)
+            record = wire.record(gateway, id=reply.get("X-Request-ID"))
+        assert (reply.status, record["error"]) == (401, "login") and "login" not in record["print"], record
+
+    def test_printers_that_come_later(self, tmp_path, certificates):
+        """The count is there as well when the gateway began without any."""
+        with FakePrinter() as fake, PrintGateway(
+                tmp_path / "gateway", certificates, [],
+                more="login: {rounds: 100000, failures: 1000, user-failures: 2}\n") as running:
+            text = running.config.read_text()
+            running.config.write_text(text.replace("printers:\n", "printers:\n" + printer(
+                "fake", fake.uri(), require="[tls, digest]", pipeline="[]")))
+            running.send_signal(signal.SIGHUP)
+            wait.until(lambda: ask(running, "fake")[0].status == 401, "a demand", 30)
+            add_user(running, "acme", "ann", ANN)
+            said = [ask(running, "fake", digest("ann", "not hers"))[1] for _ in range(3)]
+            assert [r["http_status"] for r in said] == [401, 401, 503], said
 
     def test_too_many(self, tmp_path, certificates):
         """From wherever they came: nobody looks at them any more, and it is seen for whom they were. Also where no

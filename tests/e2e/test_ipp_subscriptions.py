@@ -3,6 +3,7 @@
 events is told as much as of the job that they are about."""
 import itertools
 import os
+import socket
 import struct
 import time
 
@@ -10,7 +11,7 @@ import pytest
 
 from testenv import ipp, store_lock, wait
 from testenv.fake_printer import FakePrinter, answer, http
-from testenv.print_wire import Digest, Wire, add_user, get_challenge
+from testenv.print_wire import Digest, Wire, add_user, get_challenge, post
 from testenv.printing import PrintGateway, printer
 
 CREATE, CREATE_OF_JOB, GET, GET_ALL, RENEW, CANCEL, EVENTS = range(0x0016, 0x001d)
@@ -26,6 +27,7 @@ class Subscribable(FakePrinter):
 
     def __init__(self):
         super().__init__()
+        self.granted = None  # a lease that it tells
         self.begin_anew()
 
     def begin_anew(self):
@@ -37,7 +39,8 @@ class Subscribable(FakePrinter):
         made = []
         for n in itertools.islice(self.subscription_numbers, sum(tag == ipp.SUBSCRIPTION for tag, _ in asked.groups)):
             self.subscriptions[n] = [("notify-job-id", ipp.INTEGER, job)] if job else []
-            made.append((ipp.SUBSCRIPTION, [(NUMBER, ipp.INTEGER, n)]))
+            lease = [] if self.granted is None else [(LEASE, ipp.INTEGER, self.granted)]
+            made.append((ipp.SUBSCRIPTION, [(NUMBER, ipp.INTEGER, n), *lease]))
         return made
 
     @staticmethod
@@ -282,13 +285,15 @@ class TestOfJobs:
         self.is_anns(gateway, fake, numbers[1])
         assert ask_as(gateway, "upgraded", "bob", naming(CANCEL, numbers[0])).code == ipp.NOT_AUTHORIZED
 
-    def test_made_with_it_before_its_document(self, gateway, fake):
+    @pytest.mark.parametrize("sender", ["ann", "olga"])
+    def test_made_with_it_before_its_document(self, gateway, fake, sender):
+        """It is whose the job is, also where an operator sends the document."""
         message = ipp.request(ipp.CREATE_JOB, URI)
         message.groups.append((ipp.SUBSCRIPTION, [PULL]))
         job = ask_as(gateway, "upgraded", "ann", message).message.get("job-id")
         before = set(fake.subscriptions)
         sent = ipp.request(ipp.SEND_DOCUMENT, URI, ("last-document", ipp.BOOLEAN, True), job_id=job, data=b"a document")
-        assert ask_as(gateway, "upgraded", "ann", sent).code == ipp.OK
+        assert ask_as(gateway, "upgraded", sender, sent).code == ipp.OK
         number, = set(fake.subscriptions) - before
         self.is_anns(gateway, fake, number)
 
@@ -414,7 +419,15 @@ class TestKept:
             usual, for_ever = subscribe(gateway), subscribe(gateway, more=[(LEASE, ipp.INTEGER, 0)])
             assert 0 <= expiry(lease) - now - 86400 - 3600 < 60
             assert 0 <= expiry(usual) - now - 3600 < 60
-            assert 0 <= expiry(for_ever) - now - 67108863 - 3600 < 60
+            assert 0 <= expiry(for_ever) - now - 31 * 86400 - 3600 < 60  # the printer did not say that it is
+            fake.granted = 0
+            assert 0 <= expiry(subscribe(gateway)) - now - 67108863 - 3600 < 60
+            fake.granted = 100
+            assert 0 <= expiry(subscribe(gateway, more=[(LEASE, ipp.INTEGER, 0)])) - now - 100 - 3600 < 60
+            fake.granted = None
+            with_job = ipp.request(ipp.PRINT_JOB, URI, data=b"a document")
+            with_job.groups.append((ipp.SUBSCRIPTION, [PULL, (LEASE, ipp.INTEGER, 0)]))  # which there is none of
+            assert 0 <= expiry(TestLists.listed(ask_as(gateway, "clear", None, with_job))[0]) - now - 3600 < 60
             longer = naming(RENEW, usual)
             longer.groups[0][1].append((LEASE, ipp.INTEGER, 7200))
             assert ask_as(gateway, "clear", None, longer).code == ipp.OK
@@ -429,15 +442,17 @@ class TestKept:
             fake.forget()
             reply = ask_as(gateway, "clear", None, creation())
             assert reply.code == ipp.TEMPORARY_ERROR and fake.operations() == []
-            assert reply.words == "there is no room for more subscriptions here: try again later"
+            assert reply.words == ("there is no room for more subscriptions here; the printer has not got this one: "
+                                   "try again later")
             record = gateway.wait_record(lambda r: r["id"] == reply.get("X-Request-ID"))
-            assert (record["error"], record["rule"]) == ("disk-full", "subscription"), record
+            assert (record["error"], record["rule"]) == ("disk-full", "job book"), record
             assert record["error_text"].endswith("see store.size, ipp.retention, and the disk of the store"), record
             assert ask_as(gateway, "clear", None, naming(GET, number)).code == ipp.OK
 
     @pytest.mark.parametrize("operation", [CREATE, RENEW])
     def test_not_kept(self, tmp_path, certificates, fake, operation):
-        """The printer has done it, and the book cannot be told: so it is said, and nobody gets more than before."""
+        """The printer has done it, and the book cannot be told. Nobody gets at a new one, and so its maker hears; one
+        that was renewed is known for a while yet."""
         with start(tmp_path / "gateway", certificates, fake, more="store: {size: 1m}\n") as gateway:
             number = subscribe(gateway)
             fake.forget()
@@ -450,9 +465,44 @@ class TestKept:
             reply = ask_as(gateway, "clear", None, creation() if operation == CREATE else naming(operation, number))
             fake.talk_now = None
             assert operation in fake.operations()
-            assert reply.code == ipp.TEMPORARY_ERROR, reply
+            record = gateway.wait_record(lambda r: r["id"] == reply.get("X-Request-ID"))
             if operation == CREATE:
+                assert reply.code == ipp.TEMPORARY_ERROR and "cannot be kept now" in reply.words
+                assert (record["error"], record["rule"]) == ("disk-full", "subscription"), record
                 assert ask_as(gateway, "clear", None, naming(GET, max(fake.subscriptions))).code == ipp.NOT_FOUND
+            else:
+                assert reply.code == ipp.OK and "error" not in record
+                assert record["error_text"].startswith("what was done to subscriptions could not be written down: "), record
+                assert ask_as(gateway, "clear", None, naming(GET, number)).code == ipp.OK
+
+    def test_client_leaves(self, tmp_path, certificates, fake):
+        """With a job that brought one: both are known all the same."""
+        with start(tmp_path / "gateway", certificates, fake) as gateway:
+            fake.begin_anew()
+            assert gateway.client("fake").print_job(b"the first one", None).code == ipp.OK
+            message = ipp.request(ipp.PRINT_JOB, URI, data=b"left alone")
+            message.groups.append((ipp.SUBSCRIPTION, [PULL]))
+            with store_lock.writing(os.path.join(gateway.state, "store")):
+                with Wire(gateway.address("print")) as wire:
+                    wire.send(post(message))
+                    wait.until(lambda: gateway.metrics()["sallyport_store_waiting"] > 0, "a job that is written down")
+                    wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                time.sleep(0.2)  # the gateway has seen it by then, or sees it later: the outcome is the same
+            gateway.wait_record(lambda r: r.get("body_len") == len(b"left alone"))
+            assert ask_as(gateway, "clear", None, naming(RENEW, max(fake.subscriptions))).code == ipp.OK
+
+    @pytest.mark.parametrize("operation", [CREATE, CREATE_OF_JOB, ipp.PRINT_JOB, ipp.CREATE_JOB])
+    def test_too_many(self, gateway, fake, operation):
+        """Each is a record of its own."""
+        job = gateway.client("fake").print_job(b"a job", None).message.get("job-id")
+        named = [("notify-job-id", ipp.INTEGER, job)] if operation == CREATE_OF_JOB else []
+        for n, expected in ((64, ipp.OK), (65, 0x0415)):
+            fake.forget()
+            message = ipp.request(operation, URI, *named, data=b"a document" if operation == ipp.PRINT_JOB else b"")
+            message.groups += [(ipp.SUBSCRIPTION, [PULL])] * n
+            reply = ask_as(gateway, "clear", None, message)
+            assert reply.code == expected and bool(fake.operations()) == (expected == ipp.OK), reply
+        assert reply.words == "a request may make 64 subscriptions"
 
 
 class TestCups:
@@ -461,7 +511,8 @@ class TestCups:
     @pytest.fixture
     def secure(self, tmp_path, certificates, cupsd):
         printers = [printer("fake", cupsd.uri(), require="[]", pipeline="[]")]
-        with PrintGateway(tmp_path / "gateway", certificates, printers) as running:
+        with PrintGateway(tmp_path / "gateway", certificates, printers, more="login: {rounds: 100000}\n") as running:
+            add_user(running, "acme", "bob", PASSWORDS["bob"])
             yield running
 
     @pytest.fixture
@@ -477,15 +528,24 @@ class TestCups:
 
     def test_events(self, secure, number):
         """Of jobs that may be told, and no others."""
+        theirs = ipp.request(ipp.PRINT_JOB, URI, data=b"another's", user="bob")
+        hidden = ask_as(secure, "implicit", "bob", theirs).message.get("job-id")
         mine = ask_as(secure, "clear", None, ipp.request(ipp.PRINT_JOB, URI, data=b"mine")).message.get("job-id")
-        theirs = ipp.request(ipp.PRINT_JOB, URI + ";AUTH=TLS", data=b"another's", user="bob")
-        hidden = ask_as(secure, "implicit", None, theirs).message.get("job-id")
         assert mine and hidden
+        assert hidden < mine  # so its events come first
         assert ask_as(secure, "clear", None, naming(EVENTS, number)).status == 426
         assert ask_as(secure, "upgraded", None, naming(EVENTS, number, user="bob")).code == ipp.NOT_AUTHORIZED
         reply = wait.until(lambda: (r := ask_as(secure, "upgraded", None, naming(EVENTS, number))) and self.texts(r) and r,
                            "events")
-        assert mine in [v for name, _, v in reply.message.attributes(ipp.EVENT) if name == "notify-job-id"]
+        about = [v for name, _, v, *_ in reply.message.attributes(ipp.EVENT) if name == "notify-job-id"]
+        assert mine in about and hidden not in about, about
+        assert hidden in [job["job-id"] for job in self.as_bob(secure)]
+
+    @staticmethod
+    def as_bob(gateway):
+        """He is told of it."""
+        reply = ask_as(gateway, "implicit", "bob", ipp.request(ipp.GET_JOBS, URI, ("which-jobs", ipp.KEYWORD, "all")))
+        return [{name: v for name, _, v, *_ in group} for tag, group in reply.message.groups if tag == ipp.JOB]
 
     def test_all_that_is_done_to_one(self, secure, cupsd, number):
         listed = TestLists.listed(ask_as(secure, "upgraded", None, ipp.request(GET_ALL, URI)))

@@ -294,6 +294,8 @@ static void test_no_memory(void **state)
     }
     assert_int_equal(e, OK);
     assert_int_equal(heard.n_found, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(heard.made[i].id, three[i]);
 }
 
 static void test_full(void **state)
