@@ -33,6 +33,7 @@ struct http_connection {
     enum upgrade upgrade;
     bool open;    /* a request was told of, and neither |over| nor |failed| came */
     bool starved; /* no memory for a block: try again soon */
+    bool little;  /* came last */
     bool eof;
     bool aborted; /* nothing that is still queued anywhere is worth waiting for */
     bool carried; /* a request */
@@ -207,6 +208,7 @@ static bool read_once(struct http_connection *c)
     c->starved = e == ERR_BUSY;
     if (e == ERR_AGAIN || e == ERR_BUSY)
         return false;
+    c->little = n < STREAM_LITTLE;
     if (e)
         peer_ended(c, e);
     else if (!behind)
@@ -357,6 +359,9 @@ static void arm(struct http_connection *c)
         events |= STREAM_WRITABLE;
     if (c->upgrade != UPGRADE_HANDSHAKE)
         stream_arm(c->stream, events);
+    if (c->little && (http_wants(c->engine) & HTTP_WANT_READ) && http_is_busy(c->engine))
+        stream_acknowledge(c->stream); /* it may hold back the rest of its request */
+    c->little = false;
     at = deadline_earlier(at, unsent_deadline(c));
     if (c->starved)
         at = deadline_earlier(at, loop_now_ms(c->set.loop) + STARVED_MS);

@@ -47,6 +47,7 @@ struct icap_client {
     enum client_state state;
     bool reused, answered, retried; /* answered: a byte of the answer is here */
     bool deaf;                      /* the server takes no more, but may have answered */
+    bool little;                    /* came last */
     bool has_options, use_preview;
     bool only_options; /* no file, somebody just wants to know */
     bool again;        /* the answer that is being read is no result: ask once more */
@@ -553,6 +554,7 @@ static bool client_read(struct icap_client *c, bool *moved)
     if (e == OK) {
         *moved = true;
         c->answered = true;
+        c->little = n < STREAM_LITTLE;
         c->leftover = (struct slice){b, b->used - n, n};
         return client_feed(c, moved);
     }
@@ -631,6 +633,9 @@ static void client_pump(struct icap_client *c)
     /* What still moves goes on with the next turn: there is room to write, or it waits for some. */
     writes = moved || icap_client_output(c->engine)->len > 0 || stream_has_unsent(c->stream);
     stream_arm(c->stream, STREAM_READABLE | (writes && !c->deaf ? STREAM_WRITABLE : 0u));
+    if (c->little && !icap_client_is_idle(c->engine))
+        stream_acknowledge(c->stream); /* it may hold back the rest of its answer */
+    c->little = false;
     set_timer(c, icap_client_deadline(c->engine));
 }
 

@@ -146,6 +146,7 @@ static bool conn_read(struct icap_connection *c)
         return true;
     }
     c->read_us = loop_now_us(c->server->env.loop);
+    c->little = n < STREAM_LITTLE;
     icap_login_read(c, n);
     if (!behind)
         (void)conn_feed(c);
@@ -282,6 +283,9 @@ static void conn_arm(struct icap_connection *c)
     if (icap_output(c->engine)->len > 0 || stream_has_unsent(c->stream))
         events |= STREAM_WRITABLE;
     stream_arm(c->stream, events);
+    if (c->little && (icap_wants(c->engine) & ICAP_WANT_READ) && icap_is_busy(c->engine))
+        stream_acknowledge(c->stream); /* it may hold back the rest of its request */
+    c->little = false;
     at = deadline_earlier(at, unsent_deadline(c));
     if (c->starved)
         at = deadline_earlier(at, loop_now_ms(c->server->env.loop) + STARVED_MS);

@@ -203,6 +203,7 @@ struct icap_connection {
     } login;
     uint64_t fresh_ms; /* draining: until then a first request may come; 0: not waiting for one */
     bool starved;      /* no memory for a block: try again soon */
+    bool little;       /* came last */
     bool eof;
     bool aborted; /* nothing that is still queued anywhere is worth waiting for */
     bool dead;

@@ -12,6 +12,7 @@
 #define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
 #define SEGMENT_MAX (1u << 20)
 #define EXPECT_MS   200u   /* until what has come of an answer is looked at */
+#define HURRY_MS    2u     /* the same of its beginning */
 #define SILENT_MS   60000u /* longer than whoever was kept waiting takes to ask again */
 
 /* ---- the end ---- */
@@ -334,16 +335,22 @@ static void begin_greeted(struct ipp_errand *e)
 }
 
 /* Answers are read whole before anything is done with them. cupsd writes one of 9 KB in six pieces,
- * each of which would wake us; but it shall be seen that a slow printer sends some. */
+ * each of which would wake us; but it shall be seen that a slow printer sends some. Others hold a
+ * piece back until it is known that the one before came (Nagle's algorithm), which nobody would say
+ * for 40 ms: the head is acknowledged at once, and what has come a moment later then. */
 static void expect_rest(struct ipp_errand *e)
 {
     struct loop *l = e->backend->set.loop;
     uint64_t left = http_client_expects(e->engine);
     uint64_t rest = left > e->leftover.len ? left - e->leftover.len : 0;
     uint64_t at = http_client_deadline(e->engine);
-    uint64_t look = loop_now_ms(l) + EXPECT_MS;
+    bool hurry = e->begun && !e->hurried, looked = e->timer.at_ms == UINT64_MAX;
+    uint64_t look = loop_now_ms(l) + (hurry ? HURRY_MS : EXPECT_MS);
     bool waits = stream_expect(e->stream, look < at ? rest : 0);
 
+    if (hurry || (e->begun && looked))
+        stream_acknowledge(e->stream);
+    e->hurried = e->begun;
     timer_set(l, &e->timer, waits ? look : at);
 }
 

@@ -178,6 +178,7 @@ static bool read_some(struct ipp_client *c)
 
     if (e == OK) {
         c->leftover = (struct slice){block_ref(b), b->used - n, n};
+        c->little = n < STREAM_LITTLE;
         (void)feed(c);
     } else if (e == ERR_EOF) {
         http_client_eof(c->engine);
@@ -253,6 +254,9 @@ static void pump(struct ipp_client *c)
                                                      stream_has_unsent(c->stream)
                                                  ? STREAM_WRITABLE
                                                  : 0u));
+    if (c->little && !http_client_is_idle(c->engine))
+        stream_acknowledge(c->stream); /* it may hold back the rest of its answer */
+    c->little = false;
     timer_set(c->loop, &c->timer, deadline_earlier(http_client_deadline(c->engine), c->until_ms));
     if (moved || stream_has_pending(c->stream))
         ipp_client_queue(c);

@@ -67,6 +67,7 @@ struct ipp_client {
     struct timer timer;
     uint64_t until_ms; /* of waiting for 100 Continue, or for the rest of an answer to |repeat| */
     bool reused, again;
+    bool little; /* came last */
     struct ipp_level level;
     /* the request */
     struct ipp_client_request r;

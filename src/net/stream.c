@@ -630,6 +630,13 @@ bool stream_expect(struct stream *s, uint64_t n)
     return s->low_water > 0;
 }
 
+void stream_acknowledge(struct stream *s)
+{
+    const int one = 1;
+
+    (void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+}
+
 /* Questions. */
 
 void stream_set_callback(struct stream *s, stream_fn fn, void *arg)

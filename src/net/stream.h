@@ -88,6 +88,11 @@ void stream_arm(struct stream *s, unsigned events);
  * told of; few are not worth the system call, and what OpenSSL holds of a record cannot be counted.
  */
 bool stream_expect(struct stream *s, uint64_t n);
+/* What came is acknowledged now, and not with what is sent next, or 40 ms later: a peer that holds
+ * the rest back until then (Nagle's algorithm, RFC 9293 3.7.4) sends it. A hint; it may do nothing.
+ * Of more than STREAM_LITTLE bytes at once the kernel sees to that. */
+void stream_acknowledge(struct stream *s);
+#define STREAM_LITTLE 4096u
 
 /* close_notify, then shutdown(SHUT_WR), after what is unsent. Best effort, never waits; reading
  * goes on. */

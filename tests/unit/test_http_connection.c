@@ -495,6 +495,26 @@ static void test_ends_anywhere(void **state)
 
 /* ---- who is waited for ---- */
 
+/* A client that holds each piece back until it is known that the one before came. Behind an answer
+ * the kernel would say so only with the next one. */
+static void test_held_back(void **state)
+{
+    static const char *const pieces[] = {"POST / HT", "TP/1.1\r\n" H "Content-Length: 5\r\n\r\n",
+                                         "he", "l", "lo"};
+    struct fixture *f = *state;
+
+    begin(f);
+    for (unsigned i = 0; i < 3; i++) {
+        buf_reset(&f->wire);
+        for (size_t k = 0; k < ARRAY_LEN(pieces); k++) {
+            say(f, pieces[k]);
+            settle(f);
+            assert_int_equal(test_unacknowledged(f->fd), 0);
+        }
+        UNTIL(f, heard(f, OK_END));
+    }
+}
+
 static void test_behind(void **state)
 {
     struct fixture *f = *state;
@@ -836,6 +856,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_cut_anywhere),
         TEST(test_ends_anywhere),
+        TEST(test_held_back),
         TEST(test_behind),
         TEST(test_goes_away_meanwhile),
         TEST(test_half_closed),

@@ -412,6 +412,27 @@ static void test_an_early_answer(void **state)
     world_settle(f->w);
 }
 
+/* By a server that says no more until it is known that the last piece came. */
+static void test_an_answer_that_is_held_back(void **state)
+{
+    static const char answer[] = OPTIONS_ANSWER;
+    struct fixture *f = *state;
+
+    use_script(f);
+    begin(f);
+    accept_one(f);
+    hear(f, "OPTIONS ");
+    for (size_t at = 0; at < sizeof answer - 1; at += 30) {
+        char piece[31] = "";
+
+        (void)span_copy(span_sub(SPAN(OPTIONS_ANSWER), at, 30), piece, sizeof piece);
+        peer_say(f->w, f->server, piece);
+        world_settle(f->w);
+        assert_int_equal(test_unacknowledged(f->server->fd), 0);
+    }
+    hear(f, "RESPMOD ");
+}
+
 static void test_a_silent_server(void **state)
 {
     struct fixture *f = *state;
@@ -514,6 +535,7 @@ int main(void)
         TEST(test_options_that_close),
         TEST(test_protocol_errors),
         TEST(test_an_early_answer),
+        TEST(test_an_answer_that_is_held_back),
         TEST(test_a_silent_server),
         TEST(test_time_for_one_file),
         TEST(test_a_server_that_says_more_than_asked),

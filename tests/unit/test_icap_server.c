@@ -316,6 +316,30 @@ static void test_one_byte_at_a_time(void **state)
     reply_done(&r);
 }
 
+/* A client that holds each piece back until it is known that the one before came. Behind an answer
+ * the kernel would say so only with the next one. */
+static void test_pieces_that_are_held_back(void **state)
+{
+    struct world *w = *state;
+    struct peer *p = peer_new(w);
+    struct buf b;
+
+    buf_init(&b, 0);
+    ask_format(&(struct ask){.path = "/echo", .body = "hello"}, &b);
+    for (unsigned i = 0; i < 3; i++) {
+        for (size_t at = 0; at < b.n; at += 40) {
+            peer_send(w, p, span_sub(buf_span(&b), at, 40));
+            world_settle(w);
+            assert_int_equal(test_unacknowledged(p->fd), 0);
+        }
+        struct reply r = peer_reply(w, p);
+
+        assert_status(&r, 200);
+        reply_done(&r);
+    }
+    buf_done(&b);
+}
+
 /* ---- clients that go away ---- */
 
 static void expect_scan_dropped(struct world *w)
@@ -792,6 +816,7 @@ int main(void)
         TEST(test_nothing_to_inspect),
         TEST(test_pipelined_requests_are_answered_in_order),
         TEST(test_one_byte_at_a_time),
+        TEST(test_pieces_that_are_held_back),
         TEST(test_gone_during_a_scan),
         TEST(test_gone_during_a_scan_with_bytes_behind),
         TEST(test_reset_during_a_scan),

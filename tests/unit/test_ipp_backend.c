@@ -340,6 +340,31 @@ static void test_slow_answer(void **state)
     buf_done(&all);
 }
 
+/* A printer that says nothing more until it is known that the last piece came. */
+static void test_held_back(void **state)
+{
+    struct fixture *f = *state;
+    struct buf all;
+
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == 0)
+            begin_long_answer(f, &all);
+        else
+            ask_printer(f);
+        if (i > 0)
+            hear_all(f, "");
+        say_span(f, span_sub(buf_span(&all), 0, 300));
+        settle(f);
+        assert_int_equal(test_unacknowledged(f->server->fd), 0);
+        say_span(f, span_sub(buf_span(&all), 300, 300));
+        pass(f, 8); /* a turn of the wheel */
+        assert_int_equal(test_unacknowledged(f->server->fd), 0);
+        say_span(f, span_sub(buf_span(&all), 600, SIZE_MAX));
+        finish_as(f, OK, "");
+    }
+    buf_done(&all);
+}
+
 /* Behind a long answer, too, it is seen at once that a connection that waits is no good any more.
  */
 static void test_long_answer_and_more(void **state)
@@ -820,6 +845,7 @@ int main(void)
         TEST(test_answers),
         TEST(test_cut_anywhere),
         TEST(test_slow_answer),
+        TEST(test_held_back),
         TEST(test_long_answer_and_more),
         TEST(test_ends_anywhere),
         TEST(test_kept),

@@ -3,6 +3,8 @@
  * the first byte, and what becomes of printers that do something else. */
 #include "test_ipp_client_world.h"
 
+#include "net/stream_int.h"
+
 /* ---- in clear text ---- */
 
 static void test_clear(void **state)
@@ -115,6 +117,26 @@ static void test_wrong_request_id(void **state)
     hear_request(f);
     answer_with(f, IPP_SUCCESSFUL_OK, f->header.request_id + 1, "", "application/ipp");
     finish_with(f, IPP_CLIENT_NETWORK, "instead of 1");
+}
+
+/* By a printer that says no more until it is known that the last piece came. */
+static void test_held_back(void **state)
+{
+    struct fixture *f = *state;
+    struct buf all;
+
+    ask_at(f, "ipp://127.0.0.1:%u/q");
+    hear_request(f);
+    buf_init(&all, 0);
+    write_answer(&all, IPP_SUCCESSFUL_OK, f->header.request_id, "", "application/ipp");
+    for (size_t at = 0; at + 40 < all.n; at += 40) {
+        say_span(f, span_sub(buf_span(&all), at, 40));
+        settle(f);
+        assert_int_equal(test_unacknowledged(f->server->fd), 0);
+    }
+    say_span(f, span_sub(buf_span(&all), (all.n - 1) / 40 * 40, 40));
+    finish(f, IPP_CLIENT_ANSWERED);
+    buf_done(&all);
 }
 
 static void test_no_answer(void **state)
@@ -756,6 +778,7 @@ static const struct CMUnitTest plain[] = {
     CASE(test_version),
     CASE(test_nobody_there),
     CASE(test_wrong_request_id),
+    CASE(test_held_back),
     CASE(test_no_answer),
     CASE(test_answer_without_end),
     CASE(test_kept),

@@ -105,6 +105,16 @@ static inline int test_connect(const struct address *a)
 }
 
 /* A connected pair over TCP, neither end of which waits for ACKs. */
+/* Segments that |fd| has sent and the other side has not acknowledged. */
+static inline unsigned test_unacknowledged(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n), 0);
+    return info.tcpi_unacked;
+}
+
 static inline void test_tcp_pair(int fds[2])
 {
     struct address a = test_loopback(0);

@@ -247,12 +247,39 @@ static void test_part_of_a_record(void **state)
     test_cert_free(&ca);
 }
 
+/* Behind a question the kernel would say it with the next one. */
+static void test_acknowledge(void **state)
+{
+    unsigned held = 0;
+    struct told t;
+    char q;
+
+    (void)state;
+    told_open(&t);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(send(t.s->fd, "q", 1, 0), 1);
+        assert_int_equal(recv(t.peer, &q, 1, 0), 1);
+        say(&t, 100);
+        assert_int_equal(times_told(&t), 1);
+        assert_int_equal(read_all(&t), 100);
+        held += test_unacknowledged(t.peer);
+        stream_acknowledge(t.s);
+        assert_int_equal(test_unacknowledged(t.peer), 0);
+    }
+    assert_true(held > 0);
+    told_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_once), cmocka_unit_test(test_read_before),
-        cmocka_unit_test(test_less), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_end),  cmocka_unit_test(test_part_of_a_record),
+        cmocka_unit_test(test_once),
+        cmocka_unit_test(test_read_before),
+        cmocka_unit_test(test_less),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_acknowledge),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_part_of_a_record),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
