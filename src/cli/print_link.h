@@ -104,6 +104,7 @@ struct print_link {
     const char *user; /* for requesting-user-name: of -u, of the URI, or whoever runs us; or NULL */
     struct print_answer answer;
     bool document_sent; /* a byte of one, with any question so far */
+    bool made;          /* a job was, whose document comes later */
     /* Private. */
     struct buf url;  /* without user and password */
     struct buf text; /* octets of the answer */

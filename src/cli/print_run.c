@@ -242,6 +242,7 @@ static int create(struct print_job *j)
     code = print_ask(j->link, &m, NULL, false, NULL, NULL);
     if (code != EXIT_FINE || !print_is_success(j->link))
         return print_failed(j->link, code, "the job");
+    j->link->made = true;
     take_job(j);
     if (j->id <= 0)
         return does_not_do(j, IPP_CLIENT_NETWORK,

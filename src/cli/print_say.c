@@ -106,8 +106,9 @@ int print_say_failure(const struct print_link *l, int code, const char *what, st
     } else {
         buf_fmt(why, "%s%s", r->why,
                 l->document_sent        ? "; the document, or a part of it, had been sent"
-                : code == EXIT_SECURITY ? "; nothing was done"
-                                        : "");
+                : code != EXIT_SECURITY ? ""
+                : l->made               ? "; the document was not sent"
+                                        : "; nothing was done");
     }
     /* The one code that promises that nothing was printed. */
     if (code == EXIT_SECURITY && l->document_sent)

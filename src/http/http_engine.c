@@ -524,6 +524,11 @@ void http_counts(const struct http_engine *e, uint64_t *ret_in, uint64_t *ret_ou
     *ret_out = e->n_out;
 }
 
+uint64_t http_body_bytes(const struct http_engine *e)
+{
+    return e->body_n;
+}
+
 bool http_is_busy(const struct http_engine *e)
 {
     bool resting = e->rq == RQ_IDLE || ((e->rq == RQ_CLOSED || e->rq == RQ_DEAD) && !e->rp);

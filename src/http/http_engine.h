@@ -192,6 +192,8 @@ void http_now(struct http_engine *e, uint64_t now_ms);
 /* Wire bytes of the open or last exchange: in of its request and of what was dropped behind it, out
  * of its reply. */
 void http_counts(const struct http_engine *e, uint64_t *ret_in, uint64_t *ret_out);
+/* Bytes of the open request's body that came, also of one that is discarded. */
+uint64_t http_body_bytes(const struct http_engine *e);
 /* Is a request or its answer under way? */
 bool http_is_busy(const struct http_engine *e);
 

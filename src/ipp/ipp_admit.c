@@ -208,7 +208,7 @@ bool ipp_admit_level(struct ipp_exchange *ex)
     case IPP_NEED_UPGRADE:
     case IPP_NEED_SECURE_PORT:
         (void)span_copy(SPAN("TLS is demanded"), ex->why, sizeof ex->why);
-        ipp_upgrade_note_document(ex);
+        ex->wants_tls = true;
         answer_upgrade(ex);
         break;
     case IPP_NEED_DIGEST:

@@ -65,10 +65,19 @@ static const char *odd_code(unsigned bit)
 
 #define ODD_MAX 200u
 
-static const char *odd_text(const struct ipp_exchange *ex, char dst[ODD_MAX])
+/* Also one that was not wanted any more when it came. */
+static bool came_with_document(const struct ipp_exchange *ex)
+{
+    return ex->conn && ex->message &&
+           http_body_bytes(http_connection_engine(ex->conn->http)) > ex->attributes.n;
+}
+
+static const char *odd_text(struct ipp_exchange *ex, char dst[ODD_MAX])
 {
     struct writer w = writer_of(dst, ODD_MAX - 1);
 
+    if (ex->wants_tls && came_with_document(ex))
+        ex->odd |= IPP_ODD_DOCUMENT;
     for (unsigned left = ex->odd; left; left &= left - 1) {
         write_text(&w, w.n ? "," : "");
         write_text(&w, odd_code(left & -left));

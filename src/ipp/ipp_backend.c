@@ -12,7 +12,8 @@
 #define OUTPUT_HIGH (256u << 10) /* bytes of the document that are handed over at once */
 #define SEGMENT_MAX (1u << 20)
 #define EXPECT_MS   200u   /* until what has come of an answer is looked at */
-#define HURRY_MS    2u     /* the same of its beginning */
+#define HURRY_MS    5u     /* the same where a piece has just come, */
+#define HURRY_LOOKS 8u     /* so many times: then the kernel has acknowledged it (40 ms) */
 #define SILENT_MS   60000u /* longer than whoever was kept waiting takes to ask again */
 
 /* ---- the end ---- */
@@ -251,6 +252,7 @@ static bool read_some(struct ipp_errand *e)
     } else if (err) {
         http_client_cut(e->engine);
     } else {
+        e->little = n < STREAM_LITTLE;
         e->leftover = (struct slice){block_ref(b), b->used - n, n};
         (void)!http_client_feed(e->engine, e->leftover, &used);
         e->leftover = slice_sub(e->leftover, (uint32_t)used, n - (uint32_t)used);
@@ -337,20 +339,27 @@ static void begin_greeted(struct ipp_errand *e)
 /* Answers are read whole before anything is done with them. cupsd writes one of 9 KB in six pieces,
  * each of which would wake us; but it shall be seen that a slow printer sends some. Others hold a
  * piece back until it is known that the one before came (Nagle's algorithm), which nobody would say
- * for 40 ms: the head is acknowledged at once, and what has come a moment later then. */
+ * for 40 ms: what has come is acknowledged, and looked at again a moment later. */
 static void expect_rest(struct ipp_errand *e)
 {
     struct loop *l = e->backend->set.loop;
     uint64_t left = http_client_expects(e->engine);
     uint64_t rest = left > e->leftover.len ? left - e->leftover.len : 0;
     uint64_t at = http_client_deadline(e->engine);
-    bool hurry = e->begun && !e->hurried, looked = e->timer.at_ms == UINT64_MAX;
-    uint64_t look = loop_now_ms(l) + (hurry ? HURRY_MS : EXPECT_MS);
+    uint64_t now = loop_now_ms(l);
+
+    if (e->little)
+        e->looks = HURRY_LOOKS;
+    else if (e->looks && e->timer.at_ms == UINT64_MAX)
+        e->looks--;
+    uint64_t look = now + (e->looks ? HURRY_MS : EXPECT_MS);
     bool waits = stream_expect(e->stream, look < at ? rest : 0);
 
-    if (hurry || (e->begun && looked))
+    if (e->little)
         stream_acknowledge(e->stream);
-    e->hurried = e->begun;
+    e->little = false;
+    if (waits && e->timer.at_ms > now && e->timer.at_ms < look)
+        look = e->timer.at_ms; /* what was to be looked at sooner is */
     timer_set(l, &e->timer, waits ? look : at);
 }
 

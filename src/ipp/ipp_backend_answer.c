@@ -42,7 +42,6 @@ static void on_answer(struct ipp_errand *e)
 {
     const struct http_answer *a = http_client_answer(e->engine);
 
-    e->begun = true;
     if (e->upgrade) {
         ipp_errand_upgrade_answer(e, a);
         return;

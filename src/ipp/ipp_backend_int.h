@@ -48,8 +48,8 @@ struct ipp_errand {
     struct buf octets; /* the answer's attributes */
     struct ipp_message message;
     bool scanned;
-    bool begun;   /* the answer has */
-    bool hurried; /* and its sender was told so */
+    bool little;    /* came last */
+    unsigned looks; /* soon, at what came behind it */
     bool reused, again;
     bool greeted; /* TLS is there, and the request is to begin */
     enum { NOT_UPGRADING, UPGRADE_ASKED, UPGRADE_HANDSHAKE, UPGRADE_END } upgrade;

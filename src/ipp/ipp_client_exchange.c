@@ -51,8 +51,7 @@ static bool may_go_out(struct ipp_client *c)
         c->doubted = true;
         return true;
     }
-    ipp_client_fail(c, IPP_CLIENT_SECURITY, "%s%s", doubt,
-                    c->result.document_sent ? "" : ": nothing was printed or changed");
+    ipp_client_fail(c, IPP_CLIENT_SECURITY, "%s", doubt);
     return false;
 }
 

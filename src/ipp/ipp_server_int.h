@@ -139,6 +139,7 @@ struct ipp_exchange {
     struct ipp_identity who;
     struct ipp_demand demand;
     enum ipp_need lacks; /* what it was refused for */
+    bool wants_tls;      /* it was refused because it came in clear text */
     unsigned odd;        /* of its URIs: IPP_URI_NOTED; IPP_ODD_ */
     bool is_operator;
     bool about_all; /* printers */
@@ -291,8 +292,6 @@ bool ipp_offers_tls(const struct http_request *req);
 bool ipp_may_upgrade(const struct ipp_exchange *ex);
 /* The token to answer with, and "HTTP/1.1", as a field-line. */
 struct span ipp_upgrade_field(void);
-/* It is refused for want of TLS: was a document sent all the same? */
-void ipp_upgrade_note_document(struct ipp_exchange *ex);
 
 /* ---- ipp_admit.c ---- */
 

@@ -278,11 +278,14 @@ static uint64_t lease_of(const struct ipp_exchange *ex)
 
     if (lease)
         return lease;
-    if (ex->operation->code == IPP_OPERATION_CREATE_PRINTER_SUBSCRIPTIONS)
-        return lease_in(ex->message, IPP_GROUP_SUBSCRIPTION, IPP_LEASE_ASKED_MAX_S);
-    if (ex->operation->code == IPP_OPERATION_RENEW_SUBSCRIPTION)
-        return lease_in(ex->message, IPP_GROUP_OPERATION, IPP_LEASE_ASKED_MAX_S);
-    return 0;
+    if (ex->operation->code != IPP_OPERATION_CREATE_PRINTER_SUBSCRIPTIONS &&
+        ex->operation->code != IPP_OPERATION_RENEW_SUBSCRIPTION)
+        return 0;
+    lease = lease_in(ex->message, IPP_GROUP_SUBSCRIPTION, IPP_LEASE_ASKED_MAX_S);
+    if (lease == 0) /* RFC 3995 has it there for renewals; some clients above */
+        lease = lease_in(ex->message, IPP_GROUP_OPERATION, IPP_LEASE_ASKED_MAX_S);
+    return lease ? lease
+                 : IPP_LEASE_ASKED_MAX_S; /* the printer has a default, which it may not say */
 }
 
 static uint64_t expiry_of(const struct ipp_exchange *ex)

@@ -15,7 +15,7 @@
 #define IPP_SUBSCRIPTIONS_SPACE "ipp-subscriptions"
 #define IPP_SUBSCRIPTIONS_MAX   1000u     /* of one question */
 #define IPP_LEASE_MAX_S         67108863u /* RFC 3995 5.3.8: notify-lease-duration */
-#define IPP_LEASE_ASKED_MAX_S   2678400u  /* 31 days: of those that the printer did not confirm */
+#define IPP_LEASE_ASKED_MAX_S   2678400u  /* 31 days: where the printer says none */
 
 /* One question; embed it, zeroed, and leave it alone until it is answered. */
 struct ipp_subscriptions_ask {

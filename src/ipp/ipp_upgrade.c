@@ -14,12 +14,6 @@ struct span ipp_upgrade_field(void)
     return SPAN(UPGRADE);
 }
 
-void ipp_upgrade_note_document(struct ipp_exchange *ex)
-{
-    if (ex->early.len > 0)
-        ex->odd |= IPP_ODD_DOCUMENT;
-}
-
 bool ipp_offers_tls(const struct http_request *req)
 {
     return req->upgrades && ipp_head_names_tls(req->head, NULL);
@@ -126,7 +120,7 @@ static void refuse_in_clear(struct ipp_exchange *ex, struct span why)
     ex->err = ERR_POLICY;
     ex->rule_name = "upgrade";
     (void)span_copy(why, ex->why, sizeof ex->why);
-    ipp_upgrade_note_document(ex);
+    ex->wants_tls = true;
     ipp_reply_http(ex, 426, ipp_upgrade_field(), "Ask for TLS first, with OPTIONS.");
 }
 

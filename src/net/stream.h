@@ -90,9 +90,10 @@ void stream_arm(struct stream *s, unsigned events);
 bool stream_expect(struct stream *s, uint64_t n);
 /* What came is acknowledged now, and not with what is sent next, or 40 ms later: a peer that holds
  * the rest back until then (Nagle's algorithm, RFC 9293 3.7.4) sends it. A hint; it may do nothing.
- * Of more than STREAM_LITTLE bytes at once the kernel sees to that. */
+ * Of a read of STREAM_LITTLE bytes it would gain nothing: more than one segment, which the kernel
+ * acknowledges, or one of a peer that writes much at once. */
 void stream_acknowledge(struct stream *s);
-#define STREAM_LITTLE 4096u
+#define STREAM_LITTLE 16384u
 
 /* close_notify, then shutdown(SHUT_WR), after what is unsent. Best effort, never waits; reading
  * goes on. */

@@ -382,7 +382,7 @@ class TestDowngrade:
         fake.reply(type("", (), {"operation": ipp.CREATE_JOB, "message": ipp.request(ipp.CREATE_JOB, fake.uri())}))
         fake.job = lambda number: [("job-id", ipp.INTEGER, number), ("job-state", ipp.ENUM, ipp.PROCESSING)]
         done = run("cancel", fake.uri(auth=";AUTH=TLS,DAA"), "--job", 1, "--ca", certificates.ca, "-u", "ann", password=SECRET)
-        assert done.returncode == SECURITY and "nothing was printed or changed" in done.stderr
+        assert done.returncode == SECURITY and "the printer does not ask for it; nothing was done" in done.stderr
         assert fake.operations() == [ipp.GET_JOB_ATTRIBUTES]
 
 

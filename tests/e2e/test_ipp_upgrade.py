@@ -260,6 +260,14 @@ class TestDemand:
         assert wire.upgrade().status == 200  # TLS does not begin by itself: the client asks for it
         assert wire.ask(ask_for(name), f"/ipp/{name}").code == ipp.OK
 
+    def test_a_document_that_comes_later(self, gateway, connect):
+        """When the answer is known already: it was sent all the same."""
+        body = ask_for("secure", PRINT_JOB).encode()
+        wire = connect().send(post(body + DOCUMENT)[:-len(DOCUMENT)])
+        assert wire.reply().status == 426
+        wire.send(DOCUMENT)
+        assert wire.record(gateway, http_status=426)["print"]["odd"] == "document-sent-in-clear"
+
     def test_before_the_document(self, connect):
         """Who waits with his document does not have to send it to hear that."""
         body = ask_for("secure", PRINT_JOB).encode()
